@@ -1,0 +1,10 @@
+# Writes FILES as rows {"<PREFIX><stem>", R"tile(..)tile"}, for inclusion in an initialiser list.
+string(REPLACE ";" ";" files "${FILES}")
+separate_arguments(files)
+set(text "")
+foreach(f IN LISTS files)
+  get_filename_component(stem ${f} NAME_WE)
+  file(READ ${f} body)
+  string(APPEND text "{\"${PREFIX}${stem}\", R\"tile(${body})tile\"},\n")
+endforeach()
+file(WRITE ${OUT} "${text}")
