@@ -34,20 +34,25 @@ bool storage_only(DType t);
 
 enum class Rounding : std::uint8_t { Nearest, TowardZero, Up, Down };
 
-/// The value of `x` after a round trip through the float type `t`: round to nearest even unless asked otherwise. Overflow gives infinity,
-/// or NaN where the type has none (e4m3, e2m1 saturate to NaN-free max: OCP MX 1.0); with `saturate`, the largest finite value. NaN stays NaN
-/// where the type has one, else becomes the largest finite value. Subnormals are kept.
+/// The value of `x` after a round trip through the float type `t`. Nearest is ties to even; subnormals are kept; the sign of zero is kept.
+///   Overflow: as in IEEE 754, infinity or, when the rounding mode points inward, the largest finite value. e4m3 has no infinity: NaN instead.
+///   `saturate`: overflow and infinities give the largest finite value.
+///   NaN stays NaN, `saturate` or not.
+///   e2m1 has neither infinity nor NaN: it always saturates, and NaN gives +6 (OCP MX 1.0 leaves it open; this is what PTX `cvt` does).
+///   e8m0 is a power of two in 2^-127 .. 2^127: Nearest goes to the closer one and ties to the larger; Up, Down and TowardZero are the powers
+///   around x; zero and positive values below 2^-127 give 2^-127; negative values, and overflow without `saturate`, give NaN.
 double round_to_float(DType t, double x, bool saturate = false, Rounding r = Rounding::Nearest);
 
-/// A float converted to the integer type `t`: toward zero, saturating, NaN to 0.
+/// A float converted to the integer type `t`: toward zero, saturating, NaN to 0. For bool: x != 0 (true for NaN).
 std::int64_t float_to_int(DType t, double x);
-/// An integer wrapped to the width and signedness of `t` (idx and 64-bit types: unchanged bits).
+/// An integer wrapped to the width and signedness of `t` (idx and 64-bit types: unchanged bits; bool: x != 0).
 std::int64_t wrap_int(DType t, std::int64_t x);
 /// Smallest and largest value of an integer type (as bit patterns of int64 for u64).
 std::int64_t int_min(DType t);
 std::int64_t int_max(DType t);
 
-/// Raw storage bits <-> value. Floats go through double (exact for all but i64/u64, which use the integer pair).
+/// Raw storage bits <-> value, bits above the type's width ignored or zero. `encode_float` rounds to nearest even as `round_to_float` does.
+/// decode then encode gives the same bits back, NaN payloads included. The value of a u64 is its bit pattern as int64.
 double decode_float(DType t, std::uint64_t raw);
 std::uint64_t encode_float(DType t, double x);
 std::int64_t decode_int(DType t, std::uint64_t raw);
