@@ -133,7 +133,7 @@ double round_to_e8m0(double x, bool saturate, Rounding r) {
   const std::uint64_t mid = (kFrac + 1) / 2;
   if ((r == Rounding::Nearest && frac >= mid) || (r == Rounding::Up && frac != 0)) kept += kFrac + 1;
   const double y = std::bit_cast<double>(kept);
-  if (y > 0x1p127) return saturate ? 0x1p127 : kNaN;
+  if (y > 0x1p127) return saturate || r == Rounding::TowardZero || r == Rounding::Down ? 0x1p127 : kNaN;
   return y;
 }
 
@@ -234,6 +234,8 @@ std::int64_t int_max(DType t) {
 }
 
 double decode_float(DType t, std::uint64_t raw) {
+  // The hardware conversion quiets signalling NaNs, so those take the long way.
+  if (t == DType::F32 && (raw & 0x7fffffff) <= 0x7f800000) return static_cast<double>(std::bit_cast<float>(static_cast<std::uint32_t>(raw)));
   if (t == DType::F64) return std::bit_cast<double>(raw);
   if (t == DType::E8M0) {
     const int b = static_cast<int>(raw & 0xff);
@@ -244,6 +246,7 @@ double decode_float(DType t, std::uint64_t raw) {
 }
 
 std::uint64_t encode_float(DType t, double x) {
+  if (t == DType::F32 && !std::isnan(x)) return std::bit_cast<std::uint32_t>(static_cast<float>(x));
   if (t == DType::F64) return std::bit_cast<std::uint64_t>(x);
   if (t == DType::E8M0) {
     const double y = round_to_e8m0(x, false, Rounding::Nearest);

@@ -40,7 +40,7 @@ enum class Rounding : std::uint8_t { Nearest, TowardZero, Up, Down };
 ///   NaN stays NaN, `saturate` or not.
 ///   e2m1 has neither infinity nor NaN: it always saturates, and NaN gives +6 (OCP MX 1.0 leaves it open; this is what PTX `cvt` does).
 ///   e8m0 is a power of two in 2^-127 .. 2^127: Nearest goes to the closer one and ties to the larger; Up, Down and TowardZero are the powers
-///   around x; zero and positive values below 2^-127 give 2^-127; negative values, and overflow without `saturate`, give NaN.
+///   around x; zero and positive values below 2^-127 give 2^-127; negative values, and overflow as above, give NaN.
 double round_to_float(DType t, double x, bool saturate = false, Rounding r = Rounding::Nearest);
 
 /// A float converted to the integer type `t`: toward zero, saturating, NaN to 0. For bool: x != 0 (true for NaN).
