@@ -22,7 +22,8 @@ class Builder {
 
   /// Any op whose result types follow from its operands and attributes.
   Op* op(OpKind k, std::vector<Value*> operands, Attrs attrs = {});
-  /// Any op with stated result types (const, cast, broadcast, reshape, control).
+  /// Any op with stated result types (const, cast, broadcast, reshape, control). Regions are made empty: the caller adds their arguments and
+  /// ops. `for` and `while` take their result types from the inits, so they need no stated ones.
   Op* op(OpKind k, std::vector<Value*> operands, Attrs attrs, std::vector<Type> results);
   Value* value(OpKind k, std::vector<Value*> operands, Attrs attrs = {}) { return op(k, std::move(operands), std::move(attrs))->result(); }
 
@@ -37,6 +38,10 @@ class Builder {
   Value* permute(Value* x, Dims perm);
   Value* range(Value* start, Value* lo, Value* hi, std::int64_t size);
   Value* reduce(ReduceKind k, Value* x, int axis);
+  /// `for`, `while`, `if` with the arguments of their regions added; the caller fills the regions.
+  Op* for_loop(Value* lo, Value* hi, Value* step, std::vector<Value*> inits);
+  Op* while_loop(std::vector<Value*> inits);
+  Op* if_else(Value* condition, std::vector<Type> results);
   void yield(std::vector<Value*> values) { op(OpKind::Yield, std::move(values)); }
 
  private:

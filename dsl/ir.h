@@ -4,10 +4,12 @@
 // in the blocks nested there. Values and ops have stable addresses for as long as they are in the tree.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -39,6 +41,7 @@ struct OpInfo {
 const OpInfo& info(OpKind k);
 inline bool has(OpKind k, Trait t) { return (info(k).traits & t) == static_cast<unsigned>(t); }
 std::optional<OpKind> op_from_name(std::string_view name);
+std::vector<OpKind> all_ops();
 
 /// Attributes: constants that belong to an op. The name is the text form; `value` holds int64 or double.
 enum class Attr : std::uint8_t { Value, Name, Size, Full, Saturate, Rounding, Perm, Axis, Offset, Prec, Kind, Exclusive, Reverse, Descending, K, Zero, Add,
@@ -151,10 +154,10 @@ void replace_uses(Block& block, const ValueMap& map);
 std::unique_ptr<Op> clone(const Op& op, ValueMap& map);
 /// Appends copies of all ops of `from` (the terminator too if asked) to `to`.
 void clone_ops(const Block& from, Block& to, ValueMap& map, bool with_terminator);
-/// Removes pure ops without uses, bottom up. Loads count as pure.
+/// Removes pure ops without uses, bottom up. Loads count as pure; so do `for` and `if` with nothing but such ops inside.
 void remove_dead(Block& block);
 
-/// A constant scalar or splat, seen through broadcast and reshape.
+/// A constant scalar or splat, seen through broadcast and reshape: of a float dtype, and of any other dtype.
 std::optional<double> constant_float(const Value* v);
 std::optional<std::int64_t> constant_int(const Value* v);
 

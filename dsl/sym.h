@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -31,9 +32,23 @@ struct SymAtom {
   friend std::strong_ordering operator<=>(const SymAtom& a, const SymAtom& b) { return a.text <=> b.text; }
 };
 
+/// Shared, immutable; compared by what it points to, not by address.
+class SymAtomRef {
+ public:
+  explicit SymAtomRef(SymAtom a);
+  const SymAtom& operator*() const { return *atom_; }
+  const SymAtom* operator->() const { return atom_.get(); }
+  friend bool operator==(const SymAtomRef& a, const SymAtomRef& b) { return a.atom_ == b.atom_ || *a == *b; }
+  friend std::strong_ordering operator<=>(const SymAtomRef& a, const SymAtomRef& b) { return *a <=> *b; }
+
+ private:
+  std::shared_ptr<const SymAtom> atom_;
+};
+
+/// Coefficients wrap as `idx` arithmetic does. A symbolic divisor is taken to be nonzero when an exact quotient is simplified: (H*G)/G = H.
 class Sym {
  public:
-  using Monomial = std::vector<std::shared_ptr<const SymAtom>>;  ///< sorted by text; empty = the constant term
+  using Monomial = std::vector<SymAtomRef>;  ///< sorted by text; empty = the constant term
 
   Sym() = default;                    ///< 0
   Sym(std::int64_t value);            // NOLINT: a constant is a Sym wherever one is expected
@@ -63,7 +78,7 @@ class Sym {
   static Sym from_terms(std::map<Monomial, std::int64_t> terms);
   static Sym atom(SymAtom a);
 
-  friend bool operator==(const Sym& a, const Sym& b);
+  friend bool operator==(const Sym& a, const Sym& b) { return a.terms_ == b.terms_; }
 
  private:
   std::map<Monomial, std::int64_t> terms_;
@@ -84,7 +99,10 @@ std::int64_t floor_div(std::int64_t a, std::int64_t b);
 std::int64_t floor_mod(std::int64_t a, std::int64_t b);
 std::int64_t ceil_div(std::int64_t a, std::int64_t b);
 
-/// Parses what str() prints; empty if malformed.
+/// Any of the above by its name in SymOp. Precondition: not SymOp::Symbol.
+Sym apply(SymOp op, const Sym& a, const Sym& b);
+
+/// Parses what str() prints, and infix + - * with parentheses; empty if malformed.
 std::optional<Sym> parse_sym(std::string_view text);
 
 /// What `where` clauses promise: equalities used as rewrites (H == G*R), divisibility (K % 128 == 0).
@@ -98,7 +116,9 @@ class SymFacts {
   bool proves_divisible(const Sym& a, const Sym& by) const;
 
  private:
-  std::vector<std::pair<std::string, Sym>> rewrites_;  ///< symbol -> form
+  Sym rewrite(const Sym& a) const;
+
+  std::vector<std::pair<std::string, Sym>> rewrites_;  ///< symbol -> form that mentions no rewritten symbol
   std::vector<std::pair<Sym, Sym>> divisible_;
 };
 
