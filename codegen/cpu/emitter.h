@@ -21,13 +21,13 @@ using Values = std::vector<llvm::Value*>;
 
 /// The vector features that change what is emitted.
 struct VectorTarget {
-  int register_lanes = 4;    ///< f32 elements of one register: 16, 8 or 4
+  int register_lanes = 4;  ///< f32 elements of one register: 16, 8 or 4
   bool x86 = false;
-  bool avx512 = false;       ///< F, BW, DQ and VL
+  bool avx512 = false;  ///< F, BW, DQ and VL
   bool avx512_bf16 = false;
   bool avx2 = false;
   bool f16c = false;
-  bool fma = false;          ///< without it products and polynomials round twice
+  bool fma = false;  ///< without it products and polynomials round twice
 
   /// From LLVM's feature names ("avx512f" -> on). `x86` says whether they belong to x86-64; other targets count as having fma.
   static VectorTarget from(const llvm::StringMap<bool>& features, bool x86);

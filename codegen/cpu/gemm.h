@@ -11,18 +11,18 @@
 namespace tessera::cpu {
 
 struct GemmOperand {
-  PackSource source;   ///< A: rows x k or k x rows; B: k x lanes or lanes x k; slow_count and fast_count are the valid extents
+  PackSource source;  ///< A: rows x k or k x rows; B: k x lanes or lanes x k; slow_count and fast_count are the valid extents
   bool k_is_fast = true;
 };
 
 struct Gemm {
   Product product = Product::F32;
   GemmOperand a, b;
-  llvm::Value* k = nullptr;      ///< elements of k, at least 0; both sources are valid below it
-  std::int64_t m = 0, n = 0;     ///< the tile: all of C[m][n] is written, rows and lanes beyond the valid ones as zero sums
-  llvm::Value* c = nullptr;      ///< [m][strip-rounded n] accumulators, rows c_row elements apart, 64-byte aligned
+  llvm::Value* k = nullptr;   ///< elements of k, at least 0; both sources are valid below it
+  std::int64_t m = 0, n = 0;  ///< the tile: all of C[m][n] is written, rows and lanes beyond the valid ones as zero sums
+  llvm::Value* c = nullptr;   ///< [m][strip-rounded n] accumulators, rows c_row elements apart, 64-byte aligned
   llvm::Value* c_row = nullptr;
-  bool accumulate = false;       ///< C += instead of C =
+  bool accumulate = false;  ///< C += instead of C =
 };
 
 /// Bytes of scratch for a tile of these extents (64-byte aligned), the largest k included.

@@ -24,8 +24,8 @@ enum class Product : std::uint8_t {
 Product product_for(DType a, DType b, const VectorTarget& target);
 /// The type of one unit of B in a lane vector as memory holds it: float, i32 (a pair) or double.
 llvm::Type* unit_type(Emitter& e, Product p);
-int unit_bytes(Product p);   ///< 4 or 8
-int unit_k(Product p);       ///< elements of k in a unit: 1 or 2
+int unit_bytes(Product p);                            ///< 4 or 8
+int unit_k(Product p);                                ///< elements of k in a unit: 1 or 2
 llvm::Type* accumulator_type(Emitter& e, Product p);  ///< element type: float, double or i32
 
 /// Rows x lane vectors that fill the target's registers without spilling.
@@ -41,8 +41,8 @@ struct ProductOperands {
   llvm::Value* a_k = nullptr;
   llvm::Value* b = nullptr;
   llvm::Value* b_k = nullptr;
-  llvm::Value* k = nullptr;   ///< units, at least 1
-  int b_align = 64;           ///< of every lane vector of B: 64 for packed panels, the element size for memory as it is
+  llvm::Value* k = nullptr;  ///< units, at least 1
+  int b_align = 64;          ///< of every lane vector of B: 64 for packed panels, the element size for memory as it is
 };
 
 /// One register block: rows * vectors sums, index [r * vectors + v]. Starts from `init` if given, else from zero.
@@ -53,13 +53,14 @@ using Epilogue = std::function<Values(llvm::Value* row0, int rows, llvm::ArrayRe
 
 /// `rows` rows of one strip of block.vectors lane vectors: a loop of register blocks, each given to `epilogue`. A number of rows that the block
 /// does not divide gets a smaller last block. Emits inline: wrap it in Emitter::shared for code that many places use.
-Values emit_product(Emitter& e, Product p, RegisterBlock block, const ProductOperands& o, std::int64_t rows, Values carried, const Epilogue& epilogue);
+Values emit_product(Emitter& e, Product p, RegisterBlock block, const ProductOperands& o, std::int64_t rows, Values carried,
+                    const Epilogue& epilogue);
 
 /// What the shared product functions do with C.
 enum class Accumulate : std::uint8_t {
-  Overwrite,   ///< C = sums
-  Add,         ///< C = C + sums
-  ScaleAdd     ///< C = C * scale[lane] + sums
+  Overwrite,  ///< C = sums
+  Add,        ///< C = C + sums
+  ScaleAdd    ///< C = C * scale[lane] + sums
 };
 
 /// The module's one internal noinline function for (product, block, accumulate, rows mod block.rows, alignment of B):

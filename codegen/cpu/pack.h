@@ -31,7 +31,8 @@ void emit_pack_panel_transposed(Emitter& e, Product p, const PackSource& lanes_b
 
 /// A as rows dst[row][k units], rows `dst_row` units apart (leave room for a multiple of 16 units; an odd multiple of 16 avoids 4K aliasing).
 /// Source slow = rows, fast = k. `rows` and `k_units` may be any i64 >= 0.
-void emit_pack_rows(Emitter& e, Product p, const PackSource& rows_by_k, llvm::Value* rows, llvm::Value* k_units, llvm::Value* dst, llvm::Value* dst_row);
+void emit_pack_rows(Emitter& e, Product p, const PackSource& rows_by_k, llvm::Value* rows, llvm::Value* k_units, llvm::Value* dst,
+                    llvm::Value* dst_row);
 
 // --- pieces
 
