@@ -108,6 +108,7 @@ struct Lambda {
 struct Expr {
   Span span;
   std::variant<Number, String, Bool, Inf, Name, All, Unary, Chain, RangeExpr, Postfix, Lambda> node;
+  bool parenthesised = false;  ///< written in `(..)`, which the span includes; no other meaning
 };
 
 // --- types
