@@ -132,10 +132,13 @@ void require_counts(const Op& op) {
   require(static_cast<int>(op.regions.size()) == i.regions, "{} regions, not {}", op.regions.size(), i.regions);
 }
 
-void require_positive_dims(const Types& types) {
-  for (const Type& t : types)
-    if (is_tile(t))
-      for (std::int64_t d : tile(t).dims) require(d > 0, "result {} has a dim that is not positive", str(t));
+void require_sizes(const Types& types) {
+  for (const Type& t : types) {
+    if (is_range(t)) require(range(t).size > 0 && range(t).size <= kMaxTileElements, "result {} has an invalid size", str(t));
+    if (!is_tile(t)) continue;
+    for (std::int64_t d : tile(t).dims) require(d > 0, "result {} has a dim that is not positive", str(t));
+    require(tile(t).elements() <= kMaxTileElements, "result {} has too many elements", str(t));
+  }
 }
 
 }  // namespace
@@ -144,9 +147,9 @@ void require_positive_dims(const Types& types) {
 InferredTypes infer_types(const Op& op, const std::vector<Type>& stated) {
   try {
     rules::require_counts(op);
-    rules::require_positive_dims(stated);
+    rules::require_sizes(stated);
     InferredTypes result{rules::dispatch(op, stated), ""};
-    rules::require_positive_dims(result.types);
+    rules::require_sizes(result.types);
     if (!stated.empty()) {
       rules::require(stated.size() == result.types.size(), "{} results, not {}", stated.size(), result.types.size());
       for (std::size_t i = 0; i < stated.size(); ++i)

@@ -12,13 +12,16 @@ namespace tessera::ir {
 
 using Dims = std::vector<std::int64_t>;
 
+/// A tile may have this many elements (E0604).
+inline constexpr std::int64_t kMaxTileElements = std::int64_t{1} << 24;
+
 /// A value: `f32[64, 128]`. Rank 0 is a scalar.
 struct TileType {
   DType dtype = DType::F32;
   Dims dims;
 
   int rank() const { return static_cast<int>(dims.size()); }
-  std::int64_t elements() const;
+  std::int64_t elements() const;  ///< the largest int64 if it overflows
   friend bool operator==(const TileType&, const TileType&) = default;
 };
 

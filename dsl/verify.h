@@ -4,7 +4,8 @@
 //   2. Operand, result and region counts are those of the op table; result types are what the op's rule gives.
 //   3. Every region ends in exactly one yield, and yields what its op expects; a kernel's body ends in a yield of nothing.
 //   4. Body arguments are the present parameters, then one idx scalar a grid axis.
-//   5. Tile dims are positive. Storage-only dtypes occur only in load, store, cast, bitcast, select, constants and shape ops.
+//   5. Tile dims are positive, tiles not larger than kMaxTileElements. Storage-only dtypes occur only in load, store, cast, bitcast, select,
+//      constants, shape ops, products, and as carried or yielded values.
 //   6. Views are written as their mode allows: in: never; out, scatter: stored, never loaded; add: added to or fetch_add; inout: all.
 //   7. Symbols used by `sym`, dims, `where` and the grid are listed in the kernel.
 //   8. parent, def, block and index links are consistent; no op is shared.
