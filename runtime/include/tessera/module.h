@@ -1,0 +1,183 @@
+// Modules of kernels and kernels without a C++ signature. The typed form is in kernel.h.
+#pragma once
+
+#include <functional>
+#include <initializer_list>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "tessera/argument.h"
+#include "tessera/context.h"
+#include "tessera/error.h"
+
+namespace tessera {
+
+/// Value of a compile-time parameter: a number, a bool, an element type, or the name of a struct or fn.
+using ConstValue = std::variant<std::int64_t, bool, ElementType, std::string>;
+
+/// Values by name: `Consts{{"T", ElementType::BF16}, {"D", 128}, {"variant", "gemma"}}`. Thread safety: a value.
+class TESSERA_API Consts {
+ public:
+  struct Entry {
+    std::string name;
+    ConstValue value;
+    Entry(std::string n, ElementType v) : name(std::move(n)), value(v) {}
+    Entry(std::string n, bool v) : name(std::move(n)), value(v) {}
+    Entry(std::string n, const char* v) : name(std::move(n)), value(std::string(v)) {}
+    Entry(std::string n, std::string v) : name(std::move(n)), value(std::move(v)) {}
+    template <detail::PlainInteger T>
+    Entry(std::string n, T v) : name(std::move(n)), value(static_cast<std::int64_t>(v)) {}
+  };
+  Consts() = default;
+  Consts(std::initializer_list<Entry> entries) {
+    for (const Entry& e : entries) set(e);
+  }
+  void set(Entry e) { values_.insert_or_assign(std::move(e.name), std::move(e.value)); }
+  const std::map<std::string, ConstValue>& values() const { return values_; }
+
+ private:
+  std::map<std::string, ConstValue> values_;
+};
+
+/// What to do when a launch leaves out other optional views than any launch or prepare() before.
+enum class OnMiss : std::uint8_t {
+  Compile,  ///< compile that form of the kernel within the launch
+  Fail,     ///< throw Error E0708, naming prepare()
+};
+
+struct Options {
+  /// "cpu" (machine code), "interp" (the reference interpreter: every op rounds to its type), "interp:exact" (floats stay float64).
+  std::string target = "cpu";
+  /// Check the kernel's asserts and claims while it runs (the interpreters always do).
+  bool debug = false;
+  OnMiss on_miss = OnMiss::Compile;
+  /// Optional views that the first form is compiled without.
+  std::vector<std::string> absent = {};
+  /// Text of a winners file (see `tessera run`), from which unset tune constants are taken; empty: the first legal candidate.
+  std::string winners = {};
+  /// Receives what the kernel prints; null: stderr. Called from the launch's threads, one at a time.
+  std::function<void(const std::string&)> print = {};
+};
+
+/// A parameter as a specialised kernel has it; struct parameters appear as one parameter a field, `x.slopes`.
+struct Parameter {
+  std::string name;
+  bool is_view = false;
+  ElementType dtype = ElementType::F32;
+  std::string nominal;  ///< "Lse" for a nominal type, else empty
+  Access access = Access::In;
+  bool optional = false;
+  bool strided = false;
+  std::vector<std::string> dims;  ///< "Sq", "64", "H*4"
+};
+
+/// A kernel of a module before its constants are chosen.
+struct KernelOutline {
+  struct Constant {
+    std::string name;
+    std::string kind;  ///< "int", "bool", "half", "float", "dtype", "struct", "fn"
+    bool has_default = false;
+    bool tuned = false;
+  };
+  struct Declared {
+    std::string name;
+    std::string type;  ///< as written: "out view T[B, Sq, H, D] ?"
+  };
+  std::string name;
+  std::vector<Constant> constants;
+  std::vector<Declared> parameters;
+};
+
+namespace detail {
+class KernelImpl;
+class ModuleImpl;
+/// One entry of a typed signature.
+struct SignatureEntry {
+  bool is_view = false;
+  bool may_be_absent = false;  ///< std::optional<..>
+  bool is_absent = false;      ///< Absent
+  ElementType dtype = ElementType::F32;
+  std::string_view nominal = {};
+  Access access = Access::In;
+  int rank = 0;
+};
+}  // namespace detail
+
+/// A kernel with its constants chosen, compiled. A cheap handle; copies share the code. Thread safety: all functions may be called from
+/// several threads at once, launches too, as far as their arguments do not race.
+class TESSERA_API AnyKernel {
+ public:
+  const std::string& name() const noexcept;
+  const std::vector<Parameter>& parameters() const noexcept;
+  /// All compile-time parameters with the values in force, tuned ones included, as text.
+  const std::vector<std::pair<std::string, std::string>>& constants() const noexcept;
+
+  /// Runs the kernel to its end; one argument a parameter, in order. Throws Error:
+  /// E0701 number of arguments, E0702 element type, E0703 rank, E0704 extents, E0705 `where`, E0706 strides, E0707 overlap, E0708 missing,
+  /// E0710 pointer, E0711 mode, E0712 scalar out of range, E0805 a failed assertion (debug or interpreter); Machine if memory runs out.
+  /// On an E07xx error nothing has run.
+  void launch(const Context& context, std::span<const Argument> arguments) const;
+  void launch(const Context& context, std::initializer_list<Argument> arguments) const {
+    launch(context, std::span(arguments.begin(), arguments.size()));
+  }
+  /// Arguments by name; absent optional views may be left out. Throws as above, and E0709 for a name the kernel does not have.
+  void launch(const Context& context, const std::map<std::string, Argument>& arguments) const;
+
+  /// Compiles the form without these optional views now, so that a launch need not. Throws Error if a name is not an optional view.
+  void prepare(const std::vector<std::string>& absent = {}) const;
+
+  /// Extents of every view parameter that follow from the given ones, by name; what cannot be known stays out. Throws Error (Machine) if memory runs
+  /// out.
+  std::map<std::string, std::vector<std::int64_t>> infer_extents(const std::map<std::string, std::vector<std::int64_t>>& known) const;
+
+  /// For the library's own use.
+  explicit AnyKernel(std::shared_ptr<detail::KernelImpl> impl) : impl_(std::move(impl)) {}
+  detail::KernelImpl& impl() const noexcept { return *impl_; }
+  /// Throws Error (E0701, E0702, E0703, E0708, E0711) if a C++ signature does not fit.
+  void check_signature(std::span<const detail::SignatureEntry> signature) const;
+
+ private:
+  std::shared_ptr<detail::KernelImpl> impl_;
+};
+
+template <class... Args>
+class Kernel;
+
+/// A checked source file. A cheap handle. Thread safety: immutable; all functions may be called from several threads at once.
+class TESSERA_API Module {
+ public:
+  std::vector<KernelOutline> kernels() const;
+
+  /// Chooses the constants, compiles, and gives a kernel for untyped launches. Tune constants that `constants` leaves open come from
+  /// options.winners, else are the first legal candidate. Throws Error: E0519 no such kernel, E0510, E0511, E0312 constants, E0509 a `where`
+  /// clause, E06xx limits, E0802 an unknown target, E0804 not supported there.
+  AnyKernel kernel(std::string_view name, const Consts& constants = {}, const Options& options = {}) const;
+  /// The same with a C++ signature, which is checked here, once. Throws also E0701, E0702, E0703, E0708, E0711.
+  template <class... Args>
+    requires(sizeof...(Args) > 0)
+  Kernel<Args...> kernel(std::string_view name, const Consts& constants = {}, const Options& options = {}) const;
+
+  /// For the library's own use.
+  explicit Module(std::shared_ptr<const detail::ModuleImpl> impl) : impl_(std::move(impl)) {}
+  const detail::ModuleImpl& impl() const noexcept { return *impl_; }
+
+ private:
+  /// kernel(), with the views that `signature` calls absent left out of the form that is compiled.
+  AnyKernel kernel_for(std::string_view name, const Consts& constants, const Options& options,
+                       std::span<const detail::SignatureEntry> signature) const;
+
+  std::shared_ptr<const detail::ModuleImpl> impl_;
+};
+
+/// Reads and checks a .tile file and what it imports: beside it, then in the standard library. Throws Error: Machine if a file cannot be read, else
+/// E01xx to E06xx with all problems found. Thread safety: any thread.
+TESSERA_API Module load(const std::string& path);
+/// The same for text that is already in memory; `name` stands in messages, and imports are searched beside it if it is a path.
+TESSERA_API Module load_source(const std::string& name, const std::string& text);
+
+}  // namespace tessera

@@ -1,0 +1,183 @@
+#include "runtime/kernel_impl.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <mutex>
+
+#include "dsl/text.h"
+#include "runtime/errors.h"
+
+namespace tessera::detail {
+namespace {
+
+std::vector<Parameter> public_parameters(const ir::Kernel& kernel) {
+  std::vector<Parameter> out;
+  for (const ir::Param& p : kernel.params) {
+    Parameter q{p.name, p.is_view, static_cast<ElementType>(p.dtype), p.nominal, static_cast<Access>(p.mode), p.optional, p.strided, {}};
+    for (const Sym& d : p.dims) q.dims.push_back(d.str());
+    out.push_back(std::move(q));
+  }
+  return out;
+}
+
+}  // namespace
+
+static_assert(static_cast<int>(Access::In) == static_cast<int>(ir::Mode::In) && static_cast<int>(Access::Out) == static_cast<int>(ir::Mode::Out) &&
+              static_cast<int>(Access::InOut) == static_cast<int>(ir::Mode::InOut) &&
+              static_cast<int>(Access::Scatter) == static_cast<int>(ir::Mode::Scatter) &&
+              static_cast<int>(Access::Add) == static_cast<int>(ir::Mode::Add));
+
+KernelImpl::KernelImpl(Instantiate instantiate, Schedule schedule, std::shared_ptr<const SourceMap> sources, Options options, CompileHooks hooks)
+    : instantiate_(std::move(instantiate)),
+      schedule_(std::move(schedule)),
+      sources_(std::move(sources)),
+      options_(std::move(options)),
+      hooks_(std::move(hooks)) {
+  const std::optional<Target> target = target_from_name(options_.target);
+  if (!target) fail(Code::E0802, fmt::format("there is no target `{}`", options_.target), "the targets are cpu, interp and interp:exact");
+  target_ = *target;
+  Diagnostics diagnostics;
+  signature_ = instantiate_({}, diagnostics);
+  if (diagnostics.any()) throw to_error(diagnostics, *sources_);
+  TESSERA_ASSERT(signature_, "no kernel and no diagnostic");
+  parameters_ = public_parameters(*signature_);
+  for (std::size_t i = 0; i < signature_->params.size(); ++i) {
+    if (signature_->params[i].optional) optional_.push_back(i);
+  }
+  TESSERA_ASSERT(optional_.size() < 64, "more optional views than a mask has bits");
+}
+
+void KernelImpl::refuse(Code code, Span span, const std::string& message, const std::string& help) const {
+  Diagnostic d;
+  d.code = code;
+  d.span = span;
+  d.message = message;
+  d.help = help;
+  throw to_error(d, *sources_);
+}
+
+std::uint64_t KernelImpl::mask_of(const std::vector<std::string>& absent) const {
+  std::uint64_t mask = 0;
+  for (const std::string& n : absent) {
+    const auto at = std::find_if(optional_.begin(), optional_.end(), [&](std::size_t i) { return parameters_[i].name == n; });
+    if (at != optional_.end()) {
+      mask |= std::uint64_t{1} << (at - optional_.begin());
+      continue;
+    }
+    const auto p = std::find_if(parameters_.begin(), parameters_.end(), [&](const Parameter& p) { return p.name == n; });
+    if (p == parameters_.end()) refuse(Code::E0709, signature_->span, fmt::format("kernel `{}` has no parameter `{}`", name(), n));
+    refuse(Code::E0708, signature_->params[static_cast<std::size_t>(p - parameters_.begin())].span, fmt::format("`{}` is not optional", n));
+  }
+  return mask;
+}
+
+const Form& KernelImpl::form(std::uint64_t mask) {
+  {
+    std::shared_lock lock(mutex_);
+    if (const auto at = forms_.find(mask); at != forms_.end()) return *at->second;
+  }
+  std::unique_lock lock(mutex_);
+  if (const auto at = forms_.find(mask); at != forms_.end()) return *at->second;
+  auto form = std::make_unique<Form>();
+  Diagnostics diagnostics;
+  if (mask == 0) {
+    form->source = signature_->clone();
+  } else {
+    std::vector<std::string> absent;
+    for (std::size_t i = 0; i < optional_.size(); ++i) {
+      if (mask >> i & 1) absent.push_back(parameters_[optional_[i]].name);
+    }
+    form->source = instantiate_(absent, diagnostics);
+    if (diagnostics.any()) throw to_error(diagnostics, *sources_);
+  }
+  guarded(
+      [&] {
+        form->plan = std::make_unique<LaunchPlan>(*form->source, sources_);
+        form->compiled = form->source->clone();
+        form->executable = compile(*form->compiled, schedule_, sources_, {target_, options_.debug, hooks_}, diagnostics);
+        if (diagnostics.any()) throw to_error(diagnostics, *sources_);
+        TESSERA_ASSERT(form->executable, "no code and no diagnostic");
+      },
+      [&] { return ir::print(*form->source); });
+  return *forms_.emplace(mask, std::move(form)).first->second;
+}
+
+void KernelImpl::launch(const Context& context, std::span<const Argument> arguments) {
+  std::uint64_t mask = 0;
+  if (arguments.size() == parameters_.size()) {
+    for (std::size_t i = 0; i < optional_.size(); ++i) {
+      if (arguments[optional_[i]].is_absent()) mask |= std::uint64_t{1} << i;
+    }
+  }
+  if (options_.on_miss == OnMiss::Fail) {
+    std::shared_lock lock(mutex_);
+    if (!forms_.contains(mask))
+      refuse(Code::E0708, signature_->span, fmt::format("kernel `{}` is not prepared for these absent views", name()),
+             "call prepare() with their names first");
+  }
+  const Form& f = form(mask);
+  const Launch launch = f.plan->bind(arguments);
+  f.executable->run(context, launch, options_.print);
+}
+
+std::vector<Argument> KernelImpl::in_order(const std::map<std::string, Argument>& arguments) const {
+  std::vector<Argument> out(parameters_.size(), Argument(absent));
+  for (const auto& [n, a] : arguments) {
+    const auto at = std::find_if(parameters_.begin(), parameters_.end(), [&](const Parameter& p) { return p.name == n; });
+    if (at == parameters_.end()) {
+      std::vector<std::string> names;
+      for (const Parameter& p : parameters_) names.push_back(p.name);
+      const std::string near = did_you_mean(n, names);
+      refuse(Code::E0709, signature_->span, fmt::format("kernel `{}` has no parameter `{}`", name(), n),
+             near.empty() ? "" : fmt::format("did you mean `{}`?", near));
+    }
+    out[static_cast<std::size_t>(at - parameters_.begin())] = a;
+  }
+  return out;
+}
+
+void KernelImpl::check_signature(std::span<const SignatureEntry> signature) const {
+  if (signature.size() != parameters_.size()) {
+    refuse(Code::E0701, signature_->span,
+           fmt::format("kernel `{}` has {} parameters, but the signature has {}", name(), parameters_.size(), signature.size()));
+  }
+  const auto type_text = [](ElementType t, std::string_view nominal) {
+    return nominal.empty() ? std::string(tessera::name(t)) : std::string(nominal);
+  };
+  for (std::size_t i = 0; i < signature.size(); ++i) {
+    const SignatureEntry& s = signature[i];
+    const Parameter& p = parameters_[i];
+    const Span span = signature_->params[i].span;
+    if (s.is_view != p.is_view)
+      refuse(Code::E0702, span,
+             fmt::format("`{}` is a {}, but the signature has a {}", p.name, p.is_view ? "view" : "scalar", s.is_view ? "view" : "scalar"));
+    if ((s.is_absent || s.may_be_absent) && !p.optional) refuse(Code::E0708, span, fmt::format("`{}` is not optional", p.name));
+    if (s.is_absent) continue;
+    const bool idx = p.dtype == ElementType::Idx && s.dtype == ElementType::I64;
+    if ((s.dtype != p.dtype && !idx) || s.nominal != p.nominal) {
+      refuse(Code::E0702, span,
+             fmt::format("`{}` has type `{}`, but the signature has `{}`", p.name, type_text(p.dtype, p.nominal), type_text(s.dtype, s.nominal)));
+    }
+    if (!p.is_view) continue;
+    if (static_cast<std::size_t>(s.rank) != p.dims.size())
+      refuse(Code::E0703, span, fmt::format("`{}` has {} axes, but the signature has {}", p.name, p.dims.size(), s.rank));
+    if (s.access != p.access) {
+      const auto mode = [](Access a) { return ir::name(static_cast<ir::Mode>(a)); };
+      refuse(Code::E0711, span, fmt::format("`{}` has mode `{}`, but the signature has `{}`", p.name, mode(p.access), mode(s.access)));
+    }
+  }
+}
+
+AnyKernel kernel_from_ir(std::unique_ptr<ir::Kernel> kernel, std::shared_ptr<const SourceMap> sources, const Options& options,
+                         const CompileHooks& hooks) {
+  return guarded([&] {
+    const std::shared_ptr<const ir::Kernel> shared = std::move(kernel);
+    auto impl = std::make_shared<KernelImpl>([shared](const std::vector<std::string>&, Diagnostics&) { return shared->clone(); }, Schedule{},
+                                             std::move(sources), options, hooks);
+    impl->form(0);
+    return AnyKernel(std::move(impl));
+  });
+}
+
+}  // namespace tessera::detail

@@ -1,0 +1,82 @@
+// The inside of AnyKernel and Module.
+#pragma once
+
+#include <memory>
+#include <shared_mutex>
+
+#include "frontend/frontend.h"
+#include "runtime/compile.h"
+#include "runtime/launch.h"
+#include "tessera/module.h"
+
+namespace tessera::detail {
+
+/// One compiled choice of optional views.
+struct Form {
+  std::unique_ptr<ir::Kernel> source;    ///< as the front end made it
+  std::unique_ptr<ir::Kernel> compiled;  ///< what the passes made of it; the executable may refer to it
+  std::unique_ptr<LaunchPlan> plan;
+  std::unique_ptr<Executable> executable;
+};
+
+/// Gives the Tile IR of the form without these views; null with diagnostics. Thread safe.
+using Instantiate = std::function<std::unique_ptr<ir::Kernel>(const std::vector<std::string>& absent, Diagnostics& diagnostics)>;
+
+class KernelImpl {
+ public:
+  /// Throws Error as Module::kernel does. Nothing is compiled yet.
+  KernelImpl(Instantiate instantiate, Schedule schedule, std::shared_ptr<const SourceMap> sources, Options options, CompileHooks hooks);
+
+  const std::string& name() const { return signature_->name; }
+  const std::vector<Parameter>& parameters() const { return parameters_; }
+  const std::vector<std::pair<std::string, std::string>>& constants() const { return signature_->constants; }
+  const Options& options() const { return options_; }
+  const ir::Kernel& signature() const { return *signature_; }
+  const std::shared_ptr<const SourceMap>& sources() const { return sources_; }
+
+  /// The form without the views whose bits are set (bit i = i-th optional view). Compiles it unless it exists. Throws Error.
+  const Form& form(std::uint64_t absent_mask);
+  std::uint64_t mask_of(const std::vector<std::string>& absent) const;
+  void launch(const Context& context, std::span<const Argument> arguments);
+  /// Arguments in order, from named ones.
+  std::vector<Argument> in_order(const std::map<std::string, Argument>& arguments) const;
+  void check_signature(std::span<const SignatureEntry> signature) const;
+
+ private:
+  [[noreturn]] void refuse(Code code, Span span, const std::string& message, const std::string& help = "") const;
+
+  Instantiate instantiate_;
+  Schedule schedule_;
+  std::shared_ptr<const SourceMap> sources_;
+  Options options_;
+  CompileHooks hooks_;
+  Target target_ = Target::Cpu;
+  std::unique_ptr<ir::Kernel> signature_;  ///< the form with all optional views
+  std::vector<Parameter> parameters_;
+  std::vector<std::size_t> optional_;  ///< parameters that may be absent
+  std::shared_mutex mutex_;
+  std::map<std::uint64_t, std::unique_ptr<Form>> forms_;
+};
+
+class ModuleImpl {
+ public:
+  ModuleImpl(std::shared_ptr<const Program> program, std::shared_ptr<const SourceMap> sources)
+      : program_(std::move(program)), sources_(std::move(sources)) {}
+  const Program& program() const { return *program_; }
+  const std::shared_ptr<const Program>& shared_program() const { return program_; }
+  const std::shared_ptr<const SourceMap>& sources() const { return sources_; }
+
+ private:
+  std::shared_ptr<const Program> program_;
+  std::shared_ptr<const SourceMap> sources_;
+};
+
+/// Module::kernel for those who have hooks. `signature` may be empty: then nothing is known about how the kernel will be called.
+AnyKernel make_kernel(const std::shared_ptr<const ModuleImpl>& module, const std::string& name, const Consts& constants, const Options& options,
+                      std::span<const SignatureEntry> signature, const CompileHooks& hooks);
+
+/// A kernel from Tile IR alone, without optional views. Throws Error.
+AnyKernel kernel_from_ir(std::unique_ptr<ir::Kernel> kernel, std::shared_ptr<const SourceMap> sources, const Options& options,
+                         const CompileHooks& hooks = {});
+
+}  // namespace tessera::detail

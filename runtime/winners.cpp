@@ -1,0 +1,118 @@
+#include "runtime/winners.h"
+
+#include <fmt/format.h>
+
+#include <bit>
+#include <charconv>
+#include <sstream>
+
+#include "dsl/sym.h"
+#include "runtime/errors.h"
+
+namespace tessera {
+namespace {
+
+/// The value of a tune key, `T` or `bucket(Sq)`, if it is known: constants as text, sizes rounded up to a power of two by `bucket`.
+std::optional<std::string> key_value(const std::string& key, const Constants& constants, const std::map<std::string, std::int64_t>& sizes) {
+  if (const auto c = constants.find(key); c != constants.end()) return str(c->second);
+  const bool bucket = key.starts_with("bucket(") && key.ends_with(")");
+  const std::optional<Sym> sym = parse_sym(bucket ? std::string_view(key).substr(7, key.size() - 8) : std::string_view(key));
+  if (!sym) return std::nullopt;
+  const std::optional<std::int64_t> value = sym->eval([&](const std::string& n) -> std::optional<std::int64_t> {
+    if (const auto s = sizes.find(n); s != sizes.end()) return s->second;
+    if (const auto c = constants.find(n); c != constants.end()) {
+      if (const auto* i = std::get_if<std::int64_t>(&c->second)) return *i;
+    }
+    return std::nullopt;
+  });
+  if (!value) return std::nullopt;
+  return std::to_string(bucket && *value > 0 && *value < (std::int64_t{1} << 62)
+                            ? static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(*value)))
+                            : *value);
+}
+
+}  // namespace
+
+Constant parse_constant(const std::string& text) {
+  if (text == "true") return true;
+  if (text == "false") return false;
+  std::int64_t i = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), i);
+  if (error == std::errc() && end == text.data() + text.size()) return i;
+  if (const std::optional<DType> t = dtype_from_name(text)) return *t;
+  return text;
+}
+
+std::vector<Winner> parse_winners(const std::string& text, const std::string& name) {
+  std::vector<Winner> out;
+  std::istringstream lines(text);
+  std::string line;
+  for (int number = 1; std::getline(lines, line); ++number) {
+    std::istringstream words(line);
+    Winner w;
+    if (!(words >> w.kernel) || w.kernel[0] == '#') continue;
+    const auto malformed = [&](const std::string& why) { fail(Code::E0802, fmt::format("{}:{}: {}", name, number, why)); };
+    if (!(words >> w.target)) malformed("a winner needs a kernel and a target");
+    std::map<std::string, std::string>* into = &w.keys;
+    for (std::string word; words >> word;) {
+      if (word == ":" && into == &w.keys) {
+        into = &w.choices;
+        continue;
+      }
+      const std::size_t equals = word.rfind('=');
+      if (equals == std::string::npos || equals == 0 || equals + 1 == word.size()) malformed(fmt::format("`{}` is not NAME=VALUE", word));
+      if (!into->emplace(word.substr(0, equals), word.substr(equals + 1)).second)
+        malformed(fmt::format("`{}` is given twice", word.substr(0, equals)));
+    }
+    if (into == &w.keys || w.choices.empty()) malformed("a winner needs `:` and at least one choice");
+    out.push_back(std::move(w));
+  }
+  return out;
+}
+
+std::string print_winners(const std::vector<Winner>& winners) {
+  std::string out = "# kernel target keys : tuned constants\n";
+  for (const Winner& w : winners) {
+    out += w.kernel + " " + w.target;
+    for (const auto& [k, v] : w.keys) out += fmt::format(" {}={}", k, v);
+    out += " :";
+    for (const auto& [k, v] : w.choices) out += fmt::format(" {}={}", k, v);
+    out += "\n";
+  }
+  return out;
+}
+
+Constants choose_tuned(const Program& program, const std::string& kernel, const std::string& target, const Constants& constants,
+                       const std::vector<Winner>& winners, const std::map<std::string, std::int64_t>& sizes, Diagnostics& diagnostics) {
+  Constants chosen = constants;
+  const std::vector<Constants> candidates = tune_candidates(program, kernel, constants, diagnostics);
+  if (diagnostics.any() || candidates.empty()) return chosen;
+  const Constants* pick = &candidates.front();
+  int best_matches = -1;
+  for (const Winner& w : winners) {
+    if (w.kernel != kernel || w.target != target) continue;
+    int matches = 0;
+    for (const auto& [key, value] : w.keys) {
+      const std::optional<std::string> known = key_value(key, constants, sizes);
+      if (known && *known != value) matches = -1000000;
+      if (known) ++matches;
+    }
+    if (matches <= best_matches) continue;
+    for (const Constants& c : candidates) {
+      // A winner that the file's `tune` no longer offers is stale, not an error.
+      bool same = true;
+      for (const auto& [n, v] : c) {
+        const auto choice = w.choices.find(n);
+        same &= choice == w.choices.end() ? constants.contains(n) : str(v) == choice->second;
+      }
+      if (!same) continue;
+      best_matches = matches;
+      pick = &c;
+      break;
+    }
+  }
+  for (const auto& [n, v] : *pick) chosen.emplace(n, v);
+  return chosen;
+}
+
+}  // namespace tessera

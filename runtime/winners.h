@@ -1,0 +1,36 @@
+// Tuned constants as a text file that can be committed.
+//
+//   file  = { line } ;                     line = "" | "#" text | kernel target { key } ":" { choice } ;
+//   key   = NAME "=" VALUE ;               choice = NAME "=" VALUE ;         words are separated by blanks
+//
+//   fwd cpu T=bf16 D=128 bucket(Sq)=1024 : BM=64 BN=128
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "frontend/frontend.h"
+
+namespace tessera {
+
+struct Winner {
+  std::string kernel, target;
+  std::map<std::string, std::string> keys;
+  std::map<std::string, std::string> choices;
+};
+
+/// Throws Error (E0802) naming the line if the text is malformed. `name` stands in messages.
+std::vector<Winner> parse_winners(const std::string& text, const std::string& name);
+std::string print_winners(const std::vector<Winner>& winners);
+
+/// Chooses the tune constants that `constants` leaves open: the candidate that a winner names, the winner with most keys equal to `known` first, a
+/// winner with a key known to differ never; else the first candidate. Constants that no candidate names stay open. Nothing is chosen if there are
+/// errors.
+Constants choose_tuned(const Program& program, const std::string& kernel, const std::string& target, const Constants& constants,
+                       const std::vector<Winner>& winners, const std::map<std::string, std::int64_t>& sizes, Diagnostics& diagnostics);
+
+/// A constant as `--const` writes it: integer, true or false, dtype, else a name.
+Constant parse_constant(const std::string& text);
+
+}  // namespace tessera
