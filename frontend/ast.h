@@ -36,6 +36,7 @@ struct Number {
   bool is_float = false;
   std::uint64_t integer = 0;
   double real = 0;
+  Span spelling;  ///< as written, without parentheses
 };
 struct String {
   std::string value;

@@ -333,7 +333,11 @@ const auto argument_def = -label[set(&ast::Arg::name)] > expr[set(&ast::Arg::val
 
 constexpr OneOfParser number_token{"a number", [](const Token& t) { return t.kind == Kind::Integer || t.kind == Kind::Real; }};
 constexpr OneOfParser string_token{"a string", [](const Token& t) { return t.kind == Kind::String; }};
-constexpr auto make_number = [](auto& ctx) { x3::_val(ctx) = make_expr(number_of(*x3::_attr(ctx))); };
+constexpr auto make_number = [](auto& ctx) {
+  ast::Number n = number_of(*x3::_attr(ctx));
+  n.spelling = state(ctx).span(x3::_attr(ctx));
+  x3::_val(ctx) = make_expr(n);
+};
 constexpr auto make_string = [](auto& ctx) { x3::_val(ctx) = make_expr(ast::String{std::move(x3::_attr(ctx))}); };
 constexpr auto make_name = [](auto& ctx) { x3::_val(ctx) = make_expr(ast::Name{std::move(x3::_attr(ctx).name)}); };
 constexpr auto make_bool(bool b) {
@@ -390,9 +394,11 @@ const auto generic_def = name[set(&ast::Generic::name)] > tok(Kind::Colon) > (fn
 
 // --- statements
 
-constexpr OneOfParser item_word{"an item", [](const Token& t) { return begins_item(t.kind); }};
-/// Repeats `entry` up to the closing brace. A missing brace shows at the next item.
-constexpr auto entries(auto entry) { return tok(Kind::LBrace) > *(!tok(Kind::RBrace) >> !tok(Kind::End) >> !item_word >> entry) > tok(Kind::RBrace); }
+constexpr OneOfParser item_at_margin{"an item", [](const Token& t) { return t.at_margin && begins_item(t.kind); }};
+/// Repeats `entry` up to the closing brace. A missing brace shows at the next item at the margin.
+constexpr auto entries(auto entry) {
+  return tok(Kind::LBrace) > *(!tok(Kind::RBrace) >> !tok(Kind::End) >> !item_at_margin >> entry) > tok(Kind::RBrace);
+}
 constexpr auto semicolon = tok(Kind::Semicolon);
 const auto block_def = spanned(entries(statement[push_parsed(&ast::Block::stmts)]));
 

@@ -25,7 +25,8 @@ Cursor open_bracket(Cursor begin, Cursor at) {
 }  // namespace
 
 void report_expected(State& state, Cursor at, const std::string& expected) {
-  if (state.gave_up) return;
+  bool follows_from_last = !state.errors.empty() && state.errors.back().span == state.span(at);
+  if (state.gave_up || follows_from_last) return;
   Diagnostic d;
   d.code = Code::E0101;
   d.span = state.span(at);
