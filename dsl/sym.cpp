@@ -72,8 +72,8 @@ Split split_symbolic(const Sym& a, const Sym& b) {
     std::map<Sym::Monomial, std::int64_t> q, r;
     for (const auto& [m, c] : a.terms()) {
       auto rest = divide(m, bm);
-      if (rest && bc != -1 && c % bc == 0)
-        q[*rest] = c / bc;
+      if (rest && floor_mod(c, bc) == 0)
+        q[*rest] = floor_div(c, bc);
       else
         r[m] = c;
     }
@@ -82,19 +82,19 @@ Split split_symbolic(const Sym& a, const Sym& b) {
   // A sum divides its own constant multiples, up to what is left of them.
   const auto& [lead, bc] = *b.terms().rbegin();
   auto it = a.terms().find(lead);
-  if (it != a.terms().end() && bc != -1 && it->second % bc == 0) {
-    std::int64_t c = it->second / bc;
+  if (it != a.terms().end() && floor_mod(it->second, bc) == 0) {
+    std::int64_t c = floor_div(it->second, bc);
     Sym rest = a - scaled(b, c);
     if (rest == Sym()) return {c, rest};
   }
   return {0, a};
 }
 
-/// gcd of `b` and the coefficients of the non-constant terms of `a`.
+/// gcd of `b` and the coefficients of the non-constant terms of `a`, which are below b in magnitude.
 std::int64_t common_factor(const Sym& a, std::int64_t b) {
   std::int64_t g = b;
   for (const auto& [m, c] : a.terms())
-    if (!m.empty() && c != std::numeric_limits<std::int64_t>::min()) g = std::gcd(g, c);
+    if (!m.empty()) g = std::gcd(g, c);
   return g;
 }
 

@@ -22,21 +22,21 @@ Sym multiple_of(const Sym& a, const Sym& f) {
     const auto& [fm, fc] = *f.terms().begin();
     Sym q;
     for (const auto& [m, c] : a.terms()) {
-      if (!std::includes(m.begin(), m.end(), fm.begin(), fm.end()) || fc == 0 || fc == -1 || c % fc != 0) continue;
+      if (!std::includes(m.begin(), m.end(), fm.begin(), fm.end()) || floor_mod(c, fc) != 0) continue;
       Sym::Monomial rest;
       std::set_difference(m.begin(), m.end(), fm.begin(), fm.end(), std::back_inserter(rest));
-      q = q + one_term(rest, c / fc);
+      q = q + one_term(rest, floor_div(c, fc));
     }
     return q;
   }
   if (f.terms().empty()) return 0;
   const auto& [lead, fc] = *f.terms().rbegin();
   auto it = a.terms().find(lead);
-  if (it == a.terms().end() || fc == -1 || it->second % fc != 0) return 0;
-  return it->second / fc;
+  if (it == a.terms().end() || floor_mod(it->second, fc) != 0) return 0;
+  return floor_div(it->second, fc);
 }
 
-bool divides(const Sym& m, const Sym& d) { return mod(d, m) == Sym(0); }
+bool divides(const Sym& m, const Sym& d) { return !(m == Sym(0)) && mod(d, m) == Sym(0); }
 
 class Resolver {
  public:
@@ -144,7 +144,7 @@ Sym SymFacts::normalise(const Sym& a) const {
 
 bool SymFacts::proves_divisible(const Sym& a, const Sym& by) const {
   Sym x = normalise(a), m = normalise(by);
-  if (auto c = x.as_constant(); c && m.is_constant()) return m.constant() != 0 ? floor_mod(*c, m.constant()) == 0 : *c == 0;
+  if (m == Sym(0)) return x == Sym(0);
   return normalise(mod(x, m)) == Sym(0);
 }
 
