@@ -69,6 +69,51 @@ Value* Emitter::lanes_below(Value* count, int lanes) {
   return b.CreateICmpSLT(iota(i32(), lanes), splat(b.CreateTrunc(clamped, i32()), lanes));
 }
 
+bool Emitter::has_masked_memory(llvm::Type* element) const { return target.avx512 || (target.avx2 && element->getScalarSizeInBits() >= 32); }
+
+Value* Emitter::load_below(llvm::FixedVectorType* t, Value* p, int align, Value* count) {
+  llvm::Type* element = t->getElementType();
+  const int lanes = static_cast<int>(t->getNumElements());
+  if (has_masked_memory(element)) return masked_load(t, p, align, lanes_below(count, lanes));
+  // A masked load would become a branch for every lane at every place; this is one branch and a shared loop.
+  const std::string name = "tessera.load_below." + std::to_string(lanes) + "x" + std::to_string(element->getScalarSizeInBits());
+  llvm::FixedVectorType* bits = vec(b.getIntNTy(element->getScalarSizeInBits()), lanes);
+  return choose(
+      b.CreateICmpSGE(count, idx(lanes)), [&] { return Values{load(t, p, align)}; },
+      [&] {
+        auto* type = llvm::FunctionType::get(bits, {ptr(), i64()}, false);
+        llvm::Function* f = shared(name, type, [&](llvm::Function* self) {
+          llvm::Type* one = bits->getElementType();
+          Values r = loop(idx(0), self->getArg(1), idx(1), {zero(bits)}, false, [&](Value* i, llvm::ArrayRef<Value*> so_far) {
+            Value* x = load(one, at(one, self->getArg(0), i), align);
+            return Values{b.CreateInsertElement(so_far[0], x, i)};
+          });
+          b.CreateRet(r[0]);
+        });
+        return Values{b.CreateBitCast(b.CreateCall(f, {p, count}), t)};
+      })[0];
+}
+
+void Emitter::store_below(Value* v, Value* p, int align, Value* count) {
+  auto* t = llvm::cast<llvm::FixedVectorType>(v->getType());
+  const int lanes = static_cast<int>(t->getNumElements());
+  if (has_masked_memory(t->getElementType())) return masked_store(v, p, align, lanes_below(count, lanes));
+  llvm::FixedVectorType* bits = vec(b.getIntNTy(t->getScalarSizeInBits()), lanes);
+  const std::string name = "tessera.store_below." + std::to_string(lanes) + "x" + std::to_string(t->getScalarSizeInBits());
+  if_then(
+      b.CreateICmpSGE(count, idx(lanes)), [&] { store(v, p, align); },
+      [&] {
+        auto* type = llvm::FunctionType::get(b.getVoidTy(), {bits, ptr(), i64()}, false);
+        llvm::Function* f = shared(name, type, [&](llvm::Function* self) {
+          llvm::Type* one = bits->getElementType();
+          loop(idx(0), self->getArg(2), idx(1), false,
+               [&](Value* i) { store(b.CreateExtractElement(self->getArg(0), i), at(one, self->getArg(1), i), align); });
+          b.CreateRetVoid();
+        });
+        b.CreateCall(f, {b.CreateBitCast(v, bits), p, count});
+      });
+}
+
 Value* Emitter::fma(Value* x, Value* y, Value* z) {
   // Where the hardware has none, llvm.fma is a library call for every lane.
   const auto id = target.fma ? llvm::Intrinsic::fma : llvm::Intrinsic::fmuladd;
@@ -135,6 +180,29 @@ void Emitter::if_then(Value* condition, const std::function<void()>& then, const
     b.CreateBr(join);
   }
   b.SetInsertPoint(join);
+}
+
+Values Emitter::choose(Value* condition, const std::function<Values()>& then, const std::function<Values()>& otherwise) {
+  Values yes, no;
+  llvm::BasicBlock *yes_end = nullptr, *no_end = nullptr;
+  if_then(
+      condition,
+      [&] {
+        yes = then();
+        yes_end = b.GetInsertBlock();
+      },
+      [&] {
+        no = otherwise();
+        no_end = b.GetInsertBlock();
+      });
+  Values results;
+  for (std::size_t i = 0; i < yes.size(); ++i) {
+    llvm::PHINode* phi = b.CreatePHI(yes[i]->getType(), 2);
+    phi->addIncoming(yes[i], yes_end);
+    phi->addIncoming(no[i], no_end);
+    results.push_back(phi);
+  }
+  return results;
 }
 
 llvm::Function* Emitter::shared(const std::string& name, llvm::FunctionType* type, const std::function<void(llvm::Function*)>& define) {

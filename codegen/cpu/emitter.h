@@ -77,6 +77,10 @@ class Emitter {
   /// Elements where `mask` is set, zero elsewhere; a null mask is a plain load. Memory of the other lanes is not touched.
   llvm::Value* masked_load(llvm::Type* t, llvm::Value* p, int align, llvm::Value* mask);
   void masked_store(llvm::Value* v, llvm::Value* p, int align, llvm::Value* mask);
+  /// Elements 0 .. count of <lanes x T>, zero above: what masked_load does for a prefix, on targets without masks by a branch. `count` is an
+  /// i64 of any value.
+  llvm::Value* load_below(llvm::FixedVectorType* t, llvm::Value* p, int align, llvm::Value* count);
+  void store_below(llvm::Value* v, llvm::Value* p, int align, llvm::Value* count);
   /// <lanes x i1>: lane < count, for an i64 count of any value, negative ones included.
   llvm::Value* lanes_below(llvm::Value* count, int lanes = kLanes);
 
@@ -93,9 +97,15 @@ class Emitter {
   void loop(llvm::Value* lo, llvm::Value* hi, llvm::Value* step, bool nonempty, const std::function<void(llvm::Value* iv)>& body);
   void if_then(llvm::Value* condition, const std::function<void()>& then, const std::function<void()>& otherwise = nullptr);
 
+  /// The results of one of two branches.
+  Values choose(llvm::Value* condition, const std::function<Values()>& then, const std::function<Values()>& otherwise);
+
   /// The internal noinline function `name` of this module; `define` emits its body when it is not there yet (the insertion point is in
   /// the entry block, and the body must return). Shared helpers cost one instruction selection however often they are used.
   llvm::Function* shared(const std::string& name, llvm::FunctionType* type, const std::function<void(llvm::Function*)>& define);
+
+ private:
+  bool has_masked_memory(llvm::Type* element) const;
 };
 
 /// The attributes that every function of a CPU module needs for its vectors to stay in full registers.

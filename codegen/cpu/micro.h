@@ -63,13 +63,16 @@ enum class Accumulate : std::uint8_t {
   ScaleAdd    ///< C = C * scale[lane] + sums
 };
 
-/// The module's one internal noinline function for (product, block, accumulate, rows mod block.rows, alignment of B):
+/// The module's one internal noinline function for (product, block, accumulate, rows mod block.rows or kAnyRows, alignment of B):
 /// void(ptr a, i64 a_row, i64 a_k, ptr b, i64 b_k, i64 k, ptr c, i64 c_row, i64 rows, ptr scale).
 /// C is [rows][block.vectors * kLanes] accumulators with rows c_row elements apart, 64-byte aligned; `rows` is any number >= 0 with that
-/// remainder; `scale` is read for ScaleAdd only.
+/// remainder (any at all for kAnyRows); `scale` is read for ScaleAdd only.
+inline constexpr int kAnyRows = -1;
 llvm::Function* product_function(Emitter& e, Product p, RegisterBlock block, Accumulate accumulate, int rows_remainder, int b_align);
-/// Calls it for `rows` rows.
+/// Calls it for `rows` rows, constant or not.
 void call_product(Emitter& e, Product p, RegisterBlock block, Accumulate accumulate, const ProductOperands& o, std::int64_t rows, llvm::Value* c,
+                  llvm::Value* c_row, llvm::Value* scale = nullptr);
+void call_product(Emitter& e, Product p, RegisterBlock block, Accumulate accumulate, const ProductOperands& o, llvm::Value* rows, llvm::Value* c,
                   llvm::Value* c_row, llvm::Value* scale = nullptr);
 
 }  // namespace tessera::cpu

@@ -22,23 +22,31 @@ struct PackSource {
 /// Rows `stride` elements apart.
 PackSource strided_source(Emitter& e, DType dtype, llvm::Value* base, llvm::Value* slow_stride, llvm::Value* slow_count, llvm::Value* fast_count);
 
+/// `s` seen from (slow, fast) on.
+PackSource shifted(Emitter& e, const PackSource& s, llvm::Value* slow, llvm::Value* fast);
+
 /// B as a panel dst[k units][lanes] of units, `lanes` a multiple of kLanes (a constant), rows of the panel `lanes` units apart, 64-byte aligned.
-/// `k_units` rows are written (an i64, at least 0), whole: invalid elements are zero.
-/// Source slow = k, fast = lanes: rows are copied (and pairs interleaved).
+/// `k_units` rows (an i64, at least 0) are written whole: invalid elements are zero. The transposing form needs room for k_units rounded up
+/// to kLanes. Source slow = k, fast = lanes: rows are copied (and pairs interleaved).
 void emit_pack_panel(Emitter& e, Product p, const PackSource& k_by_lanes, llvm::Value* k_units, int lanes, llvm::Value* dst);
 /// Source slow = lanes, fast = k: 16 x 16 transposes.
 void emit_pack_panel_transposed(Emitter& e, Product p, const PackSource& lanes_by_k, llvm::Value* k_units, int lanes, llvm::Value* dst);
 
-/// A as rows dst[row][k units], rows `dst_row` units apart (leave room for a multiple of 16 units; an odd multiple of 16 avoids 4K aliasing).
+/// A as rows dst[row][k units], rows `dst_row` units apart: a multiple of kLanes with room for k_units rounded up to one, 64-byte aligned; an
+/// odd multiple avoids 4K aliasing.
 /// Source slow = rows, fast = k. `rows` and `k_units` may be any i64 >= 0.
 void emit_pack_rows(Emitter& e, Product p, const PackSource& rows_by_k, llvm::Value* rows, llvm::Value* k_units, llvm::Value* dst,
                     llvm::Value* dst_row);
 
 // --- pieces
 
-/// kLanes elements of `dtype` at `p`, as the accumulator's element type or the unit's float type (float, double, i32): exact conversions.
-/// A null mask loads all; masked-off lanes are zero.
-llvm::Value* emit_load_converted(Emitter& e, DType dtype, llvm::Value* p, llvm::Value* mask, llvm::Type* element);
+/// The type of an element in memory: float, double, half, or an integer of its width (bf16 and fp8 included). Not for 4-bit types.
+llvm::Type* memory_type(Emitter& e, DType dtype);
+/// A vector of elements as they lie in memory (memory_type), as `element`: float, double or i32. Exact where the target type holds the value;
+/// integers extend by their own signedness and wrap.
+llvm::Value* emit_widen(Emitter& e, DType dtype, llvm::Value* raw, llvm::Type* element);
+/// The inverse for floats: f32 (f64) to `dtype` in memory form, rounded to nearest even; fp8 is not covered.
+llvm::Value* emit_narrow(Emitter& e, DType dtype, llvm::Value* x);
 /// Transposes 16 vectors of 16 32-bit elements in registers.
 Values emit_transpose16(Emitter& e, Values rows);
 /// The same through memory, as one shared noinline function: dst[c][r] = src[r][c] for 32-bit elements, rows `dst_row` and `src_row` apart.

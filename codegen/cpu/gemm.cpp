@@ -1,0 +1,113 @@
+#include "codegen/cpu/gemm.h"
+
+#include <algorithm>
+
+namespace tessera::cpu {
+
+using llvm::Type;
+using llvm::Value;
+
+namespace {
+
+/// Cache blocking in units. kc: a 4-row piece of A stays in L1 beside the passing panel; B's panel and A's block share L2.
+struct Blocking {
+  std::int64_t kc, mc, nc, a_row;
+};
+
+std::int64_t round_up(std::int64_t x, std::int64_t to) { return (x + to - 1) / to * to; }
+
+Blocking blocking(Product p, std::int64_t m) {
+  const std::int64_t kc = unit_k(p) == 2 || unit_bytes(p) == 8 ? 512 : 1024;
+  // 16 units of padding: rows a whole multiple of 4 KB apart would fight for the same cache sets.
+  return {kc, std::min<std::int64_t>(96, round_up(m, kLanes)), 1024, kc + kLanes};
+}
+
+/// One width of B panel: `count` strips of `vectors` lane vectors from lane `first` on.
+struct Strips {
+  std::int64_t first, count;
+  RegisterBlock block;
+  std::int64_t lanes() const { return block.vectors * kLanes; }
+};
+
+/// The columns of a tile as whole strips and one narrower strip that takes the rest.
+std::vector<Strips> strips_of(Product p, std::int64_t n, const VectorTarget& target) {
+  const RegisterBlock block = register_block(p, target);
+  const std::int64_t vectors = round_up(n, kLanes) / kLanes;
+  std::vector<Strips> r;
+  if (vectors >= block.vectors) r.push_back({0, vectors / block.vectors, block});
+  const int rest = static_cast<int>(vectors % block.vectors);
+  if (rest > 0) r.push_back({(vectors - rest) * kLanes, 1, {std::min(7, block.rows * block.vectors / rest), rest}});
+  return r;
+}
+
+void pack_b(Emitter& e, const Gemm& g, Value* k0, Value* lane0, Value* k_units, int lanes, Value* dst) {
+  if (g.b.k_is_fast)
+    emit_pack_panel_transposed(e, g.product, shifted(e, g.b.source, lane0, k0), k_units, lanes, dst);
+  else
+    emit_pack_panel(e, g.product, shifted(e, g.b.source, k0, lane0), k_units, lanes, dst);
+}
+
+}  // namespace
+
+std::int64_t gemm_scratch_bytes(Product p, std::int64_t m, std::int64_t n, const VectorTarget&) {
+  const Blocking size = blocking(p, m);
+  const std::int64_t b = (size.kc + kLanes) * round_up(std::min(n, size.nc), kLanes);
+  const std::int64_t a = std::max(size.mc * size.a_row, (size.kc + kLanes) * size.mc);
+  return round_up((a + b) * unit_bytes(p), 64);
+}
+
+void emit_gemm(Emitter& e, const Gemm& g, Value* scratch) {
+  const Product p = g.product;
+  const Blocking size = blocking(p, g.m);
+  Type* unit = unit_type(e, p);
+  Type* element = accumulator_type(e, p);
+  const std::int64_t n_round = round_up(g.n, kLanes);
+
+  if (!g.accumulate)
+    e.loop(e.idx(0), e.idx(g.m), e.idx(1), true, [&](Value* r) {
+      Value* row = e.at(element, g.c, e.mul(r, g.c_row));
+      e.loop(e.idx(0), e.idx(n_round), e.idx(kLanes), true, [&](Value* j) { e.store(e.zero(e.vec(element)), e.at(element, row, j), 64); });
+    });
+
+  Value* valid_m = e.max(e.idx(0), e.min(e.idx(g.m), g.a.k_is_fast ? g.a.source.slow_count : g.a.source.fast_count));
+  Value* valid_n = e.max(e.idx(0), e.min(e.idx(g.n), g.b.k_is_fast ? g.b.source.slow_count : g.b.source.fast_count));
+  Value* units = e.div_up(g.k, unit_k(p));
+  Value* a_pack = scratch;
+  Value* b_pack = e.at(unit, scratch, e.idx(std::max(size.mc * size.a_row, (size.kc + kLanes) * size.mc)));
+  auto limited = [&](std::int64_t block, Value* from, Value* end) { return e.min(e.idx(block), e.sub(end, from)); };
+
+  e.loop(e.idx(0), units, e.idx(size.kc), false, [&](Value* k0) {
+    Value* kc = limited(size.kc, k0, units);
+    Value* k_element = e.mul(k0, e.idx(unit_k(p)));
+    for (std::int64_t j0 = 0; j0 < n_round; j0 += size.nc) {
+      const std::vector<Strips> groups = strips_of(p, std::min(size.nc, n_round - j0), e.target);
+      // Every strip of every group that holds a valid lane.
+      auto each_strip = [&](const std::function<void(Value * lane, Value * panel, RegisterBlock block)>& f) {
+        for (const Strips& s : groups) {
+          Value* end = e.min(e.idx(s.first + s.count * s.lanes()), e.sub(valid_n, e.idx(j0)));
+          e.loop(e.idx(s.first), end, e.idx(s.lanes()), false,
+                 [&](Value* j) { f(e.add(j, e.idx(j0)), e.at(unit, b_pack, e.mul(j, e.idx(size.kc + kLanes))), s.block); });
+        }
+      };
+      each_strip([&](Value* lane, Value* panel, RegisterBlock block) { pack_b(e, g, k_element, lane, kc, block.vectors * kLanes, panel); });
+      e.loop(e.idx(0), valid_m, e.idx(size.mc), false, [&](Value* i0) {
+        Value* rows = limited(size.mc, i0, valid_m);
+        Value *a_row = nullptr, *a_k = nullptr;
+        if (g.a.k_is_fast) {
+          emit_pack_rows(e, p, shifted(e, g.a.source, i0, k_element), rows, kc, a_pack, e.idx(size.a_row));
+          a_row = e.idx(size.a_row), a_k = e.idx(1);
+        } else {
+          emit_pack_panel(e, p, shifted(e, g.a.source, k_element, i0), kc, static_cast<int>(size.mc), a_pack);
+          a_row = e.idx(1), a_k = e.idx(size.mc);
+        }
+        each_strip([&](Value* lane, Value* panel, RegisterBlock block) {
+          ProductOperands o{a_pack, a_row, a_k, panel, e.idx(block.vectors * kLanes), kc};
+          Value* c = e.at(element, g.c, e.add(e.mul(i0, g.c_row), lane));
+          call_product(e, p, block, Accumulate::Add, o, rows, c, g.c_row);
+        });
+      });
+    }
+  });
+}
+
+}  // namespace tessera::cpu
