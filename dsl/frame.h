@@ -36,5 +36,7 @@ std::vector<std::int64_t> grid_counts(const ir::Kernel& kernel, const FrameLayou
 /// What a compiled CPU kernel looks like: runs one grid instance. `instance` is linear, first grid axis fastest. `arena` is scratch memory of
 /// the size the compiled object reports, 64-byte aligned, private to the calling thread.
 using CpuEntry = void (*)(const std::uint64_t* frame, std::int64_t instance, const std::int64_t* grid, void* arena);
+/// Runs instances first .. first + count, in order. Preferred: consecutive instances share packed operands.
+using CpuRangeEntry = void (*)(const std::uint64_t* frame, std::int64_t first, std::int64_t count, const std::int64_t* grid, void* arena);
 
 }  // namespace tessera
