@@ -46,6 +46,12 @@ std::int64_t int_in(const Op& op, Attr a, std::int64_t low, std::int64_t limit) 
   return v;
 }
 
+std::int64_t positive_size(const Op& op) {
+  std::int64_t size = int_of(op, Attr::Size);
+  require(size > 0, "attribute `size` = {} is not positive", size);
+  return size;
+}
+
 std::size_t axis_of(const Op& op, std::size_t rank) { return static_cast<std::size_t>(int_in(op, Attr::Axis, 0, static_cast<std::int64_t>(rank))); }
 
 const Dims& perm_of(const Op& op, std::size_t rank) {
@@ -77,50 +83,57 @@ void require_region(const Op& op, std::size_t region, const Types& args, const T
   const auto& values = block.ops.back()->operands;
   require(values.size() == yields.size(), "region {} yields {} values, not {}", region, values.size(), yields.size());
   for (std::size_t i = 0; i < yields.size(); ++i)
-    require(values[i]->type == yields[i], "region {} yields a {} as value {}, not a {}", region, str(values[i]->type), i, str(yields[i]));
+    require(values[i] && values[i]->type == yields[i], "region {} yields a {} as value {}, not a {}", region,
+            values[i] ? str(values[i]->type) : "null", i, str(yields[i]));
+}
+
+const TileType& stated_tile(const Types& stated) {
+  require(stated.size() == 1, "the result type must be stated");
+  require(is_tile(stated[0]), "the result is a tile, not a {}", str(stated[0]));
+  return tile(stated[0]);
 }
 
 namespace {
 
-Types dispatch(const Op& op, const Types& stated) {
+Types dispatch(const Op& op, const Types& given) {
   switch (info(op.kind).rule) {
-    case TypeRule::Stated:
-    case TypeRule::IdxScalar:
-    case TypeRule::Range:
-    case TypeRule::Coords:
-    case TypeRule::Inside: return constants(op, stated);
-    case TypeRule::Same:
-    case TypeRule::SameFloat:
-    case TypeRule::SameInt:
-    case TypeRule::SameBits:
-    case TypeRule::Compare:
-    case TypeRule::Select:
-    case TypeRule::Cast: return elementwise(op, stated);
-    case TypeRule::Broadcast:
-    case TypeRule::Reshape:
-    case TypeRule::Permute:
-    case TypeRule::Slice:
-    case TypeRule::Concat:
-    case TypeRule::Pick: return shape(op, stated);
-    case TypeRule::Dot:
-    case TypeRule::DotScaled:
-    case TypeRule::SolveLower: return products(op);
-    case TypeRule::Reduce:
-    case TypeRule::ReduceWith:
-    case TypeRule::ScanWith:
-    case TypeRule::TopK:
-    case TypeRule::Histogram: return whole_axis(op);
-    case TypeRule::Load:
-    case TypeRule::Store: return memory(op);
-    case TypeRule::ViewDrop:
-    case TypeRule::ViewSame:
-    case TypeRule::ViewMerge:
-    case TypeRule::ViewSplit:
-    case TypeRule::ViewDropFirst: return views(op);
-    case TypeRule::For:
-    case TypeRule::While:
-    case TypeRule::If: return control(op, stated);
-    case TypeRule::None: return effects(op);
+    case TypeRule::Stated: return rules::stated(op, given);
+    case TypeRule::IdxScalar: return idx_scalar(op);
+    case TypeRule::Range: return rules::range(op);
+    case TypeRule::Coords: return of_range(op, DType::Idx);
+    case TypeRule::Inside: return of_range(op, DType::Bool);
+    case TypeRule::Same: return same(op);
+    case TypeRule::SameFloat: return same_float(op);
+    case TypeRule::SameInt: return same_int(op);
+    case TypeRule::SameBits: return same_bits(op);
+    case TypeRule::Compare: return compare(op);
+    case TypeRule::Select: return select(op);
+    case TypeRule::Cast: return cast(op, given);
+    case TypeRule::Broadcast: return broadcast(op, given);
+    case TypeRule::Reshape: return reshape(op, given);
+    case TypeRule::Permute: return permute(op);
+    case TypeRule::Slice: return slice(op);
+    case TypeRule::Concat: return concat(op);
+    case TypeRule::Pick: return pick(op);
+    case TypeRule::Dot: return dot(op);
+    case TypeRule::DotScaled: return dot_scaled(op);
+    case TypeRule::Reduce: return reduce(op);
+    case TypeRule::ReduceWith: return fold_with(op, false);
+    case TypeRule::ScanWith: return fold_with(op, true);
+    case TypeRule::TopK: return top_k(op);
+    case TypeRule::Histogram: return histogram(op);
+    case TypeRule::SolveLower: return solve_lower(op);
+    case TypeRule::Load: return load(op);
+    case TypeRule::Store: return store(op);
+    case TypeRule::ViewDrop: return view_drop(op);
+    case TypeRule::ViewSame: return view_same(op);
+    case TypeRule::ViewMerge: return view_merge(op);
+    case TypeRule::ViewSplit: return view_split(op);
+    case TypeRule::ViewDropFirst: return view_drop_first(op);
+    case TypeRule::For: return for_loop(op);
+    case TypeRule::While: return while_loop(op);
+    case TypeRule::If: return if_else(op, given);
+    case TypeRule::None: return nothing(op);
   }
   TESSERA_UNREACHABLE("TypeRule");
 }
@@ -134,7 +147,7 @@ void require_counts(const Op& op) {
 
 void require_sizes(const Types& types) {
   for (const Type& t : types) {
-    if (is_range(t)) require(range(t).size > 0 && range(t).size <= kMaxTileElements, "result {} has an invalid size", str(t));
+    if (is_range(t)) require(ir::range(t).size > 0 && ir::range(t).size <= kMaxTileElements, "result {} has an invalid size", str(t));
     if (!is_tile(t)) continue;
     for (std::int64_t d : tile(t).dims) require(d > 0, "result {} has a dim that is not positive", str(t));
     require(tile(t).elements() <= kMaxTileElements, "result {} has too many elements", str(t));

@@ -1,4 +1,4 @@
-// The type rules by family, as infer_types dispatches to them. Private to dsl/infer*.cpp.
+// The type rules, one function a TypeRule, as infer_types dispatches to them. Private to dsl/infer*.cpp.
 #pragma once
 
 #include <fmt/format.h>
@@ -40,6 +40,7 @@ void require_computable(DType t);
 std::int64_t int_of(const Op& op, Attr a);
 /// `a`, at least `low` and below `limit`.
 std::int64_t int_in(const Op& op, Attr a, std::int64_t low, std::int64_t limit);
+std::int64_t positive_size(const Op& op);
 std::size_t axis_of(const Op& op, std::size_t rank);
 const Dims& perm_of(const Op& op, std::size_t rank);
 ReduceKind reduce_kind_of(const Op& op);
@@ -50,15 +51,48 @@ bool flag_of(const Op& op, Attr a);
 /// Arguments and yielded types of a region, as far as it is filled: a builder makes it empty.
 void require_region(const Op& op, std::size_t region, const Types& args, const Types& yields);
 
-// --- families
-Types constants(const Op& op, const Types& stated);
-Types elementwise(const Op& op, const Types& stated);
-Types shape(const Op& op, const Types& stated);
-Types whole_axis(const Op& op);
-Types products(const Op& op);
-Types memory(const Op& op);
-Types views(const Op& op);
-Types control(const Op& op, const Types& stated);
-Types effects(const Op& op);
+// --- the rules (infer_elementwise.cpp)
+Types stated(const Op& op, const Types& stated);
+Types idx_scalar(const Op& op);
+Types range(const Op& op);
+Types of_range(const Op& op, DType t);
+Types same(const Op& op);
+Types same_float(const Op& op);
+Types same_int(const Op& op);
+Types same_bits(const Op& op);
+Types compare(const Op& op);
+Types select(const Op& op);
+Types cast(const Op& op, const Types& stated);
+
+// (infer_shape.cpp)
+Types broadcast(const Op& op, const Types& stated);
+Types reshape(const Op& op, const Types& stated);
+Types permute(const Op& op);
+Types slice(const Op& op);
+Types concat(const Op& op);
+Types pick(const Op& op);
+Types dot(const Op& op);
+Types dot_scaled(const Op& op);
+Types solve_lower(const Op& op);
+Types reduce(const Op& op);
+Types fold_with(const Op& op, bool keeps_axis);
+Types top_k(const Op& op);
+Types histogram(const Op& op);
+
+// (infer_structured.cpp)
+Types load(const Op& op);
+Types store(const Op& op);
+Types view_drop(const Op& op);
+Types view_same(const Op& op);
+Types view_merge(const Op& op);
+Types view_split(const Op& op);
+Types view_drop_first(const Op& op);
+Types for_loop(const Op& op);
+Types while_loop(const Op& op);
+Types if_else(const Op& op, const Types& stated);
+Types nothing(const Op& op);
+
+/// The one stated type, a tile.
+const TileType& stated_tile(const Types& stated);
 
 }  // namespace tessera::ir::rules

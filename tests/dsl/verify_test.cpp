@@ -127,6 +127,11 @@ TEST_F(Verify, NullOperand) {
   expect("operand 0 is not defined before it");
 }
 
+TEST_F(Verify, NullYield) {
+  find(OpKind::For).region().ops.back()->operands[0] = nullptr;
+  expect("region 0 yields a null as value 0");
+}
+
 // 2. counts and types
 TEST_F(Verify, OperandCount) {
   at(6).operands.push_back(at(4).result());
