@@ -172,24 +172,33 @@ class Machine {
     set(node.results, std::move(carried));
   }
 
+  /// What an operand of a claim contributes: a range its coordinates, -1 where they are not valid.
+  TilePtr claim_operand(std::size_t slot) const {
+    const auto* r = std::get_if<RangeValue>(&slots_[slot]);
+    if (r == nullptr) return tile(slot);
+    auto y = make_tile(DType::Idx, {r->size});
+    for (std::int64_t k = 0; k < r->size; ++k) y->i[static_cast<std::size_t>(k)] = r->valid(k) ? r->coord(k) : -1;
+    return y;
+  }
+
+  /// Integer operands together name a place, which may occur once in the whole launch; a negative index names none. A bool operand says where
+  /// the claim counts.
   void run_claim(const Node& node) {
-    // A bool operand says where the claim counts; a negative index addresses nothing and poison stands for no element, so neither collides.
-    Dims dims;
-    for (const std::size_t s : node.operands) ir::broadcast(dims, tile(s)->dims, dims);
     Tiles parts;
-    for (const std::size_t s : node.operands) parts.push_back(expand(tile(s), dims));
+    Dims dims;
+    for (const std::size_t s : node.operands) {
+      parts.push_back(claim_operand(s));
+      ir::broadcast(dims, parts.back()->dims, dims);
+    }
+    for (TilePtr& p : parts) p = expand(p, dims);
     std::set<Dims>& seen = claimed_[node.op];
     for (std::size_t e = 0; e < static_cast<std::size_t>(count(dims)); ++e) {
       Dims key;
       bool counts = true;
       for (const TilePtr& p : parts) {
         const std::int64_t v = p->i[e];
-        if (is_bool(p->dtype)) {
-          counts = counts && v != 0;
-        } else {
-          counts = counts && (v >= 0 || p->dtype == DType::U64) && !(mode_.poison && v == poison_int(p->dtype));
-          key.push_back(v);
-        }
+        counts = counts && (is_bool(p->dtype) ? v != 0 : v >= 0);
+        if (!is_bool(p->dtype)) key.push_back(v);
       }
       if (counts && !seen.insert(key).second) {
         const std::string& why = node.op->string_attr(Attr::Message);

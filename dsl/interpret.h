@@ -12,7 +12,9 @@
 namespace tessera {
 
 struct InterpretOptions {
-  /// false: each op rounds to its dtype. true (`interp:exact`): floats stay float64 within the kernel; only loads and stores convert.
+  /// false: each op rounds to its dtype once; products and reductions sum in float64 and round at the end, whatever their `prec`.
+  /// true (`interp:exact`): floats stay float64 within the kernel; only loads, stores and bitcasts convert. What is not rounding stays: `saturate`
+  /// clamps, and a cast to e8m0 gives a power of two.
   bool exact = false;
   /// Fill elements that are unspecified (invalid elements of loads) with NaN and out-of-the-way integers, so that a use shows.
   bool poison = true;

@@ -11,8 +11,6 @@ namespace tessera::interp {
 using ir::Attr;
 using ir::Op;
 
-std::int64_t poison_int(DType t) { return wrap_int(t, 0x5a5a5a5a5a5a5a5a); }
-
 namespace {
 
 using Operands = std::vector<const Slot*>;
@@ -141,7 +139,7 @@ void poison_element(Tile& y, std::int64_t e) {
   if (y.floats()) {
     y.f[at] = std::numeric_limits<double>::quiet_NaN();
   } else {
-    y.i[at] = poison_int(y.dtype);
+    y.i[at] = wrap_int(y.dtype, 0x5a5a5a5a5a5a5a5a);
   }
 }
 

@@ -53,7 +53,4 @@ TilePtr eval_fetch_add(const ir::Op& op, const std::vector<const Slot*>& operand
 /// A load whose valid elements must all satisfy `holds`: instances run one after another, so waiting cannot help.
 TilePtr eval_wait(const ir::Op& op, const std::vector<const Slot*>& operands, const Mode& mode, const RegionFn& holds);
 
-/// What an unspecified element of an integer type holds.
-std::int64_t poison_int(DType t);
-
 }  // namespace tessera::interp

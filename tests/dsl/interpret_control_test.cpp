@@ -149,6 +149,29 @@ void claims() {
   EXPECT_EQ(claim(2, 2, {0, 1, 1, 2}, true), "");
 }
 
+void claims_of_ranges_and_masks() {
+  const auto run = [](std::int64_t second_start, std::vector<std::int64_t> when) {
+    return failure([&] {
+      KernelMaker t;
+      Buffer mask = ints(DType::Bool, {4}, when);
+      ir::Value* w = t.b.value(OpKind::Load, t.all(t.view("when", mask, ir::Mode::In), {4}));
+      ir::Op* loop = t.b.for_loop(t.b.idx(0), t.b.idx(2), t.b.idx(1), {});
+      ir::Builder r(loop->region());
+      ir::Value* start = r.value(OpKind::Mul, {loop->region().args[0].get(), r.idx(second_start)});
+      ir::Value* range = r.range(start, r.idx(0), r.idx(7), 4);
+      r.op(OpKind::Claim, {range, w}, {{Attr::Kind, std::string("unique")}});
+      r.yield({});
+      t.b.yield({});
+      Launch launch(t.kernel);
+      launch.view("when", mask);
+      interpret(t.kernel, launch.frame());
+    });
+  };
+  EXPECT_EQ(run(4, {1, 1, 1, 1}), "");
+  EXPECT_THAT(run(3, {1, 1, 1, 1}), testing::HasSubstr("(3)"));
+  EXPECT_EQ(run(3, {1, 1, 1, 0}), "");
+}
+
 /// Grid order: the first axis varies fastest.
 void instances() {
   Buffer order(DType::I32, {2, 3}), counter = ints(DType::I32, {1}, {0});
@@ -199,7 +222,7 @@ std::vector<Case> control_cases() {
       {OpKind::While, "runs while true", while_loops},      {OpKind::While, "step limit", step_limit},
       {OpKind::If, "takes one region", branches},           {OpKind::Yield, "hands values out of a region", branches},
       {OpKind::Assert, "false anywhere", asserts},          {OpKind::Print, "text form", prints},
-      {OpKind::Claim, "unique over the launch", claims},
+      {OpKind::Claim, "unique over the launch", claims},    {OpKind::Claim, "ranges and masks", claims_of_ranges_and_masks},
   };
 }
 
