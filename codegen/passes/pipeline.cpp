@@ -1,0 +1,57 @@
+#include "codegen/passes/pipeline.h"
+
+#include <array>
+#include <chrono>
+
+#include "codegen/passes/fold.h"
+#include "codegen/passes/pad_states.h"
+#include "dsl/text.h"
+#include "dsl/verify.h"
+
+namespace tessera {
+
+namespace {
+
+template <void (*pass)(ir::Kernel&)>
+void silent(ir::Kernel& kernel, Diagnostics&) {
+  pass(kernel);
+}
+
+constexpr PassInfo kPasses[] = {
+    {"fold", "constants, common subexpressions, dead code, decided branches, loop-invariant code", silent<ir::fold>},
+    {"pad_states", "drops the guards of padding that are redundant and moves the others where they are cheapest", silent<ir::pad_states>},
+};
+
+/// What runs, in order. Folding again makes a pass's leavings disappear before the next one looks.
+constexpr std::array kOrder = {"fold", "pad_states", "fold"};
+
+bool changes_rounding(std::string_view pass) { return pass == "algebra"; }
+
+}  // namespace
+
+std::span<const PassInfo> target_free_passes() { return kPasses; }
+
+const PassInfo* find_pass(std::string_view name) {
+  for (const PassInfo& p : kPasses)
+    if (p.name == name) return &p;
+  return nullptr;
+}
+
+bool run_target_free_passes(ir::Kernel& kernel, Diagnostics& diagnostics, const PassOptions& options) {
+  for (const char* name : kOrder) {
+    if (changes_rounding(name) && (options.strict || kernel.strict)) continue;
+    const bool printing = options.print && (options.print_after == "all" || options.print_after == name);
+    const std::string before = printing ? ir::print(kernel) : "";
+    const std::size_t errors = diagnostics.count();
+    const auto start = std::chrono::steady_clock::now();
+    find_pass(name)->run(kernel, diagnostics);
+    if (options.timing) options.timing(name, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    if (options.verify) ir::verify_or_die(kernel, name);
+    if (printing)
+      if (std::string after = ir::print(kernel); after != before) options.print(name, after);
+    if (diagnostics.count() != errors) return false;
+  }
+  return true;
+}
+
+}  // namespace tessera
