@@ -51,10 +51,21 @@ Doc Printer::param(const ast::Param& p) {
   return b.done();
 }
 
-Doc Printer::params(const std::vector<ast::Param>& params) {
+namespace {
+
+/// What stands before a parameter list.
+Span end_of_head(const ast::Ident& name, const std::vector<ast::Generic>& generics) {
+  if (generics.empty()) return name.span;
+  const ast::Generic& last = generics.back();
+  return last.fallback ? last.fallback->span : last.kind_span;
+}
+
+}  // namespace
+
+Doc Printer::params(const std::vector<ast::Param>& params, Span head) {
   auto span_of = [](const ast::Param& p) { return join(p.name.span, p.fallback ? p.fallback->span : p.type.span); };
-  if (!params.empty() && comments_in(params.front().name.span.begin, span_of(params.back()).begin)) {
-    hoist_comments(params.front().name.span.begin);
+  hoist_comments(head.end);
+  if (!params.empty() && comments_in(head.end, span_of(params.back()).end)) {
     std::vector<Element> elements;
     for (const ast::Param& p : params) elements.push_back({span_of(p), [&] { return param(p); }});
     Builder inner;
@@ -71,7 +82,7 @@ Doc Printer::params(const std::vector<ast::Param>& params) {
 Doc Printer::print(const ast::Fn& n, Span) {
   // The brace moves to a line of its own if the header does not fit.
   Builder header;
-  header << "fn " + n.name.name << generics(n.generics) << params(n.params);
+  header << "fn " + n.name.name << generics(n.generics) << params(n.params, end_of_head(n.name, n.generics));
   if (!n.results.empty()) header << " -> " << results(n.results);
   header << line();
   Builder body;
@@ -92,7 +103,7 @@ Doc Printer::condition(const ast::Condition& c) {
 
 Doc Printer::print(const ast::Kernel& n, Span) {
   Builder b;
-  b << "kernel " + n.name.name << generics(n.generics) << params(n.params);
+  b << "kernel " + n.name.name << generics(n.generics) << params(n.params, end_of_head(n.name, n.generics));
   if (!n.where.empty()) {
     std::vector<Doc> docs;
     for (const ast::Condition& c : n.where) docs.push_back(condition(c));

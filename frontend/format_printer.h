@@ -45,7 +45,8 @@ class Printer {
   Doc print(const ast::KernelInstance& n, Span span);
   Doc print(const ast::Tune& n, Span span);
   Doc print(const ast::Schedule& n, Span span);
-  Doc params(const std::vector<ast::Param>& params);
+  /// `head`: what stands before the list.
+  Doc params(const std::vector<ast::Param>& params, Span head);
   Doc param(const ast::Param& p);
   Doc field(const ast::Field& f);
   Doc condition(const ast::Condition& c);

@@ -524,7 +524,7 @@ constexpr auto merge_entry = [](auto& ctx) {
 };
 const auto tune_def = tok(Kind::Tune) > path[set(&ast::Tune::target)] >
                       ((word("like") > path[set(&ast::Tune::like)] > semicolon) | (x3::eps > entries(tune_entry[merge_entry])));
-const auto tune_entry_def = recovering(x3::eps > tune_body[take], skip_statement);
+const auto tune_entry_def = recovering(x3::eps > tune_body[take], skip_entry);
 const auto tune_body_def =
     (choice[push(&ast::Tune::choices)] | (tok(Kind::Where) > list(condition[push(&ast::Tune::where)])) |
      (word("key") > list(expr[push(&ast::Tune::keys)])) | (word("invariant") > list(name[push(&ast::Tune::invariant)]))) > semicolon;
@@ -536,7 +536,7 @@ constexpr auto push_directive = [](auto& ctx) {
 const auto schedule_def = tok(Kind::Schedule) > path[set(&ast::Schedule::target)] >
                           ((word("like") > path[set(&ast::Schedule::like)] > semicolon) |
                            (x3::eps > word("on") > name[set(&ast::Schedule::on)] > entries(directive[push_directive])));
-const auto directive_def = recovering(x3::eps > directive_body[take], skip_statement);
+const auto directive_def = recovering(x3::eps > directive_body[take], skip_entry);
 const auto directive_body_def = name[set(&ast::Directive::name)] >> -list(directive_argument[push(&ast::Directive::args)]) > semicolon;
 const auto directive_argument_def = ((path[set(&ast::DirectiveArg::subject)] >> -number[set(&ast::DirectiveArg::index)]) |
                                      number[set(&ast::DirectiveArg::index)]) >>

@@ -64,6 +64,17 @@ Cursor skip_statement(Cursor start, Cursor at) {
   }
 }
 
+Cursor skip_entry(Cursor start, Cursor at) {
+  int depth = 0;
+  for (Cursor t = start;; ++t) {
+    bool behind_error = t >= at;
+    if (t->kind == TokenKind::End || (behind_error && t->at_margin && begins_item(t->kind))) return t;
+    if (t->kind == TokenKind::Semicolon && behind_error) return t + 1;
+    if (t->kind == TokenKind::LBrace) ++depth;
+    if (t->kind == TokenKind::RBrace && depth-- == 0) return t;
+  }
+}
+
 Cursor skip_item(Cursor start, Cursor at) {
   int depth = 0;
   for (Cursor t = start;; ++t) {

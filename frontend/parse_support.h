@@ -32,6 +32,9 @@ void report_expected(State& state, Cursor at, const std::string& expected);
 /// of the block around it, or before an item at the margin.
 Cursor skip_statement(Cursor start, Cursor at);
 
+/// The same in `tune` and `schedule`, whose entries hold no blocks: any `;` ends one.
+Cursor skip_entry(Cursor start, Cursor at);
+
 /// The next word that begins an item: at the margin, or outside all braces behind `;` or `}`.
 Cursor skip_item(Cursor start, Cursor at);
 
