@@ -2,8 +2,8 @@
 //
 // Lowering uses it where a loop over k only accumulates a product of two loads: the whole loop becomes one call of emit_gemm over the loop's
 // k range, whatever the author's k tile. Blocking: kc units of k, nc lanes, mc rows; B in [k][strip] panels, A copied with padded rows.
-// Instances of a grid are independent, so each packs its own panels: the cost is about 2 / min(tile extents) of the product; `memo` removes B's
-// part for instances that follow each other on one thread with the same columns.
+// Instances of a grid are independent, so each packs its own panels, which costs about 2 / min(tile extents) of the product. Instances that
+// follow each other on one thread and share an operand (the same columns of B, the same rows of A) can keep it packed: `a_packed`, `b_packed`.
 #pragma once
 
 #include "codegen/cpu/pack.h"
@@ -23,10 +23,17 @@ struct Gemm {
   llvm::Value* c = nullptr;   ///< [m][strip-rounded n] accumulators, rows c_row elements apart, 64-byte aligned
   llvm::Value* c_row = nullptr;
   bool accumulate = false;  ///< C += instead of C =
+  /// i1: the scratch still holds this operand whole, left there by the previous emit_gemm code that ran with the same scratch, source and k.
+  /// Null: never. It is honoured while k fits `k_blocks` cache blocks (gemm_block_k each); longer sums pack again.
+  llvm::Value* a_packed = nullptr;
+  llvm::Value* b_packed = nullptr;
+  std::int64_t k_blocks = 1;
 };
 
-/// Bytes of scratch for a tile of these extents (64-byte aligned), the largest k included.
-std::int64_t gemm_scratch_bytes(Product p, std::int64_t m, std::int64_t n, const VectorTarget& target);
+/// Elements of k in one cache block.
+std::int64_t gemm_block_k(Product p);
+/// Bytes of scratch, 64-byte aligned, for a tile of these extents and any k.
+std::int64_t gemm_scratch_bytes(Product p, std::int64_t m, std::int64_t n, std::int64_t k_blocks = 1);
 void emit_gemm(Emitter& e, const Gemm& g, llvm::Value* scratch);
 
 }  // namespace tessera::cpu

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "codegen/cpu/emitter.h"
+#include "codegen/cpu/object.h"
 
 namespace tessera::cpu::test {
 
@@ -65,6 +66,7 @@ class Jit {
     std::string problem;
     llvm::raw_string_ostream stream(problem);
     if (llvm::verifyModule(module, &stream)) throw std::logic_error(problem);
+    run_passes(module, *machine);
     llvm::SmallVector<char, 0> object;
     {
       llvm::raw_svector_ostream os(object);

@@ -60,7 +60,7 @@ void check(const JitTarget& target, DType da, DType db, Shape s, bool a_k_fast, 
     return std::unique_ptr<void, decltype(&std::free)>(std::aligned_alloc(64, (size + 63) / 64 * 64), &std::free);
   };
   auto c = aligned(static_cast<std::size_t>(s.tile_m * c_row) * bytes);
-  const auto scratch_bytes = static_cast<std::size_t>(gemm_scratch_bytes(p, s.tile_m, s.tile_n, target.vectors));
+  const auto scratch_bytes = static_cast<std::size_t>(gemm_scratch_bytes(p, s.tile_m, s.tile_n));
   auto scratch = aligned(scratch_bytes + 64);
   std::memset(scratch.get(), 0xff, scratch_bytes + 64);
   auto read = [&](std::int64_t i) -> double {
@@ -113,6 +113,47 @@ TEST(Gemm, LongAndWide) {
   check(target, DType::F32, DType::F32, {30, 50, 2100, 32, 64}, true, false, false);
   check(target, DType::BF16, DType::BF16, {30, 50, 2101, 32, 64}, true, true, false);
   check(target, DType::F32, DType::F32, {7, 1100, 9, 8, 1120}, true, true, true);
+}
+
+/// Calls one product twice in one scratch; the second call says what is packed and gets other data for it, which it must not look at.
+TEST(Gemm, PackedOperandsAreKept) {
+  for (const JitTarget& target : test::runnable_targets())
+    for (auto [k, k_blocks] : {std::pair<std::int64_t, std::int64_t>{700, 1}, {2100, 3}, {2100, 1}}) {
+      const std::int64_t m = 100, n = 80;
+      using Fn = void (*)(const float*, const float*, float*, void*, bool, bool);
+      Jit jit;
+      auto* f = reinterpret_cast<Fn>(jit.compile(target, "run", [&, k = k, k_blocks = k_blocks](Emitter& e) {
+        auto* fn = test::begin_function(e, "run", {e.ptr(), e.ptr(), e.ptr(), e.ptr(), e.b.getInt1Ty(), e.b.getInt1Ty()});
+        fn->addParamAttr(4, llvm::Attribute::ZExt);
+        fn->addParamAttr(5, llvm::Attribute::ZExt);
+        Gemm g;
+        g.a = {strided_source(e, DType::F32, fn->getArg(0), e.idx(k), e.idx(m), e.idx(k)), true};
+        g.b = {strided_source(e, DType::F32, fn->getArg(1), e.idx(n), e.idx(k), e.idx(n)), false};
+        g.k = e.idx(k), g.m = m, g.n = n, g.c = fn->getArg(2), g.c_row = e.idx(n);
+        g.a_packed = fn->getArg(4), g.b_packed = fn->getArg(5), g.k_blocks = k_blocks;
+        emit_gemm(e, g, fn->getArg(3));
+        e.b.CreateRetVoid();
+      }));
+      auto floats = [](std::int64_t count) {
+        return std::unique_ptr<float, decltype(&std::free)>(
+            static_cast<float*>(std::aligned_alloc(64, static_cast<std::size_t>((count + 15) / 16 * 64))), &std::free);
+      };
+      auto a = floats(m * k), b = floats(k * n), c = floats(m * n), first = floats(m * n),
+           scratch = floats(gemm_scratch_bytes(Product::F32, m, n, k_blocks) / 4);
+      std::fill_n(a.get(), m * k, 1.f);
+      std::fill_n(b.get(), k * n, 2.f);
+      const float sum = static_cast<float>(2 * k);
+      f(a.get(), b.get(), c.get(), scratch.get(), false, false);
+      EXPECT_EQ(c.get()[m * n - 1], sum);
+      const bool kept = k <= k_blocks * gemm_block_k(Product::F32);
+      std::fill_n(b.get(), k * n, 3.f);
+      f(a.get(), b.get(), c.get(), scratch.get(), false, true);
+      EXPECT_EQ(c.get()[m * n - 1], kept ? sum : sum * 1.5f);
+      std::fill_n(a.get(), m * k, 7.f);
+      std::fill_n(b.get(), k * n, 2.f);
+      f(a.get(), b.get(), c.get(), scratch.get(), true, false);
+      for (std::int64_t i = 0; i < m * n; ++i) ASSERT_EQ(c.get()[i], kept ? sum : sum * 7);
+    }
 }
 
 }  // namespace
