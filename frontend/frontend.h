@@ -80,6 +80,7 @@ std::unique_ptr<ir::Kernel> instantiate(const Program& program, const std::strin
                                         const std::vector<std::string>& absent, Diagnostics& diagnostics);
 
 /// The schedule written for `kernel` (and the fns it calls) on a target family ("cpu", "sm80", "sm90", "sm100"), with names as paths.
-Schedule schedule_for(const Program& program, const std::string& kernel, const std::string& family);
+/// `constants` give values to the tuned names in it.
+Schedule schedule_for(const Program& program, const std::string& kernel, const std::string& family, const Constants& constants = {});
 
 }  // namespace tessera

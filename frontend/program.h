@@ -1,0 +1,67 @@
+// Parsed files with their items looked up by name. Built once by modules.cpp; immutable afterwards.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "frontend/ast.h"
+#include "frontend/frontend.h"
+#include "frontend/value.h"
+
+namespace tessera {
+
+struct NewTypeDecl {
+  const ast::NewType* ast = nullptr;
+  Module* module = nullptr;
+  std::string name;
+};
+struct StructDecl {
+  const ast::Struct* ast = nullptr;
+  Module* module = nullptr;
+  std::string name;
+};
+
+/// A kernel, possibly an instance `kernel a = b[X: ..]` of another: then `args` are bound in this module.
+struct KernelDecl {
+  std::string name;
+  const ast::Kernel* ast = nullptr;       ///< the body that runs
+  Module* body_module = nullptr;          ///< where that body was written
+  std::vector<std::pair<const ast::KernelInstance*, Module*>> instances;  ///< outermost first
+  const ast::Tune* tune = nullptr;
+  Module* tune_module = nullptr;
+  std::vector<std::pair<const ast::Schedule*, Module*>> schedules;
+  Span span;
+};
+
+struct Module {
+  std::string path;                  ///< dotted import path; "" for the root file
+  FileId file = 0;
+  ast::File ast;
+  std::map<std::string, Module*> imports;  ///< by local name
+  std::map<std::string, const ast::Const*> constants;
+  std::map<std::string, std::unique_ptr<NewTypeDecl>> newtypes;
+  std::map<std::string, std::unique_ptr<StructDecl>> structs;
+  std::map<std::string, const ast::Fn*> fns;
+  std::map<std::string, std::unique_ptr<KernelDecl>> kernels;
+  std::map<std::string, Span> defined;     ///< every top-level name
+  std::shared_ptr<Scope> scope;            ///< the module scope that fns and lambdas see
+};
+
+class Program {
+ public:
+  std::shared_ptr<SourceMap> sources = std::make_shared<SourceMap>();
+  std::vector<std::unique_ptr<Module>> modules;  ///< the root first
+  Module& root() const { return *modules.front(); }
+  const KernelDecl* kernel(const std::string& name) const;
+};
+
+/// Parses the root and everything it imports, fills the tables, resolves kernel instances, tune and schedule targets.
+/// Reports E01xx, E0402, E0403, E0404 and unknown targets.
+std::shared_ptr<Program> load_modules(std::string name, std::string text, const ImportResolver& resolve, Diagnostics& diagnostics);
+
+/// Resolves a path of an item ("att.fwd") as seen from `module`: the module that defines it and the last name. Null module if an import is unknown.
+std::pair<Module*, std::string> resolve_path(Module& module, const ast::Path& path);
+
+}  // namespace tessera

@@ -1,0 +1,117 @@
+// Names: scopes, items of modules, built-in types.
+#include <fmt/format.h>
+
+#include "frontend/builtins.h"
+#include "frontend/elaborate.h"
+
+namespace tessera {
+
+void Elaborator::report(Code code, Span span, std::string message, std::string help, std::vector<Label> labels) {
+  Diagnostic d{code, span, std::move(message), std::move(labels), {}, std::move(help)};
+  for (auto it = trail_.rbegin(); it != trail_.rend(); ++it) d.trail.push_back(*it);
+  diagnostics_.add(std::move(d));
+}
+
+void Elaborator::fail(Code code, Span span, std::string message, std::string help, std::vector<Label> labels) {
+  report(code, span, std::move(message), std::move(help), std::move(labels));
+  throw Failed{};
+}
+
+Sym Elaborator::fresh_symbol(const std::string& base, ir::Value* value) {
+  std::string name = fmt::format("{}#{}", base, fresh_id());
+  symbols_[name] = value;
+  return Sym::symbol(name);
+}
+
+Elaborator::ScopePtr Elaborator::child(const ScopePtr& s) {
+  auto c = std::make_shared<Scope>();
+  c->parent = s;
+  return c;
+}
+
+Binding* Elaborator::find(Scope& s, const std::string& name, bool* crossed) {
+  for (Scope* at = &s; at; at = at->parent.get()) {
+    auto it = at->names.find(name);
+    if (it != at->names.end()) return &it->second;
+    if (at->function && crossed) *crossed = true;
+  }
+  return nullptr;
+}
+
+void Elaborator::define(Scope& s, const ast::Ident& name, Val v, bool is_var) {
+  auto it = s.names.find(name.name);
+  if (it != s.names.end() && !it->second.kernel_symbol) {
+    report(Code::E0402, name.span, fmt::format("`{}` is defined twice in this scope", name.name), "", {{it->second.span, "first defined here"}});
+    return;
+  }
+  s.names[name.name] = Binding{std::move(v), is_var, name.span, name.name, false};
+}
+
+std::vector<std::string> Elaborator::visible_names(Scope& s) {
+  std::vector<std::string> out;
+  for (Scope* at = &s; at; at = at->parent.get()) {
+    for (const auto& [n, b] : at->names) out.push_back(n);
+    if (at->module)
+      for (const auto& [n, span] : at->module->defined) out.push_back(n);
+  }
+  for (const std::string& n : builtin_names()) out.push_back(n);
+  for (DType t : all_dtypes()) out.push_back(name(t));
+  return out;
+}
+
+Val Elaborator::lookup(const ast::Ident& id, const ScopePtr& s) {
+  if (Binding* b = find(*s, id.name)) return b->value;
+  for (Scope* at = s.get(); at; at = at->parent.get())
+    if (at->module && at->module->defined.count(id.name)) return item_value(*at->module, id.name, id.span);
+  if (auto t = dtype_from_name(id.name)) return {TypeVal{Ty{TileTy{elem(*t), {}}}}};
+  if (is_builtin(id.name)) return {FnVal{nullptr, nullptr, nullptr, std::nullopt, std::nullopt, nullptr, id.name}};
+  for (Scope* at = s.get(); at; at = at->parent.get()) {
+    if (!at->free_symbols) continue;
+    // A dim of a kernel's view that is nothing else is a launch symbol, bound by the first view that has it.
+    std::string symbol = at->symbol_prefix + id.name;
+    if (launch_symbols_.insert(symbol).second) {
+      symbol_order_.push_back(symbol);
+      symbol_bound_[symbol] = id.span;
+      symbols_[symbol] = builder_ ? builder_->sym(symbol) : nullptr;
+    }
+    TileVal v = make(elem(DType::Idx), {}, symbols_[symbol]);
+    v.sym = Sym::symbol(symbol);
+    at->names[id.name] = Binding{Val{v}, false, symbol_bound_[symbol], id.name, true};
+    return {v};
+  }
+  std::string guess = did_you_mean(id.name, visible_names(*s));
+  fail(Code::E0401, id.span, fmt::format("unknown name `{}`", id.name), guess.empty() ? "" : fmt::format("did you mean `{}`?", guess));
+}
+
+Val Elaborator::item_value(Module& m, const std::string& name, Span use) {
+  if (auto it = m.imports.find(name); it != m.imports.end()) return {ModuleVal{it->second}};
+  if (auto it = m.fns.find(name); it != m.fns.end()) return {FnVal{it->second, nullptr, m.scope, std::nullopt, std::nullopt, &m, name}};
+  if (auto it = m.structs.find(name); it != m.structs.end()) return {TypeVal{Ty{StructTy{it->second.get(), "", nullptr}}}};
+  if (auto it = m.newtypes.find(name); it != m.newtypes.end()) {
+    Ty base = resolve_type(it->second->ast->type, m.scope);
+    auto* t = std::get_if<TileTy>(&base.kind);
+    if (!t || !t->dims.empty()) fail(Code::E0302, it->second->ast->type.span, "a nominal type stands for one element type");
+    t->elem.nominal = it->second.get();
+    return {TypeVal{base}};
+  }
+  if (auto it = m.constants.find(name); it != m.constants.end()) {
+    const ast::Const& c = *it->second;
+    for (const void* a : active_)
+      if (a == &c) fail(Code::E0407, use, fmt::format("the constant `{}` is defined by itself", name));
+    active_.push_back(&c);
+    Val v;
+    try {
+      v = eval_constant(*c.value, m.scope);
+      if (c.type) v = coerce(v, resolve_type(*c.type, m.scope), c.value->span, fmt::format("`{}`", name));
+    } catch (const Failed&) {
+      active_.pop_back();
+      throw;
+    }
+    active_.pop_back();
+    return v;
+  }
+  if (m.kernels.count(name)) fail(Code::E0303, use, fmt::format("the kernel `{}` is launched from the host, not called", name));
+  fail(Code::E0401, use, fmt::format("unknown name `{}`", name));
+}
+
+}  // namespace tessera
