@@ -131,6 +131,70 @@ TEST(InterpretKernels, Attention) {
   }
 }
 
+TEST(InterpretKernels, LayerNorm) {
+  const auto kernel = load_kernel("layer_norm");
+  for (const Shape2 s : {Shape2{4, 64}, {1, 1}, {5, 65}, {9, 200}}) {
+    Buffer x(DType::BF16, {s.m, s.n});
+    Buffer w(DType::F32, {s.n});
+    x.fill_random(9, 3);
+    w.fill_random(10);
+    Buffer y = unwritten(DType::BF16, {s.m, s.n});
+    Launch launch(*kernel);
+    launch.view("x", x).view("w", w).view("y", y).scalar("eps", 1e-5);
+    interpret(*kernel, launch.frame());
+    expect_near(y, reference_layer_norm(x, w, 1e-5), 1e-5, 0x1p-7, std::to_string(s.m) + " x " + std::to_string(s.n));
+  }
+}
+
+TEST(InterpretKernels, PagedDecode) {
+  const auto kernel = load_kernel("paged_decode");
+  const std::int64_t batch = 4, groups = 2, pages = 9, most = 4, dim = 64;
+  const std::int64_t lengths[] = {37, 16, 1, 0};
+  Buffer q(DType::BF16, {batch, groups, 8, dim}), kpool(DType::BF16, {pages, 16, groups, dim}), vpool(kpool.dtype, kpool.dims);
+  q.fill_random(11);
+  kpool.fill_random(12);
+  vpool.fill_random(13);
+  Buffer table = ints(DType::I32, {batch, most}, {7, 2, 5, -1, 0, 99, 99, 99, 3, -1, -1, -1, -1, -1, -1, -1});
+  Buffer len = ints(DType::I32, {batch}, {lengths[0], lengths[1], lengths[2], lengths[3]});
+  Buffer o = unwritten(DType::BF16, q.dims);
+  Launch launch(*kernel);
+  launch.view("q", q).view("kpool", kpool).view("vpool", vpool).view("table", table).view("len", len).view("o", o).scalar("scale", 0.125);
+  interpret(*kernel, launch.frame());
+  std::vector<double> want;
+  for (std::int64_t b = 0; b < batch; ++b) {
+    // The pages laid end to end make an ordinary attention of one query.
+    const AttentionShape shape{1, 1, lengths[b], groups * 8, groups, dim};
+    Buffer q1(DType::BF16, {1, 1, groups * 8, dim}), k1(DType::BF16, {1, lengths[b], groups, dim}), v1(k1.dtype, k1.dims);
+    for (std::int64_t at = 0; at < q1.size(); ++at) q1.set(at, q.get(b * q1.size() + at));
+    const std::int64_t row = groups * dim;
+    for (std::int64_t j = 0; j < lengths[b]; ++j) {
+      const std::int64_t from = (table.get_int(b * most + j / 16) * 16 + j % 16) * row;
+      for (std::int64_t e = 0; e < row; ++e) {
+        k1.set(j * row + e, kpool.get(from + e));
+        v1.set(j * row + e, vpool.get(from + e));
+      }
+    }
+    const std::vector<double> part = reference_attention(shape, q1, k1, v1, 0.125).o;
+    want.insert(want.end(), part.begin(), part.end());
+  }
+  expect_near(o, want, 0.01, 0.02, "o");
+}
+
+TEST(InterpretKernels, Bucket) {
+  const auto kernel = load_kernel("bucket");
+  Buffer ids = ints(DType::I32, {11}, {2, 0, -1, 2, 1, 0, 0, -1, 2, 2, 1});
+  Buffer start = ints(DType::I32, {3}, {0, 3, 5});
+  Buffer cursor = ints(DType::I32, {3}, {0, 0, 0});
+  Buffer src = ints(DType::I32, {10}, std::vector<std::int64_t>(10, -7));
+  Buffer place(DType::I32, {11});
+  Launch launch(*kernel);
+  launch.view("ids", ids).view("start", start).view("cursor", cursor).view("src", src).view("place", place);
+  interpret(*kernel, launch.frame());
+  EXPECT_EQ(cursor.bytes, ints(DType::I32, {3}, {3, 2, 4}).bytes);
+  EXPECT_EQ(src.bytes, ints(DType::I32, {10}, {1, 5, 6, 4, 10, 0, 3, 8, 9, -7}).bytes);
+  EXPECT_EQ(place.bytes, ints(DType::I32, {11}, {5, 0, -1, 6, 3, 1, 2, -1, 7, 8, 4}).bytes);
+}
+
 /// The guards are what keeps padding out: without poison nothing may change, and a kernel that forgets one shows NaN.
 TEST(InterpretKernels, PoisonShowsAForgottenGuard) {
   auto kernel = load_kernel("row_sum");

@@ -225,6 +225,12 @@ void view_span() {
   expect_values(span(-2, 2, 2), {0, 1}, "clipped below");
   EXPECT_THROW(span(3, 9, 3), InterpretError);
   EXPECT_THROW(span(4, 2, 1), InterpretError);
+  Buffer x(DType::F32, {5}), e = ints(DType::Idx, {}, {7});
+  Bench t;
+  ir::Value* empty = t.b.value(OpKind::ViewSpan, {t.in("x", x), t.b.idx(4), t.b.idx(2)}, axis(0));
+  t.keep(t.b.value(OpKind::Extent, {empty}, axis(0)), t.out("e", e));
+  t.run();
+  expect_ints(e, {0}, "hi below lo");
 }
 
 void view_permute() {

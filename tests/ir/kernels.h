@@ -102,6 +102,22 @@ inline std::vector<double> reference_softmax(const Buffer& x) {
   return y;
 }
 
+/// (x - mean) / sqrt(variance + eps) * w by rows.
+inline std::vector<double> reference_layer_norm(const Buffer& x, const Buffer& w, double eps) {
+  const std::int64_t n = x.dims[1];
+  std::vector<double> y(static_cast<std::size_t>(x.size()));
+  for (std::int64_t i = 0; i < x.dims[0]; ++i) {
+    double mean = 0;
+    double variance = 0;
+    for (std::int64_t j = 0; j < n; ++j) mean += x.get(i * n + j) / static_cast<double>(n);
+    for (std::int64_t j = 0; j < n; ++j) variance += (x.get(i * n + j) - mean) * (x.get(i * n + j) - mean) / static_cast<double>(n);
+    for (std::int64_t j = 0; j < n; ++j) {
+      y[static_cast<std::size_t>(i * n + j)] = (x.get(i * n + j) - mean) / std::sqrt(variance + eps) * w.get(j);
+    }
+  }
+  return y;
+}
+
 inline std::vector<double> reference_row_sum(const Buffer& x) {
   const std::int64_t n = x.dims[1];
   std::vector<double> y(static_cast<std::size_t>(x.dims[0]), 0);
