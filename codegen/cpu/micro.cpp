@@ -86,7 +86,7 @@ RegisterBlock register_block(Product p, const VectorTarget& target) {
   // A lane vector takes kLanes / register_lanes registers, twice that for doubles. AVX-512 has 32 registers, the others 16 (aarch64: 32 of 4).
   const int registers = (kLanes / target.register_lanes) * (p == Product::F64 ? 2 : 1);
   if (target.avx512) return registers == 1 ? RegisterBlock{4, 4} : RegisterBlock{4, 2};
-  if (target.register_lanes == 8) return registers == 2 ? RegisterBlock{5, 1} : RegisterBlock{2, 1};
+  if (target.register_lanes == 8) return registers == 2 ? RegisterBlock{6, 1} : RegisterBlock{2, 1};
   if (!target.x86) return registers == 4 ? RegisterBlock{5, 1} : RegisterBlock{2, 1};
   return registers == 4 ? RegisterBlock{2, 1} : RegisterBlock{1, 1};
 }
