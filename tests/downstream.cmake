@@ -10,7 +10,7 @@ function(tessera_downstream_test name)
   add_test(
     NAME downstream.${name}
     COMMAND ${CMAKE_CTEST_COMMAND} --build-and-test ${CMAKE_CURRENT_SOURCE_DIR}/${name}_project ${arg_FOLDER} --build-generator Ninja
-            --build-target app --build-options ${common_options} ${arg_OPTIONS} --test-command ${arg_COMMAND})
+            --build-options ${common_options} ${arg_OPTIONS} --test-command ${arg_COMMAND})
 endfunction()
 
 tessera_downstream_test(find_package FOLDER ${PROJECT_BINARY_DIR}/downstream/find_package OPTIONS -DCMAKE_PREFIX_PATH=${prefix} COMMAND app)
@@ -20,7 +20,7 @@ set_tests_properties(downstream.find_package PROPERTIES FIXTURES_REQUIRED instal
 add_test(
   NAME downstream.build_tree
   COMMAND ${CMAKE_CTEST_COMMAND} --build-and-test ${CMAKE_CURRENT_SOURCE_DIR}/find_package_project ${PROJECT_BINARY_DIR}/downstream/build_tree
-          --build-generator Ninja --build-target app --build-options ${common_options} -Dtessera_DIR=${PROJECT_BINARY_DIR}/cmake/tessera
+          --build-generator Ninja --build-options ${common_options} -Dtessera_DIR=${PROJECT_BINARY_DIR}/cmake/tessera
           --test-command app)
 
 # This one compiles the whole library again. Beside our build folder and with our flags, every file is in the compiler cache already.
@@ -42,3 +42,7 @@ list(APPEND shared_llvm none)
 list(GET shared_llvm 0 shared_llvm)
 add_test(NAME downstream.own_llvm COMMAND ${PROJECT_BINARY_DIR}/downstream/find_package/app ${shared_llvm})
 set_tests_properties(downstream.own_llvm PROPERTIES FIXTURES_REQUIRED "installed;downstream_app" SKIP_RETURN_CODE 77)
+
+# The second program of that project takes its kernel from a .tile file through tessera_add_kernels.
+add_test(NAME downstream.add_kernels COMMAND ${PROJECT_BINARY_DIR}/downstream/find_package/typed)
+set_tests_properties(downstream.add_kernels PROPERTIES FIXTURES_REQUIRED "installed;downstream_app")

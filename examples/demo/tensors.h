@@ -24,7 +24,8 @@ struct Owned {
   tessera::View<const T, 4> view() const { return {std::span<const T>(data), shape}; }
 };
 
-/// Reads the tensor `name` ("F16" for f16, "F32" for float) of rank 4. Throws std::runtime_error if the file, the tensor or its type is not as wanted.
+/// Reads the tensor `name` ("F16" for f16, "F32" for float) of rank 4. Throws std::runtime_error if the file, the tensor or its type is not as
+/// wanted.
 template <class T>
 Owned<T> read_tensor(const std::string& path, const std::string& name);
 extern template Owned<tessera::f16> read_tensor(const std::string&, const std::string&);

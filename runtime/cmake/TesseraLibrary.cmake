@@ -1,5 +1,6 @@
 # libtessera: one shared library with LLVM inside that exports nothing but tessera:: symbols, its install rules and its package files.
 include(CMakePackageConfigHelpers)
+include(${CMAKE_CURRENT_LIST_DIR}/TesseraAddKernels.cmake)
 
 set(tessera_anchor ${PROJECT_BINARY_DIR}/generated/tessera_library.cpp)
 file(CONFIGURE OUTPUT ${tessera_anchor} CONTENT "// The library's code comes from its static parts.\n")
@@ -26,6 +27,7 @@ set(tessera_package ${CMAKE_INSTALL_LIBDIR}/cmake/tessera)
 set(tessera_build_package ${PROJECT_BINARY_DIR}/cmake/tessera)
 configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/tesseraConfig.cmake.in ${tessera_build_package}/tesseraConfig.cmake
                               INSTALL_DESTINATION ${tessera_package} NO_SET_AND_CHECK_MACRO NO_CHECK_REQUIRED_COMPONENTS_MACRO)
+configure_file(${CMAKE_CURRENT_LIST_DIR}/TesseraAddKernels.cmake ${tessera_build_package}/TesseraAddKernels.cmake COPYONLY)
 # Before 1.0 a minor version may change anything.
 write_basic_package_version_file(${tessera_build_package}/tesseraConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 # The prefix is found from the place of the .pc file, so an installed tree can be moved.
@@ -43,6 +45,7 @@ if(TESSERA_INSTALL)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/kernels DESTINATION ${CMAKE_INSTALL_DATADIR}/tessera COMPONENT runtime
           FILES_MATCHING PATTERN *.tile)
   install(FILES ${tessera_build_package}/tesseraConfig.cmake ${tessera_build_package}/tesseraConfigVersion.cmake
+                ${tessera_build_package}/TesseraAddKernels.cmake
           DESTINATION ${tessera_package} COMPONENT dev)
   install(EXPORT tesseraTargets NAMESPACE tessera:: DESTINATION ${tessera_package} COMPONENT dev)
   install(FILES ${PROJECT_BINARY_DIR}/tessera.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT dev)
