@@ -5,6 +5,7 @@
 
 #include "codegen/passes/fold.h"
 #include "codegen/passes/pad_states.h"
+#include "codegen/passes/split_masks.h"
 #include "dsl/text.h"
 #include "dsl/verify.h"
 
@@ -20,10 +21,11 @@ void silent(ir::Kernel& kernel, Diagnostics&) {
 constexpr PassInfo kPasses[] = {
     {"fold", "constants, common subexpressions, dead code, decided branches, loop-invariant code", silent<ir::fold>},
     {"pad_states", "drops the guards of padding that are redundant and moves the others where they are cheapest", silent<ir::pad_states>},
+    {"split_masks", "loops whose masks are affine become masked, free and masked ones with computed bounds", silent<ir::split_masks>},
 };
 
 /// What runs, in order. Folding again makes a pass's leavings disappear before the next one looks.
-constexpr std::array kOrder = {"fold", "pad_states", "fold"};
+constexpr std::array kOrder = {"fold", "pad_states", "fold", "split_masks", "fold"};
 
 bool changes_rounding(std::string_view pass) { return pass == "algebra"; }
 

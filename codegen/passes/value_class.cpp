@@ -169,9 +169,9 @@ Abstract fold_of(ReduceKind kind, const Abstract& x, DType t, bool tame) {
   return anything(t);
 }
 
-ValueClasses::ValueClasses(const Block& body, std::map<const Value*, Abstract> also) : also_(std::move(also)) {
+ValueClasses::ValueClasses(const Block& body, std::map<const Value*, Abstract> also, bool tame) : also_(std::move(also)), tame_(tame) {
   for (const auto& a : body.args)
-    if (is_tile(a->type)) set(a.get(), anything(tile(a->type).dtype));
+    if (is_tile(a->type)) set(a.get(), unknown(tile(a->type).dtype));
   run(body);
 }
 
@@ -200,7 +200,7 @@ void ValueClasses::run_loop(const Op& op) {
   for (bool changed = true; changed;) {
     changed = false;
     for (const auto& region : op.regions) {
-      if (is_for) set(region->args[0].get(), anything(DType::Idx));
+      if (is_for) set(region->args[0].get(), unknown(DType::Idx));
       for (std::size_t i = 0; i < carried.size(); ++i) set(region->args[first_arg + i].get(), carried[i]);
       run(*region);
     }
@@ -224,7 +224,7 @@ void ValueClasses::run(const Op& op) {
     for (const Value* v : op.operands) x.push_back(of(v));
     if (op.kind == OpKind::Select && !x[0].value)
       for (std::size_t i : {1U, 2U}) x[i] = refine(op.operands[0], i == 1, op.operands[i], x[i]);
-    return set(op.result(), transfer(op, x));
+    return set(op.result(), transfer(op, x, tame_));
   }
   switch (op.kind) {
     case OpKind::Const: return set(op.result(), exactly(*constant(op.result())));
@@ -239,18 +239,19 @@ void ValueClasses::run(const Op& op) {
       return set(op.result(), j);
     }
     case OpKind::Pick: return set(op.result(), join(operand(0), exactly({type(), 0.0, 0})));
-    case OpKind::Reduce: return set(op.result(), fold_of(kind(), operand(0), type()));
+    case OpKind::Reduce: return set(op.result(), fold_of(kind(), operand(0), type(), tame_));
     case OpKind::Scan: {
-      Abstract y = fold_of(kind(), operand(0), type());
+      Abstract y = fold_of(kind(), operand(0), type(), tame_);
       // An exclusive scan starts from the identity.
       return set(op.result(), op.int_attr(Attr::Exclusive) != 0 ? join(y, anything(type())) : y);
     }
     case OpKind::Dot: {
       const Abstract &a = operand(0), &b = operand(1);
-      bool zero = (a.within(kZero) && b.within(kFinite)) || (b.within(kZero) && a.within(kFinite));
-      return set(op.result(), zero ? exactly({type(), 0.0, 0}) : anything(type()));
+      if (!a.within(kFinite) || !b.within(kFinite)) return set(op.result(), anything(type()));
+      const bool zero = a.within(kZero) || b.within(kZero);
+      return set(op.result(), zero ? exactly({type(), 0.0, 0}) : unknown(type()));
     }
-    case OpKind::TopK: set(op.result(0), operand(0)); return set(op.result(1), anything(type(1)));
+    case OpKind::TopK: set(op.result(0), operand(0)); return set(op.result(1), unknown(type(1)));
     case OpKind::For:
     case OpKind::While: return run_loop(op);
     case OpKind::If:
@@ -260,11 +261,11 @@ void ValueClasses::run(const Op& op) {
     default:
       for (const auto& r : op.regions) {  // combining functions
         for (const auto& a : r->args)
-          if (is_tile(a->type)) set(a.get(), anything(tile(a->type).dtype));
+          if (is_tile(a->type)) set(a.get(), unknown(tile(a->type).dtype));
         run(*r);
       }
       for (const auto& r : op.results)
-        if (is_tile(r->type)) set(r.get(), anything(tile(r->type).dtype));
+        if (is_tile(r->type)) set(r.get(), unknown(tile(r->type).dtype));
       return;
   }
 }

@@ -44,8 +44,9 @@ Abstract fold_of(ReduceKind kind, const Abstract& x, DType t, bool tame = false)
 /// The class of all elements of every tile of a kernel, through loops.
 class ValueClasses {
  public:
-  /// `also` are values that may in part be replaced by a constant: it counts as one of their elements.
-  explicit ValueClasses(const Block& body, std::map<const Value*, Abstract> also = {});
+  /// `also` are values that may in part be replaced by a constant: it counts as one of their elements. `tame`: numbers in memory are finite, and
+  /// so is what is computed from finite numbers, but for a quotient by zero and the like.
+  explicit ValueClasses(const Block& body, std::map<const Value*, Abstract> also = {}, bool tame = false);
   const Abstract& of(const Value* v) const;
 
  private:
@@ -54,7 +55,10 @@ class ValueClasses {
   void set(const Value* v, Abstract a);
   void run_loop(const Op& op);
 
+  Abstract unknown(DType t) const { return tame_ ? finite(t) : anything(t); }
+
   std::map<const Value*, Abstract> also_;
+  bool tame_;
   std::map<const Value*, Abstract> known_;
 };
 
