@@ -130,7 +130,7 @@ Types fold_with(const Op& op, bool keeps_axis) {
     require(t.dims == first.dims, "operand {} is a {}: all tiles have the same dims", i, str(t));
     require_computable(t.dtype);
     const Type& identity = op.operands[n + i]->type;
-    require(identity == Type(scalar(t.dtype)), "identity {} is a {}, not a {}", i, str(identity), tessera::name(t.dtype));
+    require(is_scalar(identity) && tile(identity).dtype == t.dtype, "identity {} is a {}, not a {}", i, str(identity), tessera::name(t.dtype));
     if (!keeps_axis) t.dims[axis] = 1;
     results.push_back(t);
     scalars.push_back(scalar(t.dtype));

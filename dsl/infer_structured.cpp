@@ -153,7 +153,7 @@ Types while_loop(const Op& op) {
 
 Types if_else(const Op& op, const Types& stated) {
   const Type& condition = op.operands[0]->type;
-  require(condition == Type(scalar(DType::Bool)), "the condition is a {}, not a bool", str(condition));
+  require(is_scalar(condition) && is_bool(tile(condition).dtype), "the condition is a {}, not a bool", str(condition));
   Types types = stated;
   const Block& first = op.region(0);
   if (types.empty() && !first.ops.empty() && first.ops.back()->kind == OpKind::Yield)
