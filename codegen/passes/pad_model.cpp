@@ -152,6 +152,13 @@ bool PadModel::use_observes(const Use& use, Place at, Atom atom, std::vector<Pla
     next.push_back({op.result(result), axis});
     return false;
   };
+  // A range made in a loop is another one in the next trip.
+  auto carried = [&](const Op& loop, std::size_t i) {
+    if (!visible(atom.range, loop)) return true;
+    next.push_back({loop.result(i), at.axis});
+    next.push_back({loop.region().args[1 + i].get(), at.axis});
+    return false;
+  };
   if (has(op.kind, Trait::Elementwise)) {
     if (op.kind == OpKind::Select && use.index > 0) {
       Abstract c = state(op.operands[0], {atom.range, at.axis});
@@ -180,10 +187,13 @@ bool PadModel::use_observes(const Use& use, Place at, Atom atom, std::vector<Pla
     }
     case OpKind::Yield: {
       const Op* parent = op.parent->parent;
-      if (!parent || parent->kind != OpKind::If) return true;
+      if (!parent) return true;
+      if (parent->kind == OpKind::For) return carried(*parent, use.index);
+      if (parent->kind != OpKind::If) return true;
       next.push_back({parent->result(use.index), at.axis});
       return false;
     }
+    case OpKind::For: return use.index < 3 || carried(op, use.index - 3);
     default: return true;
   }
 }

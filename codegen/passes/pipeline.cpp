@@ -3,6 +3,7 @@
 #include <array>
 #include <chrono>
 
+#include "codegen/passes/drop_zeroing.h"
 #include "codegen/passes/fold.h"
 #include "codegen/passes/pad_states.h"
 #include "codegen/passes/split_masks.h"
@@ -22,10 +23,11 @@ constexpr PassInfo kPasses[] = {
     {"fold", "constants, common subexpressions, dead code, decided branches, loop-invariant code", silent<ir::fold>},
     {"pad_states", "drops the guards of padding that are redundant and moves the others where they are cheapest", silent<ir::pad_states>},
     {"split_masks", "loops whose masks are affine become masked, free and masked ones with computed bounds", silent<ir::split_masks>},
+    {"drop_zeroing", "loads need not give zeros in padding that nobody looks at", silent<ir::drop_zeroing>},
 };
 
 /// What runs, in order. Folding again makes a pass's leavings disappear before the next one looks.
-constexpr std::array kOrder = {"fold", "pad_states", "fold", "split_masks", "fold"};
+constexpr std::array kOrder = {"fold", "pad_states", "fold", "split_masks", "fold", "drop_zeroing"};
 
 bool changes_rounding(std::string_view pass) { return pass == "algebra"; }
 

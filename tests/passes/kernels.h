@@ -82,7 +82,8 @@ class KernelBuilder {
   Value* guard(Value* range, int axis, Value* x, double identity) {
     Value* in = op(OpKind::Inside, {range});
     in = axis == 0 ? column(in) : row(in);
-    return select(in, x, b.constant(ir::scalar(tile(x->type).dtype), identity));
+    const TileType t = ir::scalar(tile(x->type).dtype);
+    return select(in, x, is_float(t.dtype) ? b.constant(t, identity) : b.constant(t, static_cast<std::int64_t>(identity)));
   }
   Value* transpose(Value* x) { return b.permute(x, {1, 0}); }
 
@@ -103,6 +104,7 @@ class KernelBuilder {
 
   std::unique_ptr<Kernel> kernel;
   Builder b;
+  Value* extra = nullptr;
 };
 
 struct Soft {
@@ -129,6 +131,7 @@ struct Attention {
   std::function<Value*(KernelBuilder&, Value* s)> score;
   std::int64_t group = 1;  ///< queries per row index: rows are divided by it (packed heads)
   int softmaxes = 1;       ///< that share v
+  std::string extra;       ///< name of an idx parameter for `keep`
 };
 
 inline std::unique_ptr<Kernel> attention(const Attention& a) {
@@ -141,6 +144,7 @@ inline std::unique_ptr<Kernel> attention(const Attention& a) {
   Value* vv = k.view("v", a.dtype, {Sym::symbol("Sk"), a.d});
   Value* ov = k.view("o", DType::F32, {Sym::symbol("Sq") * a.group, a.d}, ir::Mode::Out);
   Value* scale = k.scalar("scale", DType::F32);
+  if (!a.extra.empty()) k.extra = k.scalar(a.extra, DType::Idx);
   Value* i = k.grid("i", ceil_div(Sym::symbol("Sq") * a.group, a.bm));
   Value* n = k.mul(k.sym("Sq"), k.idx(a.group));
   Value* qi = k.b.range(k.mul(i, k.idx(a.bm)), k.idx(0), n, a.bm);
