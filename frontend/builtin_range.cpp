@@ -10,6 +10,8 @@ using ir::OpKind;
 Val Builtins::tiles() {
   expect(2, 2);
   RangeVal r = e.as_range(arg(0, "an axis").value, arg(0, "").span);
+  // A `range[S]` parameter may be a whole range or a tile of it; while its body is checked both uses are possible.
+  if (r.size && !e.lowering() && r.size->str().front() == '?') r.size.reset(), r.lo_sym = Sym(0), r.hi_sym = r.axis;
   if (r.size) e.fail(Code::E0302, arg(0, "").span, "a tile range cannot be tiled again");
   Sym n = e.const_int(arg(1, "a tile size").value, arg(1, "").span, "a tile size");
   e.positive_dims({n}, arg(1, "").span);

@@ -21,6 +21,11 @@ bool is_builtin(const std::string& name) {
     if (name == b.name) return true;
   return false;
 }
+Builtin builtin_from_name(const std::string& name) {
+  for (std::size_t i = 0; i < builtin_table().size(); ++i)
+    if (name == builtin_table()[i].name) return static_cast<Builtin>(i);
+  TESSERA_UNREACHABLE("not a built-in: " + name);
+}
 std::vector<std::string> builtin_names() {
   std::vector<std::string> out;
   for (const auto& b : builtin_table()) out.push_back(b.name);
@@ -99,9 +104,7 @@ std::vector<TileVal> Builtins::together(std::size_t from, std::size_t count, con
 }
 
 Val Elaborator::call_builtin(const std::string& name, const ast::Call& c, Span span, const ScopePtr& s) {
-  Builtin b{};
-  for (std::size_t i = 0; i < builtin_table().size(); ++i)
-    if (name == builtin_table()[i].name) b = static_cast<Builtin>(i);
+  Builtin b = builtin_from_name(name);
   // The few that take a place, a word or a quotient look at the syntax of their arguments.
   if (b == Builtin::FetchAdd || b == Builtin::Signal || b == Builtin::Wait) {
     if (c.args.empty()) fail(Code::E0305, span, fmt::format("`{}` needs a place in a view", name));

@@ -20,6 +20,8 @@ struct BuiltinInfo {
 };
 const std::vector<BuiltinInfo>& builtin_table();
 bool is_builtin(const std::string& name);
+/// Precondition: is_builtin(name).
+Builtin builtin_from_name(const std::string& name);
 std::vector<std::string> builtin_names();
 
 /// Applies built-ins; split over builtin_*.cpp by family. Arguments arrive evaluated; `expr` of an argument serves the few that look at syntax.

@@ -123,6 +123,7 @@ Val Elaborator::call_value(const FnVal& f, std::vector<ArgVal> args, Span span) 
   if (f.typed && !f.opaque) return call_with_type(f, *f.typed, std::move(args), span);
   if (f.opaque) return call_with_type(f, *f.opaque, std::move(args), span);
   if (f.lambda) return call_lambda(f, std::move(args), span);
+  if (!f.fn) return call_builtin_on(builtin_from_name(f.name), f.name, std::move(args), span);
   return call_fn(f, std::move(args), span);
 }
 

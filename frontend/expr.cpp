@@ -293,7 +293,8 @@ Val Elaborator::matmul(const Val& a, const Val& b, Span span) {
   bool fp8 = !x.elem.opaque() && !y.elem.opaque() && bits(x.elem.dtype) == 8 && bits(y.elem.dtype) == 8 && is_float(x.elem) && is_float(y.elem);
   if (!(x.elem == y.elem) && !fp8) fail(Code::E0301, span, fmt::format("`@` needs one element type, not {} and {}", describe(Val{x}), describe(Val{y})), "convert one side");
   bool int8 = !x.elem.opaque() && (x.elem.dtype == DType::I8 || x.elem.dtype == DType::U8);
-  if ((!is_float(x.elem) && !int8) || (storage_only(x.elem) && !fp8)) fail(Code::E0308, span, fmt::format("`@` is not defined for {}", describe(x.elem)));
+  bool any = x.elem.opaque() && x.elem.generic_kind == ast::GenericKind::DTypeAny;
+  if ((!is_float(x.elem) && !int8 && !any) || (storage_only(x.elem) && !fp8)) fail(Code::E0308, span, fmt::format("`@` is not defined for {}", describe(x.elem)));
   if (known_different(x.dims[1], y.dims[0]))
     fail(Code::E0201, span, fmt::format("`@` needs the columns of {} to be the rows of {}", describe(Val{x}), describe(Val{y})), same_dim(x.dims[1], y.dims[1]) ? "transpose the second operand: `b.T`" : "");
   if (partial(x, 1) || partial(y, 0)) {

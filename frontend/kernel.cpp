@@ -165,10 +165,15 @@ Val Elaborator::declare_param(const std::string& name, const Ty& type, const ast
     if (!st->decl) return opaque_value(type, name, span);
     auto fields = std::make_shared<Scope>();
     *fields = *struct_scope(*st);
-    fields->symbol_prefix = name + ".";
+    fields->symbol_prefix.clear();
     StructVal v{*st, {}};
     for (const auto& f : st->decl->ast->fields) {
+      // Symbols of a struct's views are the kernel's: `struct Plan { req: view i32[W] }` lets the grid run over W.
+      for (const auto& [n, b] : declaring_->names)
+        if (b.kernel_symbol && !fields->names.count(n)) fields->names[n] = b;
       Ty field = resolve_type(f.type, fields);
+      for (const auto& [n, b] : fields->names)
+        if (b.kernel_symbol && !declaring_->names.count(n)) declaring_->names[n] = b;
       if (std::get_if<FnTy>(&field.kind)) fail(Code::E0314, p.type.span, fmt::format("`{}` holds functions and cannot be a run-time parameter", st->decl->name));
       v.fields.push_back(declare_param(name + "." + f.name.name, field, p, f.name.span, absent, out));
     }
