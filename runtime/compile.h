@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -14,6 +15,18 @@
 #include "tessera/context.h"
 
 namespace tessera {
+
+class CpuLoader;
+
+/// Links machine code into the process; made when first needed, since a check or an interpreter run never does. Thread safe.
+class LazyLoader {
+ public:
+  std::shared_ptr<CpuLoader> get();
+
+ private:
+  std::once_flag once_;
+  std::shared_ptr<CpuLoader> loader_;
+};
 
 enum class Target : std::uint8_t { Cpu, Interp, InterpExact };
 /// "cpu", "interp", "interp:exact"; empty if there is no such target.
@@ -36,6 +49,7 @@ struct CompileOptions {
   Target target = Target::Cpu;
   bool debug = false;  ///< keep asserts and claims, and verify the IR after every pass
   CompileHooks hooks = {};
+  Schedule schedule = {};
 };
 
 /// A kernel ready to run. Immutable; thread safe.
@@ -46,9 +60,18 @@ class Executable {
   virtual void run(const Context& context, const Launch& launch, const std::function<void(const std::string&)>& print) const = 0;
 };
 
-/// Tile IR as the front end made it -> something that runs. `kernel` may be changed and must outlive the result. Null with diagnostics if the kernel
-/// cannot be kept to its promises or the target cannot run it.
-std::unique_ptr<Executable> compile(ir::Kernel& kernel, const Schedule& schedule, const std::shared_ptr<const SourceMap>& sources,
+/// Tile IR as the front end made it -> something that runs. `kernel` is changed by the passes and must outlive the result. Null with diagnostics if
+/// the kernel breaks a rule that only whole kernels show, or the target cannot run it.
+std::unique_ptr<Executable> compile(ir::Kernel& kernel, const std::shared_ptr<const SourceMap>& sources, LazyLoader& loader,
                                     const CompileOptions& options, Diagnostics& diagnostics);
+
+/// What the cpu target makes of the kernel on the way, as text. Empty with diagnostics.
+enum class CpuText : std::uint8_t { Llvm, Assembly };
+std::string cpu_text(ir::Kernel& kernel, CpuText what, const CompileOptions& options, Diagnostics& diagnostics);
+
+/// The passes that `tessera opt` offers.
+std::vector<std::string> pass_names();
+/// Precondition: the name is one of them.
+void run_pass(const std::string& name, ir::Kernel& kernel, Diagnostics& diagnostics);
 
 }  // namespace tessera

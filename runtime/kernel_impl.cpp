@@ -28,10 +28,12 @@ static_assert(static_cast<int>(Access::In) == static_cast<int>(ir::Mode::In) && 
               static_cast<int>(Access::Scatter) == static_cast<int>(ir::Mode::Scatter) &&
               static_cast<int>(Access::Add) == static_cast<int>(ir::Mode::Add));
 
-KernelImpl::KernelImpl(Instantiate instantiate, Schedule schedule, std::shared_ptr<const SourceMap> sources, Options options, CompileHooks hooks)
+KernelImpl::KernelImpl(Instantiate instantiate, Schedule schedule, std::shared_ptr<const SourceMap> sources, std::shared_ptr<LazyLoader> loader,
+                       Options options, CompileHooks hooks)
     : instantiate_(std::move(instantiate)),
       schedule_(std::move(schedule)),
       sources_(std::move(sources)),
+      loader_(std::move(loader)),
       options_(std::move(options)),
       hooks_(std::move(hooks)) {
   const std::optional<Target> target = target_from_name(options_.target);
@@ -72,6 +74,19 @@ std::uint64_t KernelImpl::mask_of(const std::vector<std::string>& absent) const 
   return mask;
 }
 
+std::unique_ptr<ir::Kernel> KernelImpl::lower(std::uint64_t mask) const {
+  if (mask == 0) return signature_->clone();
+  std::vector<std::string> absent;
+  for (std::size_t i = 0; i < optional_.size(); ++i) {
+    if (mask >> i & 1) absent.push_back(parameters_[optional_[i]].name);
+  }
+  Diagnostics diagnostics;
+  std::unique_ptr<ir::Kernel> kernel = instantiate_(absent, diagnostics);
+  if (diagnostics.any()) throw to_error(diagnostics, *sources_);
+  TESSERA_ASSERT(kernel, "no kernel and no diagnostic");
+  return kernel;
+}
+
 const Form& KernelImpl::form(std::uint64_t mask) {
   {
     std::shared_lock lock(mutex_);
@@ -80,22 +95,13 @@ const Form& KernelImpl::form(std::uint64_t mask) {
   std::unique_lock lock(mutex_);
   if (const auto at = forms_.find(mask); at != forms_.end()) return *at->second;
   auto form = std::make_unique<Form>();
+  form->source = lower(mask);
   Diagnostics diagnostics;
-  if (mask == 0) {
-    form->source = signature_->clone();
-  } else {
-    std::vector<std::string> absent;
-    for (std::size_t i = 0; i < optional_.size(); ++i) {
-      if (mask >> i & 1) absent.push_back(parameters_[optional_[i]].name);
-    }
-    form->source = instantiate_(absent, diagnostics);
-    if (diagnostics.any()) throw to_error(diagnostics, *sources_);
-  }
   guarded(
       [&] {
         form->plan = std::make_unique<LaunchPlan>(*form->source, sources_);
         form->compiled = form->source->clone();
-        form->executable = compile(*form->compiled, schedule_, sources_, {target_, options_.debug, hooks_}, diagnostics);
+        form->executable = compile(*form->compiled, sources_, *loader_, compile_options(), diagnostics);
         if (diagnostics.any()) throw to_error(diagnostics, *sources_);
         TESSERA_ASSERT(form->executable, "no code and no diagnostic");
       },
@@ -174,7 +180,7 @@ AnyKernel kernel_from_ir(std::unique_ptr<ir::Kernel> kernel, std::shared_ptr<con
   return guarded([&] {
     const std::shared_ptr<const ir::Kernel> shared = std::move(kernel);
     auto impl = std::make_shared<KernelImpl>([shared](const std::vector<std::string>&, Diagnostics&) { return shared->clone(); }, Schedule{},
-                                             std::move(sources), options, hooks);
+                                             std::move(sources), std::make_shared<LazyLoader>(), options, hooks);
     impl->form(0);
     return AnyKernel(std::move(impl));
   });

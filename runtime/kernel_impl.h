@@ -25,7 +25,8 @@ using Instantiate = std::function<std::unique_ptr<ir::Kernel>(const std::vector<
 class KernelImpl {
  public:
   /// Throws Error as Module::kernel does. Nothing is compiled yet.
-  KernelImpl(Instantiate instantiate, Schedule schedule, std::shared_ptr<const SourceMap> sources, Options options, CompileHooks hooks);
+  KernelImpl(Instantiate instantiate, Schedule schedule, std::shared_ptr<const SourceMap> sources, std::shared_ptr<LazyLoader> loader,
+             Options options, CompileHooks hooks);
 
   const std::string& name() const { return signature_->name; }
   const std::vector<Parameter>& parameters() const { return parameters_; }
@@ -34,7 +35,12 @@ class KernelImpl {
   const ir::Kernel& signature() const { return *signature_; }
   const std::shared_ptr<const SourceMap>& sources() const { return sources_; }
 
-  /// The form without the views whose bits are set (bit i = i-th optional view). Compiles it unless it exists. Throws Error.
+  /// Tile IR of the form without the views whose bits are set (bit i = i-th optional view). Throws Error.
+  std::unique_ptr<ir::Kernel> lower(std::uint64_t absent_mask) const;
+  /// What the passes and the target are told.
+  CompileOptions compile_options() const { return {target_, options_.debug, hooks_, schedule_}; }
+  LazyLoader& loader() const { return *loader_; }
+  /// The form without these views. Compiles it unless it exists. Throws Error.
   const Form& form(std::uint64_t absent_mask);
   std::uint64_t mask_of(const std::vector<std::string>& absent) const;
   void launch(const Context& context, std::span<const Argument> arguments);
@@ -48,6 +54,7 @@ class KernelImpl {
   Instantiate instantiate_;
   Schedule schedule_;
   std::shared_ptr<const SourceMap> sources_;
+  std::shared_ptr<LazyLoader> loader_;
   Options options_;
   CompileHooks hooks_;
   Target target_ = Target::Cpu;
@@ -65,15 +72,23 @@ class ModuleImpl {
   const Program& program() const { return *program_; }
   const std::shared_ptr<const Program>& shared_program() const { return program_; }
   const std::shared_ptr<const SourceMap>& sources() const { return sources_; }
+  const std::shared_ptr<LazyLoader>& loader() const { return loader_; }
 
  private:
   std::shared_ptr<const Program> program_;
   std::shared_ptr<const SourceMap> sources_;
+  std::shared_ptr<LazyLoader> loader_ = std::make_shared<LazyLoader>();  ///< all kernels of a module share one
 };
 
-/// Module::kernel for those who have hooks. `signature` may be empty: then nothing is known about how the kernel will be called.
-AnyKernel make_kernel(const std::shared_ptr<const ModuleImpl>& module, const std::string& name, const Consts& constants, const Options& options,
-                      std::span<const SignatureEntry> signature, const CompileHooks& hooks);
+/// What only the command line asks of Module::kernel.
+struct MakeOptions {
+  CompileHooks hooks = {};
+  std::map<std::string, std::int64_t> sizes = {};  ///< launch symbols known already, for choosing among winners
+  bool compile = true;                             ///< false: the first launch or prepare() compiles
+};
+/// Module::kernel. `signature` may be empty: then nothing is known about how the kernel will be called. Throws Error.
+AnyKernel make_kernel(const ModuleImpl& module, const std::string& name, const Consts& constants, const Options& options,
+                      std::span<const SignatureEntry> signature, const MakeOptions& more);
 
 /// A kernel from Tile IR alone, without optional views. Throws Error.
 AnyKernel kernel_from_ir(std::unique_ptr<ir::Kernel> kernel, std::shared_ptr<const SourceMap> sources, const Options& options,

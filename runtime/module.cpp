@@ -28,19 +28,19 @@ Constants to_constants(const Consts& consts) {
 
 }  // namespace
 
-AnyKernel detail::make_kernel(const std::shared_ptr<const ModuleImpl>& module, const std::string& name, const Consts& consts, const Options& options,
-                              std::span<const SignatureEntry> signature, const CompileHooks& hooks) {
-  const std::shared_ptr<const Program>& program = module->shared_program();
+AnyKernel detail::make_kernel(const ModuleImpl& module, const std::string& name, const Consts& consts, const Options& options,
+                              std::span<const SignatureEntry> signature, const MakeOptions& more) {
+  const std::shared_ptr<const Program>& program = module.shared_program();
   Diagnostics diagnostics;
   const std::vector<Winner> winners = parse_winners(options.winners, "winners");
-  const Constants constants = choose_tuned(*program, name, options.target, to_constants(consts), winners, {}, diagnostics);
-  if (diagnostics.any()) throw to_error(diagnostics, *module->sources());
+  const Constants constants = choose_tuned(*program, name, options.target, to_constants(consts), winners, more.sizes, diagnostics);
+  if (diagnostics.any()) throw to_error(diagnostics, *module.sources());
   const auto instantiate_form = [program, name, constants](const std::vector<std::string>& absent, Diagnostics& ds) {
     return instantiate(*program, name, constants, absent, ds);
   };
   const std::optional<Target> target = target_from_name(options.target);
   const Schedule schedule = target ? schedule_for(*program, name, schedule_family(*target)) : Schedule{};
-  auto impl = std::make_shared<KernelImpl>(instantiate_form, schedule, module->sources(), options, hooks);
+  auto impl = std::make_shared<KernelImpl>(instantiate_form, schedule, module.sources(), module.loader(), options, more.hooks);
   std::vector<std::string> left_out = options.absent;
   if (!signature.empty()) {
     impl->check_signature(signature);
@@ -48,7 +48,8 @@ AnyKernel detail::make_kernel(const std::shared_ptr<const ModuleImpl>& module, c
       if (signature[i].is_absent) left_out.push_back(impl->parameters()[i].name);
     }
   }
-  impl->form(impl->mask_of(left_out));
+  const std::uint64_t mask = impl->mask_of(left_out);
+  if (more.compile) impl->form(mask);
   return AnyKernel(std::move(impl));
 }
 
@@ -58,7 +59,7 @@ AnyKernel Module::kernel(std::string_view name, const Consts& constants, const O
 
 AnyKernel Module::kernel_for(std::string_view name, const Consts& constants, const Options& options,
                              std::span<const detail::SignatureEntry> signature) const {
-  return guarded([&] { return detail::make_kernel(impl_, std::string(name), constants, options, signature, {}); });
+  return guarded([&] { return detail::make_kernel(*impl_, std::string(name), constants, options, signature, {}); });
 }
 
 std::vector<KernelOutline> Module::kernels() const {
@@ -74,9 +75,15 @@ std::vector<KernelOutline> Module::kernels() const {
   });
 }
 
-Module load_source(const std::string& name, const std::string& text) {
+Module load_source(const std::string& name, const std::string& text) { return load_source(name, text, {}); }
+
+Module load_source(const std::string& name, const std::string& text, const std::map<std::string, std::string>& imports) {
   return guarded([&] {
-    LoadResult r = load_program(name, text, import_beside(name));
+    const ImportResolver resolve = [&imports, beside = import_beside(name)](const std::string& path) -> std::optional<ModuleText> {
+      if (const auto at = imports.find(path); at != imports.end()) return ModuleText{path + ".tile", at->second};
+      return beside(path);
+    };
+    LoadResult r = load_program(name, text, resolve);
     if (r.diagnostics.any()) throw to_error(r.diagnostics, *r.sources);
     TESSERA_ASSERT(r.program, "no program and no diagnostic");
     return Module(std::make_shared<const detail::ModuleImpl>(std::move(r.program), std::move(r.sources)));

@@ -179,5 +179,7 @@ class TESSERA_API Module {
 TESSERA_API Module load(const std::string& path);
 /// The same for text that is already in memory; `name` stands in messages, and imports are searched beside it if it is a path.
 TESSERA_API Module load_source(const std::string& name, const std::string& text);
+/// The same with imports by dotted path, which are searched first: for sources embedded in a program.
+TESSERA_API Module load_source(const std::string& name, const std::string& text, const std::map<std::string, std::string>& imports);
 
 }  // namespace tessera

@@ -1,0 +1,76 @@
+// tessera bench FILE: how fast a kernel is on random tensors of a given size.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "runtime/cli/commands.h"
+#include "runtime/cli/invocation.h"
+#include "runtime/work.h"
+
+namespace tessera::cli {
+namespace {
+
+struct BenchOptions {
+  InvocationOptions invocation;
+  std::vector<std::string> sizes;
+  double seconds = 1;
+};
+
+void bench(BenchOptions options, Report& report) {
+  for (const auto& [symbol, text] : pairs(options.sizes, "--size")) {
+    const std::vector<std::int64_t> value = extents_from_text(text, fmt::format("`{}`", symbol));
+    options.invocation.sizes[symbol] = value.empty() ? 0 : value[0];
+  }
+  options.invocation.random_inputs = true;
+  Invocation call(options.invocation, report);
+  const double seconds = call.median_seconds(options.seconds);
+  const Work work = count_work(call.compiled(), call.sizes());
+  report.fields["kernel"] = call.kernel().name();
+  report.fields["target"] = options.invocation.kernel.target;
+  report.fields["threads"] = call.context().threads();
+  llvm::json::Object constants, sizes;
+  std::vector<std::string> shown;
+  for (const auto& [n, value] : call.kernel().constants()) {
+    constants[n] = value;
+    shown.push_back(fmt::format("{}={}", n, value));
+  }
+  for (const auto& [n, value] : call.symbols()) {
+    sizes[n] = value;
+    shown.push_back(fmt::format("{}={}", n, value));
+  }
+  report.fields["constants"] = std::move(constants);
+  report.fields["sizes"] = std::move(sizes);
+  report.fields["median_s"] = seconds;
+  report.fields["bytes"] = work.bytes;
+  report.fields["bytes_per_s"] = static_cast<double>(work.bytes) / seconds;
+  report.line(fmt::format("{} on {}, {} thread{}: {}", call.kernel().name(), options.invocation.kernel.target, call.context().threads(),
+                          call.context().threads() == 1 ? "" : "s", fmt::join(shown, " ")));
+  report.line(fmt::format("median {:.3f} ms", seconds * 1e3));
+  if (work.flops) {
+    report.fields["flops"] = *work.flops;
+    report.fields["flops_per_s"] = *work.flops / seconds;
+    report.line(fmt::format("{:.2f} GFLOP/s of products ({:.4g} FLOP)", *work.flops / seconds * 1e-9, *work.flops));
+  } else {
+    report.fields["flops"] = nullptr;
+    report.fields["flops_per_s"] = nullptr;
+    report.line("FLOP/s unknown: a loop around a product depends on data");
+  }
+  report.line(
+      fmt::format("{:.2f} GB/s of the views ({:.4g} bytes)", static_cast<double>(work.bytes) / seconds * 1e-9, static_cast<double>(work.bytes)));
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app, Action& action) {
+  CLI::App* sub = app.add_subcommand("bench", "time a kernel on random tensors");
+  auto o = std::make_shared<BenchOptions>();
+  add_kernel_options(*sub, o->invocation.kernel, true);
+  sub->add_option("--size", o->sizes, "B=1,H=8,Sq=2048: values of the launch symbols")->delimiter(',')->allow_extra_args(false);
+  sub->add_option("--arg", o->invocation.scalars, "NAME=VALUE: a scalar; default 1")->allow_extra_args(false);
+  sub->add_option("--in", o->invocation.in, "safetensors file with inputs that must not be random, such as page tables");
+  sub->add_option("--shape", o->invocation.shapes, "NAME=2,3,4: extents of a view")->allow_extra_args(false);
+  sub->add_option("--without", o->invocation.without, "leave out an optional output")->delimiter(',')->allow_extra_args(false);
+  sub->add_option("--seconds", o->seconds, "how long to repeat")->check(CLI::Range(0.0, 600.0))->capture_default_str();
+  sub->callback([&action, o] { action = [o](Report& r) { bench(*o, r); }; });
+}
+
+}  // namespace tessera::cli

@@ -1,0 +1,84 @@
+// tessera compile FILE: what becomes of a kernel, at any stage.
+#include <fmt/format.h>
+
+#include "dsl/text.h"
+#include "frontend/format.h"
+#include "frontend/parse.h"
+#include "runtime/cli/commands.h"
+#include "runtime/cli/kernel_options.h"
+#include "runtime/compile.h"
+#include "runtime/errors.h"
+#include "runtime/files.h"
+
+namespace tessera::cli {
+namespace {
+
+struct CompileCommand {
+  KernelOptions kernel;
+  std::string emit = "ir";
+  std::string out = "-";
+  std::vector<std::string> without;
+};
+
+std::string syntax_tree(const std::string& file) {
+  SourceMap sources;
+  Diagnostics diagnostics;
+  const FileId id = sources.add(file, read_file(file, 64 << 20));
+  const ast::File parsed = parse(sources, id, diagnostics);
+  if (diagnostics.any()) throw to_error(diagnostics, sources);
+  return dump(parsed);
+}
+
+void compile_file(const CompileCommand& options, Report& report) {
+  report.fields["emit"] = options.emit;
+  if (options.emit == "ast") {
+    emit(report, options.out, syntax_tree(options.kernel.file));
+    return;
+  }
+  if (options.emit == "ptx") fail(Code::E0804, "there is no GPU target to make PTX for", "the targets are cpu, interp and interp:exact");
+  const Module module = load(options.kernel.file);
+  Options o;
+  o.target = options.kernel.target;
+  o.winners = winners_text(options.kernel);
+  const AnyKernel kernel = detail::make_kernel(module.impl(), kernel_name(module, options.kernel), consts_from_text(options.kernel.constants), o, {},
+                                               {.hooks = hooks_for(options.kernel, report), .compile = false});
+  const std::unique_ptr<ir::Kernel> ir = kernel.impl().lower(kernel.impl().mask_of(options.without));
+  const std::string lowered = ir::print(*ir);
+  const auto emitted = [&] {
+    if (options.emit == "ir") {
+      // The kernel as lowered; what the passes make of it is --print-after's.
+      if (options.kernel.print_after.empty() && !options.kernel.time_passes) return lowered;
+    } else if (*target_from_name(o.target) != Target::Cpu) {
+      fail(Code::E0804, fmt::format("target `{}` has no {}", o.target, options.emit == "llvm" ? "LLVM IR" : "assembly"), "use --target cpu");
+    }
+    Diagnostics diagnostics;
+    const CompileOptions co = kernel.impl().compile_options();
+    std::string text = lowered;
+    if (options.emit == "ir") {
+      compile(*ir, kernel.impl().sources(), kernel.impl().loader(), co, diagnostics);
+    } else {
+      text = cpu_text(*ir, options.emit == "asm" ? CpuText::Assembly : CpuText::Llvm, co, diagnostics);
+    }
+    if (diagnostics.any()) throw to_error(diagnostics, *kernel.impl().sources());
+    return text;
+  };
+  emit(report, options.out, guarded(emitted, [&] { return lowered; }));
+  report.fields["kernel"] = kernel.name();
+  llvm::json::Object constants;
+  for (const auto& [n, value] : kernel.constants()) constants[n] = value;
+  report.fields["constants"] = std::move(constants);
+}
+
+}  // namespace
+
+void add_compile(CLI::App& app, Action& action) {
+  CLI::App* sub = app.add_subcommand("compile", "show a kernel as syntax tree, Tile IR, LLVM IR or assembly");
+  auto o = std::make_shared<CompileCommand>();
+  add_kernel_options(*sub, o->kernel, false);
+  sub->add_option("--emit", o->emit, "ast, ir, llvm, asm or ptx")->check(CLI::IsMember({"ast", "ir", "llvm", "asm", "ptx"}))->capture_default_str();
+  sub->add_option("--without", o->without, "leave out an optional view")->delimiter(',')->allow_extra_args(false);
+  sub->add_option("-o", o->out, "file to write; `-` is stdout")->capture_default_str();
+  sub->callback([&action, o] { action = [o](Report& r) { compile_file(*o, r); }; });
+}
+
+}  // namespace tessera::cli

@@ -1,0 +1,188 @@
+#include "runtime/cli/invocation.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+
+#include "runtime/errors.h"
+
+namespace tessera::cli {
+namespace {
+
+bool reads(const Parameter& p) { return p.access == Access::In || p.access == Access::InOut || p.access == Access::Add; }
+bool writes(const Parameter& p) { return p.access != Access::In; }
+
+const Parameter& parameter(const AnyKernel& kernel, const std::string& name, const char* option, bool view) {
+  std::vector<std::string> names;
+  for (const Parameter& p : kernel.parameters()) {
+    if (p.name == name && p.is_view == view) return p;
+    if (p.is_view == view) names.push_back(p.name);
+  }
+  const std::string near = did_you_mean(name, names);
+  fail(Code::E0709, fmt::format("{}: kernel `{}` has no {} `{}`", option, kernel.name(), view ? "view" : "scalar", name),
+       !near.empty()   ? fmt::format("did you mean `{}`?", near)
+       : names.empty() ? ""
+                       : fmt::format("there are {}", fmt::join(names, ", ")));
+}
+
+}  // namespace
+
+Invocation::Invocation(const InvocationOptions& options, Report& report) {
+  const Module module = load(options.kernel.file);
+  Options o;
+  o.target = options.kernel.target;
+  o.debug = options.kernel.debug;
+  o.winners = winners_text(options.kernel);
+  const std::string name = kernel_name(module, options.kernel);
+  const CompileHooks hooks = hooks_for(options.kernel, report);
+  // Nothing is compiled before the inputs are read: which views are absent says which form is needed.
+  kernel_ = detail::make_kernel(module.impl(), name, consts_from_text(options.kernel.constants), o, {},
+                                {.hooks = hooks, .sizes = options.sizes, .compile = false});
+  read_inputs(options);
+  find_symbols(options);
+  read_scalars(options);
+  make_tensors(options);
+  kernel_->prepare(absent_);
+  context_ = Context::cpu(options.kernel.threads);
+}
+
+void Invocation::read_inputs(const InvocationOptions& options) {
+  for (const std::string& n : options.without) {
+    if (!parameter(*kernel_, n, "--without", true).optional) fail(Code::E0708, fmt::format("`{}` is not optional", n));
+  }
+  std::optional<SafetensorsFile> file;
+  if (!options.in.empty()) file.emplace(options.in);
+  for (const Parameter& p : kernel_->parameters()) {
+    if (!p.is_view) continue;
+    const bool without = std::find(options.without.begin(), options.without.end(), p.name) != options.without.end();
+    const TensorEntry* entry = file && !without && p.access != Access::Out ? file->find(p.name) : nullptr;
+    if (entry) {
+      HostTensor t = load_as(*file, *entry, p);
+      shapes_[p.name] = t.extents();
+      tensors_.emplace(p.name, std::move(t));
+    } else if (without || (p.optional && reads(p))) {
+      absent_.push_back(p.name);
+    } else if (reads(p) && !options.random_inputs) {
+      std::vector<std::string> names;
+      if (file) {
+        for (const TensorEntry& e : file->tensors()) names.push_back(e.name);
+      }
+      const std::string near = did_you_mean(p.name, names);
+      fail(Code::E0708,
+           options.in.empty() ? fmt::format("tensor `{}` is missing: give it with --in", p.name)
+                              : fmt::format("tensor `{}` is missing in `{}`", p.name, options.in),
+           near.empty() ? "" : fmt::format("did you mean to name `{}` so?", near));
+    }
+  }
+}
+
+void Invocation::find_symbols(const InvocationOptions& options) {
+  for (const auto& [n, text] : pairs(options.shapes, "--shape")) {
+    const Parameter& p = parameter(*kernel_, n, "--shape", true);
+    const std::vector<std::int64_t> shape = extents_from_text(text, fmt::format("`{}`", n));
+    if (shape.size() != p.dims.size()) fail(Code::E0703, fmt::format("`{}` has {} axes, but --shape gives {}", n, p.dims.size(), shape.size()));
+    if (const auto t = shapes_.find(n); t != shapes_.end() && t->second != shape) {
+      fail(Code::E0704,
+           fmt::format("`{}` has shape [{}] in `{}`, but --shape gives [{}]", n, fmt::join(t->second, ", "), options.in, fmt::join(shape, ", ")));
+    }
+    shapes_[n] = shape;
+  }
+  const ir::Kernel& signature = kernel_->impl().signature();
+  for (const auto& [symbol, value] : options.sizes) {
+    if (std::find(signature.symbols.begin(), signature.symbols.end(), symbol) == signature.symbols.end()) {
+      const std::string near = did_you_mean(symbol, signature.symbols);
+      fail(Code::E0802, fmt::format("--size: kernel `{}` has no symbol `{}`", signature.name, symbol),
+           near.empty() ? fmt::format("there are {}", fmt::join(signature.symbols, ", ")) : fmt::format("did you mean `{}`?", near));
+    }
+  }
+  symbols_ = infer_symbols(signature, shapes_, options.sizes);
+}
+
+void Invocation::make_tensors(const InvocationOptions& options) {
+  const ir::Kernel& signature = kernel_->impl().signature();
+  std::mt19937_64 random(1);
+  for (std::size_t i = 0; i < signature.params.size(); ++i) {
+    const Parameter& p = kernel_->parameters()[i];
+    if (!p.is_view || tensors_.contains(p.name) || std::find(absent_.begin(), absent_.end(), p.name) != absent_.end()) continue;
+    std::optional<std::vector<std::int64_t>> shape;
+    if (const auto given = shapes_.find(p.name); given != shapes_.end()) {
+      shape = given->second;
+    } else {
+      shape = extents(signature.params[i], symbols_);
+    }
+    if (!shape && p.optional) {
+      absent_.push_back(p.name);
+      continue;
+    }
+    if (!shape) {
+      fail(Code::E0708, fmt::format("the shape [{}] of `{}` does not follow from what is given", fmt::join(p.dims, ", "), p.name),
+           options.random_inputs ? "name its symbols with --size, such as --size B=1,H=8" : fmt::format("give it with --shape {}=..", p.name));
+    }
+    HostTensor t(p.dtype, *shape);
+    if (reads(p) && options.random_inputs) t.fill_random(random, 8);
+    tensors_.emplace(p.name, std::move(t));
+  }
+}
+
+void Invocation::read_scalars(const InvocationOptions& options) {
+  for (const auto& [n, text] : pairs(options.scalars, "--arg")) scalars_.emplace(n, scalar_from_text(parameter(*kernel_, n, "--arg", false), text));
+  for (const Parameter& p : kernel_->parameters()) {
+    if (p.is_view || scalars_.contains(p.name)) continue;
+    if (!options.random_inputs) fail(Code::E0708, fmt::format("scalar `{}` is missing: give it with --arg {}=VALUE", p.name, p.name));
+    scalars_.emplace(p.name, scalar_from_text(p, p.dtype == ElementType::Bool ? "true" : "1"));
+  }
+}
+
+const ir::Kernel& Invocation::compiled() const { return *kernel_->impl().form(kernel_->impl().mask_of(absent_)).compiled; }
+
+SymbolValues Invocation::sizes() const {
+  SymbolValues out = symbols_;
+  for (const auto& [n, s] : scalars_) {
+    if (s.dtype == ElementType::Idx) out.emplace(n, static_cast<std::int64_t>(s.bits));
+  }
+  return out;
+}
+
+void Invocation::launch() const {
+  std::map<std::string, Argument> arguments;
+  for (const auto& [n, t] : tensors_) arguments.emplace(n, t.tensor());
+  for (const auto& [n, s] : scalars_) arguments.emplace(n, s);
+  kernel_->launch(*context_, arguments);
+}
+
+std::vector<const Parameter*> Invocation::written() const {
+  std::vector<const Parameter*> out;
+  for (const Parameter& p : kernel_->parameters()) {
+    if (p.is_view && writes(p) && tensors_.contains(p.name)) out.push_back(&p);
+  }
+  return out;
+}
+
+double Invocation::median_seconds(double seconds) {
+  std::map<std::string, HostTensor> before;
+  for (const Parameter* p : written()) {
+    if (p->access != Access::Out) before.emplace(p->name, tensors_.at(p->name).copy());
+  }
+  const auto set_back = [&] {
+    for (const auto& [n, t] : before) {
+      if (!t.bytes().empty()) std::memcpy(tensors_.at(n).bytes().data(), t.bytes().data(), t.bytes().size());
+    }
+  };
+  launch();  // pages, caches and threads are warm afterwards
+  std::vector<double> times;
+  const auto now = [] { return std::chrono::steady_clock::now(); };
+  const auto start = now();
+  while (times.size() < 5 || (times.size() < 1000 && std::chrono::duration<double>(now() - start).count() < seconds)) {
+    set_back();
+    const auto t = now();
+    launch();
+    times.push_back(std::chrono::duration<double>(now() - t).count());
+  }
+  std::sort(times.begin(), times.end());
+  return times.size() % 2 ? times[times.size() / 2] : (times[times.size() / 2 - 1] + times[times.size() / 2]) / 2;
+}
+
+}  // namespace tessera::cli

@@ -1,0 +1,59 @@
+// A kernel and the arguments that a command line names: shared by run and bench.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runtime/cli/kernel_options.h"
+#include "runtime/cli/tensors.h"
+#include "runtime/shapes.h"
+
+namespace tessera::cli {
+
+struct InvocationOptions {
+  KernelOptions kernel;
+  std::string in;
+  std::vector<std::string> scalars, shapes, without;
+  SymbolValues sizes;          ///< bench: symbols given by the user
+  bool random_inputs = false;  ///< bench: what is in no file is made up
+};
+
+class Invocation {
+ public:
+  /// Loads, compiles, reads the inputs and makes the outputs. Throws Error, MachineError.
+  Invocation(const InvocationOptions& options, Report& report);
+
+  const AnyKernel& kernel() const { return *kernel_; }
+  const Context& context() const { return *context_; }
+  const std::map<std::string, HostTensor>& tensors() const { return tensors_; }
+  const SymbolValues& symbols() const { return symbols_; }
+  /// The kernel as the passes left it.
+  const ir::Kernel& compiled() const;
+  /// Launch symbols and idx scalars, for counting.
+  SymbolValues sizes() const;
+  /// Launches once.
+  void launch() const;
+  /// Parameters that the kernel writes, present ones only.
+  std::vector<const Parameter*> written() const;
+  /// Median seconds of a launch: at least five, until `seconds` have passed. Tensors that the kernel reads and writes are set back before each;
+  /// afterwards they hold what one launch makes of the inputs.
+  double median_seconds(double seconds);
+
+ private:
+  void read_inputs(const InvocationOptions& options);
+  void find_symbols(const InvocationOptions& options);
+  void make_tensors(const InvocationOptions& options);
+  void read_scalars(const InvocationOptions& options);
+
+  std::optional<AnyKernel> kernel_;
+  std::optional<Context> context_;
+  std::map<std::string, HostTensor> tensors_;
+  std::map<std::string, Scalar> scalars_;
+  Shapes shapes_;
+  SymbolValues symbols_;
+  std::vector<std::string> absent_;
+};
+
+}  // namespace tessera::cli

@@ -1,0 +1,95 @@
+#include "runtime/cli/tensors.h"
+
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include "dsl/dtype.h"
+#include "runtime/errors.h"
+
+namespace tessera::cli {
+
+void HostTensor::Free::operator()(std::byte* p) const { ::operator delete(p, std::align_val_t{64}); }
+
+HostTensor::HostTensor(ElementType dtype, std::vector<std::int64_t> extents) : dtype_(dtype), extents_(std::move(extents)) {
+  std::int64_t n = 1;
+  bool empty = false;
+  for (std::int64_t e : extents_) empty |= e == 0;
+  for (std::int64_t e : extents_) {
+    if (!empty && __builtin_mul_overflow(n, e, &n)) fail(Code::E0802, "a tensor has more than 2^63 elements");
+  }
+  elements_ = empty ? 0 : n;
+  if (elements_ > INT64_MAX / 16) throw std::bad_alloc();
+  bytes_ = static_cast<std::size_t>((elements_ * bits(dtype_) + 7) / 8);
+  memory_.reset(static_cast<std::byte*>(::operator new(std::max<std::size_t>(bytes_, 1), std::align_val_t{64})));
+  if (bytes_ > 0) std::memset(memory_.get(), 0, bytes_);
+}
+
+Tensor HostTensor::tensor() const { return Tensor(static_cast<void*>(memory_.get()), dtype_, extents_); }
+
+HostTensor HostTensor::copy() const {
+  HostTensor out(dtype_, extents_);
+  if (bytes_ > 0) std::memcpy(out.memory_.get(), memory_.get(), bytes_);
+  return out;
+}
+
+void HostTensor::fill_random(std::mt19937_64& random, std::int64_t bound) {
+  const auto d = static_cast<DType>(dtype_);
+  std::uniform_real_distribution<double> real(-1, 1);
+  std::byte* at = memory_.get();
+  const int width = bits(dtype_);
+  for (std::int64_t i = 0; i < elements_; ++i) {
+    std::uint64_t raw = 0;
+    if (is_bool(d)) {
+      raw = random() & 1;
+    } else if (is_float(d)) {
+      raw = encode_float(d, d == DType::E8M0 ? std::exp2(std::floor(4 * real(random))) : real(random));
+    } else {
+      raw = encode_int(
+          d, static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(std::max<std::int64_t>(1, bound))) & (width < 8 ? 7 : INT64_MAX));
+    }
+    if (width < 8) {
+      at[i / 2] |= static_cast<std::byte>((raw & 0xf) << (i % 2 * 4));
+    } else {
+      std::memcpy(at + i * (width / 8), &raw, static_cast<std::size_t>(width / 8));
+    }
+  }
+}
+
+std::vector<std::int64_t> shape_as(const TensorEntry& e, const Parameter& p) {
+  const bool packed = bits(p.dtype) < 8;
+  // What files cannot name they hold as the integer of the same width.
+  const ElementType held = packed || (p.dtype == ElementType::E8M0 && e.dtype == ElementType::U8) ? ElementType::U8
+                           : p.dtype == ElementType::Idx                                          ? ElementType::I64
+                                                                                                  : p.dtype;
+  if (e.dtype != held) {
+    fail(Code::E0702, fmt::format("tensor `{}` has elements of type `{}`, but the kernel takes `{}`{}", e.name, name(e.dtype),
+                                  p.nominal.empty() ? name(p.dtype) : p.nominal, packed ? ", two of which lie in one `u8`" : ""));
+  }
+  if (e.shape.size() != p.dims.size()) {
+    fail(Code::E0703, fmt::format("tensor `{}` has {} axes, but the kernel takes {}", e.name, e.shape.size(), p.dims.size()));
+  }
+  std::vector<std::int64_t> shape = e.shape;
+  if (packed && !shape.empty()) shape.back() *= 2;
+  return shape;
+}
+
+HostTensor load_as(const SafetensorsFile& file, const TensorEntry& entry, const Parameter& parameter) {
+  HostTensor t(parameter.dtype, shape_as(entry, parameter));
+  file.read(entry, t.bytes());
+  return t;
+}
+
+TensorData to_file(const std::string& name, const HostTensor& t) {
+  TensorData d{name, t.dtype(), t.extents(), t.bytes()};
+  if (bits(d.dtype) < 8) {
+    d.dtype = ElementType::U8;
+    if (!d.shape.empty()) d.shape.back() = (d.shape.back() + 1) / 2;
+  }
+  if (d.dtype == ElementType::Idx) d.dtype = ElementType::I64;
+  return d;
+}
+
+}  // namespace tessera::cli
