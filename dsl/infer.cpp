@@ -83,8 +83,7 @@ void require_region(const Op& op, std::size_t region, const Types& args, const T
   const auto& values = block.ops.back()->operands;
   require(values.size() == yields.size(), "region {} yields {} values, not {}", region, values.size(), yields.size());
   for (std::size_t i = 0; i < yields.size(); ++i)
-    require(values[i] && values[i]->type == yields[i], "region {} yields a {} as value {}, not a {}", region,
-            values[i] ? str(values[i]->type) : "null", i, str(yields[i]));
+    require(values[i]->type == yields[i], "region {} yields a {} as value {}, not a {}", region, str(values[i]->type), i, str(yields[i]));
 }
 
 const TileType& stated_tile(const Types& stated) {

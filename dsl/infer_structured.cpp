@@ -157,10 +157,7 @@ Types if_else(const Op& op, const Types& stated) {
   Types types = stated;
   const Block& first = op.region(0);
   if (types.empty() && !first.ops.empty() && first.ops.back()->kind == OpKind::Yield)
-    for (const Value* v : first.ops.back()->operands) {
-      require(v != nullptr, "region 0 yields a null value");
-      types.push_back(v->type);
-    }
+    for (const Value* v : first.ops.back()->operands) types.push_back(v->type);
   for (const Type& t : types) require(is_tile(t), "a result is a {}, not a tile", str(t));
   require_region(op, 0, {}, types);
   require_region(op, 1, {}, types);

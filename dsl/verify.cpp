@@ -161,7 +161,10 @@ class Verifier {
 
   void operands(const Op& op) {
     for (std::size_t i = 0; i < op.operands.size(); ++i)
-      if (!visible_.count(op.operands[i])) fault(op, fmt::format("operand {} is not defined before it", i));
+      if (!visible_.count(op.operands[i])) {
+        fault(op, fmt::format("operand {} is not defined before it", i));
+        unreadable_.insert(&op);
+      }
   }
 
   void links(const Op& op, const Block& b) {
@@ -174,7 +177,10 @@ class Verifier {
 
   /// False if the op breaks its type rule, so that nothing further can be said about it.
   bool typed(const Op& op) {
-    if (std::count(op.operands.begin(), op.operands.end(), nullptr) > 0) return false;
+    // A value that is not visible may be gone, so its type cannot be read, neither as an operand nor as what a region yields.
+    if (unreadable_.count(&op)) return false;
+    for (const auto& region : op.regions)
+      if (!region->ops.empty() && (!region->ops.back() || unreadable_.count(region->ops.back().get()))) return false;
     const OpInfo& i = info(op.kind);
     std::vector<Type> stated;
     for (const auto& r : op.results) stated.push_back(r->type);
@@ -236,6 +242,7 @@ class Verifier {
   const Kernel& kernel_;
   std::set<std::string> symbols_;
   std::unordered_set<const Value*> visible_;
+  std::unordered_set<const Op*> unreadable_;  ///< with operands that are not visible
   std::vector<std::string> faults_;
 };
 

@@ -53,7 +53,7 @@ class Verify : public ::testing::Test {
   Op& at(std::size_t i) { return *kernel_->body.ops.at(i); }
   Op& find(OpKind k) {
     Op* found = nullptr;
-    walk(kernel_->body, [&](Op& op) { found = op.kind == k && !found ? &op : found; });
+    for (const auto& op : kernel_->body.ops) found = op && op->kind == k && !found ? op.get() : found;
     return *found;
   }
   Value* arg(std::size_t i) { return kernel_->body.args.at(i).get(); }
@@ -127,9 +127,18 @@ TEST_F(Verify, NullOperand) {
   expect("operand 0 is not defined before it");
 }
 
+TEST_F(Verify, OperandThatIsGone) {
+  kernel_->body.ops.erase(kernel_->body.ops.begin() + 2);
+  expect("operand 1 is not defined before it");
+}
+TEST_F(Verify, YieldOfAValueThatIsGone) {
+  Block& r = find(OpKind::For).region();
+  r.ops.erase(r.ops.begin());
+  expect("operand 0 is not defined before it");
+}
 TEST_F(Verify, NullYield) {
   find(OpKind::For).region().ops.back()->operands[0] = nullptr;
-  expect("region 0 yields a null as value 0");
+  expect("operand 0 is not defined before it");
 }
 
 // 2. counts and types
@@ -341,6 +350,8 @@ TEST_F(Verify, ParentOfABlock) {
 TEST_F(Verify, NullOp) {
   kernel_->body.ops[2] = nullptr;
   expect("a block holds a null op");
+  find(OpKind::For).region().ops.back() = nullptr;
+  expect("region 0 does not end in a yield");
 }
 
 // 9. attributes
