@@ -292,17 +292,18 @@ Elaborator::ScopePtr Elaborator::constants_scope(const KernelDecl& k, const Cons
   }
   // Values before functions: the type of a fn parameter may mention the others.
   auto pending = std::exchange(pending_generics_, {});
-  for (int round = 0; round < 2; ++round)
+  for (bool functions : {false, true}) {
     for (auto& [g, value] : pending)
-      if ((g->kind == ast::GenericKind::Fn) == (round == 1)) bind_generic(*g, value.first, *s, value.second);
-  for (const auto& g : k.ast->generics) {
-    if (s->names.count(g.name.name)) continue;
-    if (g.fallback) {
-      bind_generic(g, eval(*g.fallback, s), *s, g.fallback->span);
-    } else if (partial) {
-      s->names[g.name.name] = Binding{opaque_generic(g, s), false, g.name.span, g.name.name, false};
-    } else {
-      fail(Code::E0510, g.name.span, fmt::format("`{}` needs a value for `{}`", k.name, g.name.name), fmt::format("give it as a constant: `{} = ..`", g.name.name));
+      if ((g->kind == ast::GenericKind::Fn) == functions) bind_generic(*g, value.first, *s, value.second);
+    for (const auto& g : k.ast->generics) {
+      if (s->names.count(g.name.name) || (g.kind == ast::GenericKind::Fn) != functions) continue;
+      if (g.fallback) {
+        bind_generic(g, eval(*g.fallback, s), *s, g.fallback->span);
+      } else if (partial) {
+        s->names[g.name.name] = Binding{opaque_generic(g, s), false, g.name.span, g.name.name, false};
+      } else {
+        fail(Code::E0510, g.name.span, fmt::format("`{}` needs a value for `{}`", k.name, g.name.name), fmt::format("give it as a constant: `{} = ..`", g.name.name));
+      }
     }
   }
   return s;
