@@ -75,6 +75,7 @@ class Elaborator {
   void note_fact(const SymCondition& c);
   std::string constant_text(const Val& v);
   bool mentions(const ast::Expr& e, const std::string& name) const;
+  std::string nearest_allowed(const KernelDecl& k, const ast::Condition& violated) const;
 
   // --- errors
   [[noreturn]] void fail(Code code, Span span, std::string message, std::string help = "", std::vector<Label> labels = {});
@@ -259,6 +260,7 @@ class Elaborator {
   std::set<std::string> present_;               ///< optional views known to be there (checking)
   int loop_depth_ = 0;
   ScopePtr declaring_;                          ///< the kernel scope while its parameters are declared
+  const Constants* given_ = nullptr;            ///< what the kernel being lowered was asked for
   std::vector<std::pair<const ast::Generic*, std::pair<Val, Span>>> pending_generics_;
   const ast::Block* body_ = nullptr;            ///< the block of the fn, lambda or kernel being run
   bool in_kernel_ = false;                      ///< that block is a kernel's

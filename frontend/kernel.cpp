@@ -215,6 +215,31 @@ void Elaborator::bind_grid(const ast::Kernel& k, const ScopePtr& s, Interface& o
   }
 }
 
+/// "the nearest `D` that fits is 40": for the first given integer that the violated clause mentions and that alone can be changed to satisfy all clauses.
+std::string Elaborator::nearest_allowed(const KernelDecl& k, const ast::Condition& violated) const {
+  constexpr std::int64_t reach = 256;
+  if (!given_) return "";
+  for (const auto& [n, value] : *given_) {
+    const auto* asked = std::get_if<std::int64_t>(&value);
+    if (!asked || *asked < -reach || *asked > (std::int64_t{1} << 40) || !mentions(*violated.value, n)) continue;
+    for (std::int64_t d = 1; d <= reach; ++d) {
+      for (const std::int64_t v : {*asked + d, *asked - d}) {
+        if (v <= 0) continue;
+        Constants other = *given_;
+        other[n] = v;
+        Diagnostics scratch;
+        Elaborator e(program_, scratch);
+        try {
+          if (e.where_allows(k, e.constants_scope(k, other, true))) return fmt::format("the nearest `{}` that fits is {}", n, v);
+        } catch (const Failed&) {
+          break;  // another constant is at fault
+        }
+      }
+    }
+  }
+  return "";
+}
+
 Elaborator::Interface Elaborator::declare(const KernelDecl& k, const ScopePtr& s, const std::vector<std::string>& absent) {
   Interface out;
   s->free_symbols = true;
@@ -241,7 +266,9 @@ Elaborator::Interface Elaborator::declare(const KernelDecl& k, const ScopePtr& s
     if (outcome && !*outcome && lowering()) {
       std::string values;
       for (const auto& [n, text] : kernel_->constants) values += (values.empty() ? "" : ", ") + n + " = " + text;
-      fail(Code::E0509, c.span, fmt::format("`{}` needs `{}`", k.name, program_.sources->text(c.span)), values.empty() ? "" : "it was asked for " + values);
+      std::string help = values.empty() ? "" : "it was asked for " + values;
+      if (const std::string near = nearest_allowed(k, c); !near.empty()) help = near + "; " + help;
+      fail(Code::E0509, c.span, fmt::format("`{}` needs `{}`", k.name, program_.sources->text(c.span)), help);
     }
   }
   bind_grid(*k.ast, s, out);
@@ -311,6 +338,7 @@ Elaborator::ScopePtr Elaborator::constants_scope(const KernelDecl& k, const Cons
 
 std::unique_ptr<ir::Kernel> Elaborator::lower_kernel(const KernelDecl& k, const Constants& constants, const std::vector<std::string>& absent) {
   auto kernel = std::make_unique<ir::Kernel>();
+  given_ = &constants;
   try {
     ScopePtr s = constants_scope(k, constants, false);
     kernel->name = k.name;
