@@ -7,7 +7,7 @@ out=$build/demo
 mkdir -p "$out"
 kernel=examples/ladder/05_attention.tile
 printf '\n\033[1m== tessera run %s\033[0m\n' "$kernel"
-"$build/bin/tessera" run "$kernel" --kernel attention --const T=f16 --const D=32 --const R=1 --const causal=false \
+"$build/bin/tessera" run "$kernel" --kernel attention --const T=f16 --const D=32 \
   --in examples/data/minilm_layer.safetensors --arg scale=0.176776695 --out "$out/attention.safetensors" --time
 printf '\n\033[1m== the same from C++, against float64\033[0m\n'
 "$build/bin/demo_attention" . "$out" "${@:2}"
