@@ -60,6 +60,9 @@ judge() { # FIGURE
   if [[ $1 == skip* ]]; then
     verdict=skipped measured=n/a why=${1#skip}
     why=${why# }
+  elif [[ $1 == failed* ]]; then
+    verdict=short measured=failed why=${1#failed}
+    why=${why#: }
   elif [[ -z $1 ]]; then
     verdict=short measured=- why="the measurement printed nothing"
   else
