@@ -137,23 +137,55 @@ Value* emit_exp2(Emitter& e, Value* x, Accuracy accuracy) {
   return scale_by_power(e, exp2_polynomial(e, e.b.CreateFSub(x, n), accuracy), n, n_int);
 }
 
+namespace {
+
+constexpr double kLog2E = 1.4426950408889634;
+
+/// What is common to e^x in f32 and its careful form: e^x = 2^n * (1 + r + r^2 * tail), exact = r before the last rounding.
+struct Exponential {
+  Value *n, *n_int, *exact, *r, *tail;
+};
+
+constexpr double kLn2High = 0.693359375;  // 10 bits, so that its product with n and the difference are exact
+constexpr double kLn2Low = -2.12194440054690583e-4;
+
+Exponential exponential(Emitter& e, Value* x) {
+  Exponential p{};
+  Type* t = x->getType();
+  x = clamp(e, x, -110, 89);
+  if (use_avx512(e, x))
+    p.n = emit_round(e, e.b.CreateFMul(x, e.real(t, kLog2E)));
+  else
+    std::tie(p.n, p.n_int) = nearest(e, e.b.CreateFMul(x, e.real(t, kLog2E)));
+  p.exact = e.fma(p.n, e.real(t, -kLn2High), x);
+  p.r = e.fma(p.n, e.real(t, -kLn2Low), p.exact);
+  p.tail = horner(e, p.r, {0.4999999305, 0.1666651479, 0.041668456859, 0.0083694189359, 0.0013813140978});
+  return p;
+}
+
+/// e^x as the sum of a float and a small correction: the rounding errors of r and of the additions are kept. For formulas that magnify them.
+std::pair<Value*, Value*> careful_exp(Emitter& e, Value* x) {
+  const Exponential p = exponential(e, x);
+  Type* t = x->getType();
+  Value* one = e.real(t, 1);
+  Value* lost = e.fma(p.n, e.real(t, -kLn2Low), e.b.CreateFSub(p.exact, p.r));
+  Value* high = e.b.CreateFAdd(p.r, one);
+  Value* low = e.b.CreateFAdd(e.b.CreateFSub(p.r, e.b.CreateFSub(high, one)), lost);
+  Value* small = e.fma(e.b.CreateFMul(p.r, p.r), p.tail, low);
+  Value* sum = e.b.CreateFAdd(high, small);
+  Value* rest = e.b.CreateFSub(small, e.b.CreateFSub(sum, high));
+  return {scale_by_power(e, sum, p.n, p.n_int), scale_by_power(e, rest, p.n, p.n_int)};
+}
+
+}  // namespace
+
 Value* emit_exp(Emitter& e, Value* x, Accuracy accuracy) {
   if (is_f64(x)) return libm_lanes(e, "exp", x);
-  constexpr double kLog2E = 1.4426950408889634;
-  Type* t = x->getType();
   // The rounding of x * log2(e) costs up to 3e-6 of the result, too much for f32 and little enough for half types.
-  if (accuracy != Accuracy::F32) return emit_exp2(e, e.b.CreateFMul(x, e.real(t, kLog2E)), accuracy);
-  x = clamp(e, x, -110, 89);
-  Value *n = nullptr, *n_int = nullptr;
-  if (use_avx512(e, x))
-    n = emit_round(e, e.b.CreateFMul(x, e.real(t, kLog2E)));
-  else
-    std::tie(n, n_int) = nearest(e, e.b.CreateFMul(x, e.real(t, kLog2E)));
-  Value* r = e.fma(n, e.real(t, -0.693359375), x);  // ln 2 in two parts: the first has 10 bits, so the product is exact without fma too
-  r = e.fma(n, e.real(t, 2.12194440054690583e-4), r);
-  Value* tail = horner(e, r, {0.4999999305, 0.1666651479, 0.041668456859, 0.0083694189359, 0.0013813140978});
-  Value* p = e.fma(e.b.CreateFMul(r, r), tail, r);
-  return scale_by_power(e, e.b.CreateFAdd(p, e.real(t, 1)), n, n_int);
+  if (accuracy != Accuracy::F32) return emit_exp2(e, e.b.CreateFMul(x, e.real(x->getType(), kLog2E)), accuracy);
+  const Exponential p = exponential(e, x);
+  Value* sum = e.b.CreateFAdd(e.fma(e.b.CreateFMul(p.r, p.r), p.tail, p.r), e.real(x->getType(), 1));
+  return scale_by_power(e, sum, p.n, p.n_int);
 }
 
 namespace {
@@ -227,10 +259,22 @@ Value* emit_tanh(Emitter& e, Value* x, Accuracy accuracy) {
 
 Value* emit_sigmoid(Emitter& e, Value* x, Accuracy accuracy) {
   Type* t = x->getType();
+  Value* one = e.real(t, 1);
+  Value* below = e.b.CreateFCmpOLT(x, e.zero(t));
   // e^-|x| cannot overflow, so the result is right down to the subnormals.
-  Value* power = emit_exp(e, e.b.CreateFNeg(fabs(e, x)), accuracy);
-  Value* numerator = e.b.CreateSelect(e.b.CreateFCmpOLT(x, e.real(t, 0)), power, e.real(t, 1));
-  return e.b.CreateFDiv(numerator, e.b.CreateFAdd(power, e.real(t, 1)));
+  Value* negative = e.b.CreateFNeg(fabs(e, x));
+  if (is_f64(x) || accuracy != Accuracy::F32) {
+    Value* power = emit_exp(e, negative, accuracy);
+    return e.b.CreateFDiv(e.b.CreateSelect(below, power, one), e.b.CreateFAdd(power, one));
+  }
+  // The errors of the power, of 1 + power and of the quotient would add up to 2.5 ulp; the first two are known and taken out.
+  auto [power, rest] = careful_exp(e, negative);
+  Value* sum = e.b.CreateFAdd(one, power);
+  Value* sum_rest = e.b.CreateFAdd(e.b.CreateFSub(power, e.b.CreateFSub(sum, one)), rest);
+  Value* quotient = e.b.CreateFDiv(e.b.CreateSelect(below, power, one), sum);
+  Value* inverse = e.b.CreateSelect(below, e.b.CreateFSub(one, quotient), quotient);
+  Value* correction = e.fma(e.b.CreateFNeg(quotient), sum_rest, e.b.CreateSelect(below, rest, e.zero(t)));
+  return e.fma(correction, inverse, quotient);
 }
 
 Value* emit_erf(Emitter& e, Value* x) {
