@@ -3,6 +3,8 @@
 #include <array>
 #include <chrono>
 
+#include "codegen/passes/algebra.h"
+#include "codegen/passes/coverage.h"
 #include "codegen/passes/drop_zeroing.h"
 #include "codegen/passes/fold.h"
 #include "codegen/passes/pad_states.h"
@@ -20,14 +22,16 @@ void silent(ir::Kernel& kernel, Diagnostics&) {
 }
 
 constexpr PassInfo kPasses[] = {
+    {"coverage", "refuses `out` views that are not stored whole and once; records what may run in place", ir::coverage},
     {"fold", "constants, common subexpressions, dead code, decided branches, loop-invariant code", silent<ir::fold>},
     {"pad_states", "drops the guards of padding that are redundant and moves the others where they are cheapest", silent<ir::pad_states>},
     {"split_masks", "loops whose masks are affine become masked, free and masked ones with computed bounds", silent<ir::split_masks>},
+    {"algebra", "exp2, fma and reciprocals for what costs more, scales out of maxima; off in strict kernels", silent<ir::algebra>},
     {"drop_zeroing", "loads need not give zeros in padding that nobody looks at", silent<ir::drop_zeroing>},
 };
 
 /// What runs, in order. Folding again makes a pass's leavings disappear before the next one looks.
-constexpr std::array kOrder = {"fold", "pad_states", "fold", "split_masks", "fold", "drop_zeroing"};
+constexpr std::array kOrder = {"fold", "coverage", "pad_states", "fold", "split_masks", "fold", "drop_zeroing", "algebra", "fold"};
 
 bool changes_rounding(std::string_view pass) { return pass == "algebra"; }
 
