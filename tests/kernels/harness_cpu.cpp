@@ -1,0 +1,78 @@
+#include "tests/kernels/harness_cpu.h"
+
+#include "tessera/tessera.h"
+
+namespace tessera::test {
+
+namespace {
+
+ElementType element_type(DType t) {
+  for (int i = 0; i <= static_cast<int>(ElementType::Idx); ++i) {
+    const auto e = static_cast<ElementType>(i);
+    if (std::string(tessera::name(e)) == tessera::name(t)) return e;
+  }
+  throw std::runtime_error("no such element type");
+}
+
+ConstValue value_of(const Constant& c) {
+  if (const auto* t = std::get_if<DType>(&c)) return element_type(*t);
+  if (const auto* i = std::get_if<std::int64_t>(&c)) return *i;
+  if (const auto* b = std::get_if<bool>(&c)) return *b;
+  return std::get<std::string>(c);
+}
+
+Consts consts_of(const Constants& constants) {
+  Consts out;
+  for (const auto& [n, c] : constants) std::visit([&](const auto& v) { out.set({n, v}); }, value_of(c));
+  return out;
+}
+
+class Kernels {
+ public:
+  const AnyKernel& get(const Call& call) {
+    std::string key = call.file + " " + call.kernel;
+    for (const auto& [n, c] : call.constants) key += " " + n + "=" + str(c);
+    for (const auto& [n, b] : call.tensors) key += " " + n;  // other optional views make another form
+    auto at = kernels_.find(key);
+    if (at == kernels_.end()) {
+      const Module module = load(TESSERA_SOURCE_DIR "/" + call.file);
+      Options options;
+      for (const KernelOutline& k : module.kernels()) {
+        if (k.name != call.kernel) continue;
+        for (const auto& p : k.parameters) {
+          if (p.type.ends_with("?") && !call.tensors.contains(p.name)) options.absent.push_back(p.name);
+        }
+      }
+      at = kernels_.emplace(key, module.kernel(call.kernel, consts_of(call.constants), options)).first;
+    }
+    return at->second;
+  }
+  const Context& context() const { return context_; }
+
+ private:
+  std::map<std::string, AnyKernel> kernels_;
+  Context context_ = Context::cpu(2);
+};
+
+}  // namespace
+
+void run_cpu(const Call& call, std::map<std::string, Buffer>& tensors) {
+  static Kernels compiled;
+  const AnyKernel& kernel = compiled.get(call);
+  std::map<std::string, Argument> arguments;
+  for (const Parameter& p : kernel.parameters()) {
+    if (p.is_view) {
+      const auto b = tensors.find(p.name);
+      if (b == tensors.end()) continue;
+      arguments.emplace(p.name, Tensor(static_cast<void*>(b->second.bytes.data()), p.dtype, std::span<const std::int64_t>(b->second.dims)));
+    } else {
+      const DType t = *dtype_from_name(tessera::name(p.dtype));
+      const double v = call.scalars.at(p.name);
+      const std::uint64_t bits = is_float(t) ? encode_float(t, v) : static_cast<std::uint64_t>(static_cast<std::int64_t>(v));
+      arguments.emplace(p.name, Scalar{.dtype = p.dtype, .bits = bits});
+    }
+  }
+  kernel.launch(compiled.context(), arguments);
+}
+
+}  // namespace tessera::test
