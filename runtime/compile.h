@@ -3,40 +3,16 @@
 
 #include <functional>
 #include <memory>
-#include <mutex>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "dsl/diagnostic.h"
 #include "dsl/ir.h"
 #include "dsl/schedule.h"
-#include "runtime/launch.h"
-#include "tessera/context.h"
+#include "runtime/executable.h"
+#include "runtime/target.h"
 
 namespace tessera {
-
-class CpuLoader;
-
-/// Links machine code into the process; made when first needed, since a check or an interpreter run never does. Thread safe.
-class LazyLoader {
- public:
-  std::shared_ptr<CpuLoader> get();
-
- private:
-  std::once_flag once_;
-  std::shared_ptr<CpuLoader> loader_;
-};
-
-enum class Target : std::uint8_t { Cpu, Interp, InterpExact };
-/// "cpu", "interp", "interp:exact"; empty if there is no such target.
-std::optional<Target> target_from_name(const std::string& name);
-const char* name(Target t);
-std::vector<Target> all_targets();
-/// The family whose schedules apply: "cpu" or "".
-const char* schedule_family(Target t);
-/// One sentence for `tessera targets`.
-const char* describe(Target t);
 
 /// For those who want to look inside.
 struct CompileHooks {
@@ -50,14 +26,6 @@ struct CompileOptions {
   bool debug = false;  ///< keep asserts and claims, and verify the IR after every pass
   CompileHooks hooks = {};
   Schedule schedule = {};
-};
-
-/// A kernel ready to run. Immutable; thread safe.
-class Executable {
- public:
-  virtual ~Executable() = default;
-  /// Runs all instances. `print` receives the kernel's own output. Throws Error (E0805), MachineError, std::bad_alloc.
-  virtual void run(const Context& context, const Launch& launch, const std::function<void(const std::string&)>& print) const = 0;
 };
 
 /// Tile IR as the front end made it -> something that runs. `kernel` is changed by the passes and must outlive the result. Null with diagnostics if

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <mutex>
 
 #include "dsl/text.h"
@@ -40,7 +41,9 @@ KernelImpl::KernelImpl(Instantiate instantiate, Schedule schedule, std::shared_p
   if (!target) fail(Code::E0802, fmt::format("there is no target `{}`", options_.target), "the targets are cpu, interp and interp:exact");
   target_ = *target;
   Diagnostics diagnostics;
+  const auto start = std::chrono::steady_clock::now();
   signature_ = instantiate_({}, diagnostics);
+  if (hooks_.timed) hooks_.timed("lower", std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
   if (diagnostics.any()) throw to_error(diagnostics, *sources_);
   TESSERA_ASSERT(signature_, "no kernel and no diagnostic");
   parameters_ = public_parameters(*signature_);

@@ -36,12 +36,13 @@ void compile_file(const CompileCommand& options, Report& report) {
     return;
   }
   if (options.emit == "ptx") fail(Code::E0804, "there is no GPU target to make PTX for", "the targets are cpu, interp and interp:exact");
-  const Module module = load(options.kernel.file);
+  const CompileHooks hooks = hooks_for(options.kernel, report);
+  const Module module = load_timed(options.kernel, hooks);
   Options o;
   o.target = options.kernel.target;
   o.winners = winners_text(options.kernel);
   const AnyKernel kernel = detail::make_kernel(module.impl(), kernel_name(module, options.kernel), consts_from_text(options.kernel.constants), o, {},
-                                               {.hooks = hooks_for(options.kernel, report), .compile = false});
+                                               {.hooks = hooks, .compile = false});
   const std::unique_ptr<ir::Kernel> ir = kernel.impl().lower(kernel.impl().mask_of(options.without));
   const std::string lowered = ir::print(*ir);
   const auto emitted = [&] {

@@ -31,13 +31,13 @@ const Parameter& parameter(const AnyKernel& kernel, const std::string& name, con
 }  // namespace
 
 Invocation::Invocation(const InvocationOptions& options, Report& report) {
-  const Module module = load(options.kernel.file);
+  const CompileHooks hooks = hooks_for(options.kernel, report);
+  const Module module = load_timed(options.kernel, hooks);
   Options o;
   o.target = options.kernel.target;
   o.debug = options.kernel.debug;
   o.winners = winners_text(options.kernel);
   const std::string name = kernel_name(module, options.kernel);
-  const CompileHooks hooks = hooks_for(options.kernel, report);
   // Nothing is compiled before the inputs are read: which views are absent says which form is needed.
   kernel_ = detail::make_kernel(module.impl(), name, consts_from_text(options.kernel.constants), o, {},
                                 {.hooks = hooks, .sizes = options.sizes, .compile = false});

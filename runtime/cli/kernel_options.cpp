@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <cmath>
 #include <filesystem>
 
@@ -99,6 +100,13 @@ std::string kernel_name(const Module& module, const KernelOptions& options) {
                          : fmt::format("there are {}", fmt::join(names, ", ")));
   }
   return options.kernel;
+}
+
+Module load_timed(const KernelOptions& options, const CompileHooks& hooks) {
+  const auto start = std::chrono::steady_clock::now();
+  Module module = load(options.file);
+  if (hooks.timed) hooks.timed("parse and check", std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
+  return module;
 }
 
 CompileHooks hooks_for(const KernelOptions& options, Report& report) {

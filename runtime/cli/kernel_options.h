@@ -35,6 +35,9 @@ Consts consts_from_text(const std::vector<std::string>& words);
 /// The file's kernel: the one named, or the only one. Throws Error (E0519) listing them otherwise.
 std::string kernel_name(const Module& module, const KernelOptions& options);
 
+/// The file, checked; the time goes to the hooks.
+Module load_timed(const KernelOptions& options, const CompileHooks& hooks);
+
 /// Hooks that print to stderr and collect times into the report.
 CompileHooks hooks_for(const KernelOptions& options, Report& report);
 
