@@ -4,6 +4,7 @@
 #include <limits>
 #include <numeric>
 #include <set>
+#include <stdexcept>
 
 #include "dsl/diagnostic.h"
 
@@ -31,7 +32,19 @@ const char* call_name(SymOp op) {
   TESSERA_UNREACHABLE("SymOp");
 }
 
+// Beyond these a normal form is of no use, and forms made of it grow without bound.
+constexpr std::size_t most_terms = 4096, longest_atom = 1 << 16, highest_degree = 256;
+
+void require_small(bool small) {
+  if (!small) throw std::length_error("symbolic integer too large");
+}
+
 Sym opaque(SymOp op, const Sym& a, const Sym& b) {
+  std::size_t length = 0;
+  for (const Sym* s : {&a, &b})
+    for (const auto& [m, c] : s->terms())
+      for (const auto& atom : m) length += atom->text.size();
+  require_small(length <= longest_atom);
   return Sym::atom({op, std::string(call_name(op)) + "(" + a.str() + ", " + b.str() + ")", {a, b}});
 }
 
@@ -373,10 +386,12 @@ Sym operator-(const Sym& a) { return scaled(a, -1); }
 Sym operator-(const Sym& a, const Sym& b) { return a + -b; }
 
 Sym operator*(const Sym& a, const Sym& b) {
+  require_small(a.terms().size() * b.terms().size() <= most_terms);
   std::map<Sym::Monomial, std::int64_t> terms;
   for (const auto& [m, c] : a.terms())
     for (const auto& [n, d] : b.terms()) {
       Sym::Monomial product;
+      require_small(m.size() + n.size() <= highest_degree);
       std::merge(m.begin(), m.end(), n.begin(), n.end(), std::back_inserter(product));
       auto& slot = terms[product];
       slot = wrap_add(slot, wrap_mul(c, d));

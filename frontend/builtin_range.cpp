@@ -23,11 +23,6 @@ Val Builtins::whole() {
   return {e.as_range(arg(0, "an axis").value, arg(0, "").span)};
 }
 
-namespace {
-
-
-}  // namespace
-
 /// w-th of W near-equal parts of an axis, cut at multiples of m: [u*w/W, u*(w+1)/W) * m with u = ceil(n / m), clipped to the axis.
 Val Builtins::share() {
   expect(3, 3, {"multiple"});
@@ -144,10 +139,13 @@ Val Elaborator::place_builtin(const std::string& name, const Target& t, const as
     return n->name;
   };
   if (name == "fetch_add") {
-    if (c.args.size() != 2) fail(Code::E0305, span, "`fetch_add` reads `fetch_add(v[..], x)`");
-    return fetch_add(t, eval(*c.args[1].value, s), span);
+    if (c.args.size() != 2) fail(c.args.size() < 2 ? Code::E0305 : Code::E0306, span, "`fetch_add` takes a place and a value", "it reads `fetch_add(v[..], x)`");
+    bool unused = std::exchange(unused_, false);
+    Val given = eval(*c.args[1].value, s);
+    unused_ = unused;
+    return fetch_add(t, given, span);
   }
-  if (c.args.size() != 3) fail(Code::E0305, span, fmt::format("`{}` takes a place, a value or condition, and a scope", name));
+  if (c.args.size() != 3) fail(c.args.size() < 3 ? Code::E0305 : Code::E0306, span, fmt::format("`{}` takes a place, a value or condition, and a scope", name));
   if (name == "signal") {
     std::string scope = scope_word(2);
     TileVal x = broadcast_to(coerce_elem(decay(eval(*c.args[1].value, s), span), t.view.elem, c.args[1].value->span), t.dims, span);

@@ -292,7 +292,7 @@ Val Elaborator::method(Val base, const ast::Ident& name, std::vector<ArgVal> arg
     if (!v || *v < 0 || *v >= static_cast<std::int64_t>(rank)) fail(Code::E0207, args[i].span, fmt::format("{} has no such axis", describe(base)), fmt::format("its axes are 0 to {}", rank - 1));
     return static_cast<std::size_t>(*v);
   };
-  if (builder_) builder_->set_span(span);
+  at(span);
   if (auto* r = base.as<RangeVal>(); r && n == "on") {
     count(1, 1);
     RangeVal other = as_range(args[0].value, args[0].span);

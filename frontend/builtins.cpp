@@ -108,7 +108,9 @@ Val Elaborator::call_builtin(const std::string& name, const ast::Call& c, Span s
   // The few that take a place, a word or a quotient look at the syntax of their arguments.
   if (b == Builtin::FetchAdd || b == Builtin::Signal || b == Builtin::Wait) {
     if (c.args.empty()) fail(Code::E0305, span, fmt::format("`{}` needs a place in a view", name));
+    bool unused = std::exchange(unused_, false);
     auto t = eval_target(*c.args[0].value, s);
+    unused_ = unused;
     if (!t) fail(Code::E0302, c.args[0].value->span, fmt::format("`{}` needs a place in a view, such as `v[i]`", name));
     return place_builtin(name, *t, c, span, s);
   }
@@ -150,7 +152,7 @@ Val Elaborator::call_builtin(const std::string& name, const ast::Call& c, Span s
 }
 
 Val Elaborator::call_builtin_on(Builtin b, const std::string& name, std::vector<ArgVal> args, Span span) {
-  if (builder_) builder_->set_span(span);
+  at(span);
   return Builtins{*this, args, span, name}.apply(b);
 }
 

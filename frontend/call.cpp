@@ -28,7 +28,7 @@ Val Elaborator::call(const Val& callee, const ast::Postfix& p, std::size_t suffi
     if (!f->fn && !f->lambda && !f->opaque) return call_builtin(f->name, c, span, s);
     std::vector<ArgVal> args = eval_args(c, s);
     if (!label.empty()) labels_.push_back(label);
-    if (builder_) builder_->set_span(span);
+    at(span);
     try {
       Val v = call_value(*f, std::move(args), span);
       if (!label.empty()) labels_.pop_back();
@@ -60,7 +60,7 @@ Val Elaborator::convert(const TileTy& t, const ast::Call& c, Span span, const Sc
     else fail(Code::E0306, c.args[i].value->span, "the modes of a conversion are `sat`, `up`, `down` and `zero`");
   }
   Val v = decay(eval(*c.args[0].value, s), c.args[0].value->span);
-  if (builder_) builder_->set_span(span);
+  at(span);
   Span at = c.args[0].value->span;
   if (v.as<IntConst>() && is_idx(t.elem)) {
     TileVal x = int_constant(t.elem, {}, v.as<IntConst>()->value);
@@ -172,17 +172,20 @@ void Elaborator::check_fn_value(const Val& v, const FnTy& type, Span span) {
 
 Val Elaborator::call_lambda(const FnVal& f, std::vector<ArgVal> args, Span span) {
   const ast::Lambda& l = *f.lambda;
+  for (const ArgVal& a : args)
+    if (!a.name.empty()) fail(Code::E0306, a.span, "the arguments of a lambda have no names");
   if (args.size() != l.params.size()) fail(Code::E0306, span, fmt::format("the lambda takes {} arguments, not {}", l.params.size(), args.size()), "", {{l.params.empty() ? span : l.params[0].span, "declared here"}});
   for (const void* a : active_)
-    if (a == &l) fail(Code::E0407, span, "the lambda calls itself");
+    if (a == &l) fail(Code::E0407, span, "the lambda calls itself", "use a loop: functions are inlined");
+  require_shallow_calls(span);
   ScopePtr s = child(f.scope);
   s->function = true;
   for (std::size_t i = 0; i < args.size(); ++i) {
     if (args[i].value.poison()) throw Failed{};
-    s->names[l.params[i].name] = Binding{args[i].value, false, l.params[i].span, l.params[i].name, false};
+    define(*s, l.params[i], args[i].value, false);
   }
   active_.push_back(&l);
-  trail_.push_back({span, "in this call"});
+  trail_.push_back({span, "in the call of the lambda"});
   auto leave = [&] { active_.pop_back(), trail_.pop_back(); };
   try {
     Val v;
@@ -224,9 +227,9 @@ Val Elaborator::call_fn(const FnVal& f, std::vector<ArgVal> args, Span span) {
     if (reads && view->mode != ir::Mode::In && view->mode != ir::Mode::InOut) fail(Code::E0504, span, fmt::format("`{}` cannot be read, but `{}` reads its argument `{}`", view->root, fn.name.name, p.name.name), "", {{view->bound, "declared here"}});
   }
   for (const void* a : active_)
-    if (a == &fn) fail(Code::E0407, span, fmt::format("`{}` calls itself", fn.name.name), "", {{fn.name.span, "declared here"}});
+    if (a == &fn) fail(Code::E0407, span, fmt::format("`{}` calls itself through the function it was given", fn.name.name), "use a loop: functions are inlined", {{fn.name.span, "defined here"}});
   if (!lowering()) return opaque_results(fn.results, bound, fn.name.name, span);
-  if (trail_.size() >= 64) fail(Code::E0603, span, "calls are nested more than 64 deep");
+  require_shallow_calls(span);
   active_.push_back(&fn);
   trail_.push_back({span, fmt::format("in the call of `{}`", fn.name.name)});
   auto saved = std::exchange(returned_, std::nullopt);

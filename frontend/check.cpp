@@ -14,6 +14,8 @@ void isolated(const Program& program, Diagnostics& diagnostics, const F& f) {
   try {
     f(e);
   } catch (const Failed&) {
+  } catch (const std::length_error&) {
+    e.report_too_large();
   }
 }
 
@@ -49,9 +51,13 @@ void Elaborator::check_module(Module& m) {
 void Elaborator::check_struct(Module& m, const StructDecl& s) {
   (void)m;
   StructTy t{&s, "", nullptr};
-  std::set<std::string> seen;
-  for (const auto& f : s.ast->fields)
-    if (!seen.insert(f.name.name).second) report(Code::E0402, f.name.span, fmt::format("the field `{}` is defined twice", f.name.name));
+  auto once = [&](const ast::Ident& name, std::map<std::string, Span>& seen) {
+    auto [it, fresh] = seen.emplace(name.name, name.span);
+    if (!fresh) report(Code::E0402, name.span, fmt::format("`{}` is defined twice", name.name), "", {{it->second, "first defined here"}});
+  };
+  std::map<std::string, Span> parameters, fields;
+  for (const auto& g : s.ast->generics) once(g.name, parameters);
+  for (const auto& f : s.ast->fields) once(f.name, fields);
   ScopePtr scope = struct_scope(t);
   for (const auto& f : s.ast->fields) {
     try {
@@ -67,8 +73,7 @@ void Elaborator::check_fn(Module& m, const ast::Fn& fn) {
   s->parent = m.scope;
   s->function = true;
   for (const auto& g : fn.generics) {
-    if (s->names.count(g.name.name)) fail(Code::E0402, g.name.span, fmt::format("`{}` is defined twice", g.name.name));
-    s->names[g.name.name] = Binding{opaque_generic(g, s), false, g.name.span, g.name.name, false};
+    define_generic(*s, g, opaque_generic(g, s));
     if (g.fallback && g.kind != ast::GenericKind::Fn) {
       Scope scratch;
       bind_generic(g, eval(*g.fallback, s), scratch, g.fallback->span);
@@ -106,13 +111,14 @@ void Elaborator::check_kernel(const KernelDecl& k) {
   ScopePtr s = constants_scope(k, {}, true);
   if (!k.instances.empty()) return;  // the body was checked with its own declaration
   std::size_t before = diagnostics_.count();
-  (void)declare(k, s, {});
+  Interface face = declare(k, s, {});
   in_kernel_ = true;
+  deterministic_ = k.ast->deterministic;
   body_ = nullptr;
   run_body(k.ast->body, s);
   if (diagnostics_.count() != before) return;
-  for (const ast::Param& p : k.ast->params)
-    if (p.mode == ast::ParamMode::Out && !stored_.count(p.name.name)) report(Code::E0501, p.name.span, fmt::format("`{}` is never stored", p.name.name), "store it, or remove the parameter");
+  for (const ir::Param& p : face.params)
+    if (p.mode == ir::Mode::Out && p.is_view && !stored_.count(p.name)) report(Code::E0501, p.span, fmt::format("`{}` is never stored", p.name), "store it, or remove the parameter");
   if (!k.ast->deterministic) return;
   for (const ast::Param& p : k.ast->params) {
     auto* n = std::get_if<ast::NamedType>(&p.type.node);

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <limits>
 
 #include "frontend/elaborate.h"
 
@@ -11,10 +12,8 @@ using ir::OpKind;
 
 ir::Value* Elaborator::emit(OpKind k, std::vector<ir::Value*> operands, ir::Attrs attrs) {
   if (!builder_) return nullptr;
-  if (++op_count_ > 200000) {
-    report(Code::E0601, builder_->span(), "the kernel has more than 200000 operations after inlining and unrolling", "use a run-time loop instead of `for const`");
-    throw Failed{};
-  }
+  if (++op_count_ > max_ops)
+    fail(Code::E0601, builder_->span(), fmt::format("the kernel has more than {} operations after inlining and unrolling", max_ops), "use a run-time loop instead of `for const`");
   ir::Op* op = builder_->op(k, std::move(operands), std::move(attrs));
   return op->results.empty() ? nullptr : op->result();
 }
@@ -23,9 +22,10 @@ ir::Value* Elaborator::idx_binary(OpKind k, ir::Value* a, ir::Value* b) {
   if (!builder_) return nullptr;
   auto x = ir::constant_int(a), y = ir::constant_int(b);
   if (x && y) {
-    if (k == OpKind::Add) return emit_idx(*x + *y);
-    if (k == OpKind::Sub) return emit_idx(*x - *y);
-    if (k == OpKind::Mul) return emit_idx(*x * *y);
+    auto a_bits = static_cast<std::uint64_t>(*x), b_bits = static_cast<std::uint64_t>(*y);  // idx wraps
+    if (k == OpKind::Add) return emit_idx(static_cast<std::int64_t>(a_bits + b_bits));
+    if (k == OpKind::Sub) return emit_idx(static_cast<std::int64_t>(a_bits - b_bits));
+    if (k == OpKind::Mul) return emit_idx(static_cast<std::int64_t>(a_bits * b_bits));
     if (k == OpKind::Min) return emit_idx(std::min(*x, *y));
     if (k == OpKind::Max) return emit_idx(std::max(*x, *y));
     if (k == OpKind::Div) return emit_idx(floor_div(*x, *y));
@@ -49,6 +49,7 @@ ir::Dims Elaborator::dims_of(const std::vector<Sym>& dims) {
 }
 
 TileVal Elaborator::make(const Elem& e, std::vector<Sym> dims, ir::Value* v, std::vector<Mask> valid) {
+  positive_dims(dims, here_);
   TileVal t;
   t.elem = e;
   t.dims = std::move(dims);
@@ -84,7 +85,7 @@ ir::Value* Elaborator::emit_sym(const Sym& s) {
       product = product ? idx_binary(OpKind::Mul, product, factor) : factor;
     }
     std::int64_t c = coefficient;
-    bool subtract = sum && c < 0;
+    bool subtract = sum && c < 0 && c != std::numeric_limits<std::int64_t>::min();
     if (subtract) c = -c;
     ir::Value* term = product ? (c == 1 ? product : idx_binary(OpKind::Mul, product, emit_idx(c))) : emit_idx(c);
     sum = sum ? idx_binary(subtract ? OpKind::Sub : OpKind::Add, sum, term) : term;
@@ -167,7 +168,7 @@ TileVal Elaborator::coerce_elem(const Val& given, const Elem& to, Span span, boo
   if (auto* c = given.as<IntConst>()) {
     if (auto value = c->value.as_constant(); value && !to.opaque() && is_integer(to)) {
       std::int64_t lo = int_min(to.dtype), hi = int_max(to.dtype);
-      bool fits = to.dtype == DType::U64 ? true : *value >= lo && *value <= hi;
+      bool fits = to.dtype == DType::U64 ? *value >= 0 : *value >= lo && *value <= hi;
       if (!fits && !explicit_cast) fail(Code::E0309, span, fmt::format("{} does not fit {}", *value, describe(to)));
       if (!fits) return int_constant(to, {}, Sym(wrap_int(to.dtype, *value)));
     }
@@ -237,7 +238,7 @@ Val Elaborator::coerce(const Val& v, const Ty& to, Span span, const std::string&
   if (auto* t = std::get_if<RangeTy>(&to.kind)) {
     RangeVal r = as_range(v, span);
     if (r.axis && !same_axis(*r.axis, t->axis))
-      fail(Code::E0203, span, fmt::format("{} runs over axis `{}`, but `{}` is needed", what, display(*r.axis), display(t->axis)));
+      fail(Code::E0203, span, fmt::format("{} runs over axis `{}`, but `{}` is needed", what, display(*r.axis), display(t->axis)), "", axis_labels({}, t->axis, r));
     if (!r.axis) r.axis = t->axis;
     return {r};
   }

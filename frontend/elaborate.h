@@ -35,12 +35,21 @@ enum class Builtin : std::uint8_t;
 /// Thrown after an error was reported, to leave the statement.
 struct Failed {};
 
+/// Work that one kernel or one checked item may cost, so that no text makes the compiler hang or run out of stack.
+constexpr int max_calls = 64;               ///< inlined calls that are open at one place
+constexpr int max_nesting = 1500;           ///< expressions and statements that are open at one place, through calls and constants
+constexpr std::int64_t max_ops = 200'000;   ///< operations of a kernel
+constexpr std::int64_t max_steps = 2'000'000;  ///< expressions evaluated, those that emit nothing included
+
+
 class Elaborator {
  public:
   Elaborator(const Program& program, Diagnostics& diagnostics) : program_(program), diagnostics_(diagnostics) {}
 
   // --- kernel.cpp
   void check_module(Module& m);
+  /// For std::length_error, which sym.h throws where symbolic integers grow beyond all use.
+  void report_too_large() { report(Code::E0605, here_, "this integer expression is too large", "split the kernel, or name its extents by fewer symbols"); }
   void check_fn(Module& m, const ast::Fn& fn);
   void check_struct(Module& m, const StructDecl& s);
   void check_kernel(const KernelDecl& k);
@@ -81,6 +90,23 @@ class Elaborator {
   [[noreturn]] void fail(Code code, Span span, std::string message, std::string help = "", std::vector<Label> labels = {});
   void report(Code code, Span span, std::string message, std::string help = "", std::vector<Label> labels = {});
   bool lowering() const { return builder_ != nullptr; }
+  /// Where the next operations come from, and where limits are reported.
+  void at(Span span) {
+    here_ = span;
+    if (builder_) builder_->set_span(span);
+  }
+  /// Counts an expression or statement while it is open.
+  class Deeper {
+   public:
+    Deeper(Elaborator& e, Span span);
+    ~Deeper() { --e_.depth_; }
+    Deeper(const Deeper&) = delete;
+
+   private:
+    Elaborator& e_;
+  };
+  void require_shallow_calls(Span span);
+  std::vector<Label> axis_labels(const ViewVal& v, const Sym& axis, const RangeVal& r);
   int fresh_id() { return ++next_id_; }
   Sym fresh_symbol(const std::string& base, ir::Value* value);
 
@@ -91,6 +117,7 @@ class Elaborator {
   void define(Scope& s, const ast::Ident& name, Val v, bool is_var);
   Val item_value(Module& m, const std::string& name, Span use);
   ScopePtr child(const ScopePtr& s);
+  void define_generic(Scope& s, const ast::Generic& g, Val v);
 
   // --- types.cpp
   Ty resolve_type(const ast::TypeExpr& t, const ScopePtr& s);
@@ -126,6 +153,7 @@ class Elaborator {
   ir::Value* emit_idx(std::int64_t v);
   ir::Value* idx_binary(ir::OpKind k, ir::Value* a, ir::Value* b);
   ir::Dims dims_of(const std::vector<Sym>& dims);
+  /// Reports dims that no tile can have, at the current place.
   TileVal make(const Elem& e, std::vector<Sym> dims, ir::Value* v, std::vector<Mask> valid = {});
   void hint(const Val& v, const std::string& name);
   void flatten(const Val& v, std::vector<ir::Value**>& out);
@@ -146,6 +174,7 @@ class Elaborator {
 
   // --- expr.cpp
   Val eval(const ast::Expr& e, const ScopePtr& s);
+  Val eval_node(const ast::Expr& e, const ScopePtr& s);
   Val eval_unary(const ast::Unary& u, Span span, const ScopePtr& s);
   Val eval_chain(const ast::Chain& c, Span span, const ScopePtr& s);
   Val eval_postfix(const ast::Postfix& p, Span span, const ScopePtr& s) { (void)span; return eval_prefix(p, p.suffixes.size(), s); }
@@ -265,8 +294,18 @@ class Elaborator {
   const ast::Block* body_ = nullptr;            ///< the block of the fn, lambda or kernel being run
   bool in_kernel_ = false;                      ///< that block is a kernel's
   int next_id_ = 0;
-  std::int64_t op_count_ = 0;
+  std::int64_t op_count_ = 0, steps_ = 0;
+  int depth_ = 0;
+  bool stopped_ = false;                        ///< a limit was exceeded: nothing more is evaluated or reported
+  Span here_;                                   ///< of the expression at hand
+  bool in_dim_ = false;                         ///< a dim is being evaluated: an unknown name is an undeclared dimension
+  bool unused_ = false;                         ///< the value of the call at hand is dropped
+  bool deterministic_ = false;                  ///< the kernel is
+  std::map<const ast::Const*, Val> constants_;  ///< values of constants that are known at compile time
 };
+
+/// A symbolic integer too large to be worth keeping: proofs about it would cost more than they give.
+bool heavy(const Sym& s);
 
 /// Names assigned anywhere in a block, nested blocks included.
 std::set<std::string> assigned_names(const ast::Block& b);

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <limits>
+#include <stdexcept>
 
 #include "frontend/elaborate.h"
 
@@ -13,12 +14,25 @@ using ir::OpKind;
 Val Elaborator::eval_constant(const ast::Expr& e, ScopePtr s) { return eval(e, s); }
 
 Val Elaborator::eval(const ast::Expr& e, const ScopePtr& s) {
-  if (builder_) builder_->set_span(e.span);
+  Deeper deeper(*this, e.span);
+  at(e.span);
+  try {
+    return eval_node(e, s);
+  } catch (const std::length_error&) {
+    at(e.span);
+    report_too_large();
+    throw Failed{};
+  }
+}
+
+Val Elaborator::eval_node(const ast::Expr& e, const ScopePtr& s) {
   return std::visit(
       [&](const auto& x) -> Val {
         using T = std::decay_t<decltype(x)>;
         if constexpr (std::is_same_v<T, ast::Number>) {
           if (x.is_float) return {FloatConst{x.real}};
+          // Beyond the range of idx a literal is a u64.
+          if (x.integer > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) return {int_constant(elem(DType::U64), {}, Sym(static_cast<std::int64_t>(x.integer)))};
           return {IntConst{Sym(static_cast<std::int64_t>(x.integer))}};
         } else if constexpr (std::is_same_v<T, ast::String>) {
           return {StringVal{x.value}};
@@ -50,9 +64,11 @@ Val Elaborator::eval(const ast::Expr& e, const ScopePtr& s) {
 }
 
 Val Elaborator::eval_unary(const ast::Unary& u, Span span, const ScopePtr& s) {
+  if (auto* n = std::get_if<ast::Number>(&u.operand->node); n && u.op == ast::UnaryOp::Neg && !n->is_float && n->integer == std::uint64_t{1} << 63)
+    return {IntConst{Sym(std::numeric_limits<std::int64_t>::min())}};
   Val v = eval(*u.operand, s);
   if (v.poison()) throw Failed{};
-  if (builder_) builder_->set_span(span);
+  at(span);
   switch (u.op) {
     case ast::UnaryOp::Neg: {
       if (auto* c = v.as<IntConst>()) return {IntConst{-c->value}};
@@ -87,7 +103,7 @@ Val Elaborator::eval_chain(const ast::Chain& c, Span span, const ScopePtr& s) {
       if (auto* b = acc.as<BoolConst>(); b && b->value && *b->value == (link.op == BinaryOp::Or)) return acc;
     Val rhs = eval(*link.rhs, s);
     Span both = tessera::join(acc_span, link.rhs->span);
-    if (builder_) builder_->set_span(both);
+    at(both);
     acc = binary(link.op, std::move(acc), std::move(rhs), both, acc_span, link.rhs->span);
     acc_span = both;
   }
@@ -109,6 +125,13 @@ std::vector<Sym> Elaborator::broadcast_dims(const TileVal& a, const TileVal& b, 
     else out.push_back(a.dims[i]);
   }
   return out;
+}
+
+bool heavy(const Sym& s) {
+  std::size_t weight = 0;
+  for (const auto& [monomial, coefficient] : s.terms())
+    for (const auto& atom : monomial) weight += 1 + atom->text.size();
+  return weight > 600;
 }
 
 /// Brings two operands to one element type: constants take the other's, narrow integers widen.
@@ -186,6 +209,7 @@ OpKind op_kind(BinaryOp op) {
 }
 
 std::optional<Sym> fold(BinaryOp op, const Sym& a, const Sym& b) {
+  if (heavy(a) || heavy(b)) return std::nullopt;
   switch (op) {
     case BinaryOp::Add: return a + b;
     case BinaryOp::Sub: return a - b;
@@ -327,15 +351,15 @@ Val Elaborator::matmul(const Val& a, const Val& b, Span span) {
 /// The value of `base` with the first `count` suffixes applied.
 Val Elaborator::eval_prefix(const ast::Postfix& p, std::size_t count, const ScopePtr& s) {
   Val v = eval(*p.base, s);
-  Span at = p.base->span;
+  Span so_far = p.base->span;
   for (std::size_t i = 0; i < count; ++i) {
     const ast::Suffix& x = p.suffixes[i];
-    Span whole = tessera::join(at, x.span);
+    Span whole = tessera::join(so_far, x.span);
     if (v.poison()) throw Failed{};
     if (auto* m = std::get_if<ast::Member>(&x.kind)) {
       // `v.axis(0)`, `x.merge(0, 1)`: a method is a member followed by a call.
       if (i + 1 < count && std::get_if<ast::Call>(&p.suffixes[i + 1].kind) && !v.as<StructVal>() && !v.as<ModuleVal>()) {
-        whole = tessera::join(at, p.suffixes[i + 1].span);
+        whole = tessera::join(so_far, p.suffixes[i + 1].span);
         const auto& c = std::get<ast::Call>(p.suffixes[i + 1].kind);
         v = method(std::move(v), m->name, eval_args(c, s), whole);
         ++i;
@@ -345,10 +369,10 @@ Val Elaborator::eval_prefix(const ast::Postfix& p, std::size_t count, const Scop
     } else if (auto* ix = std::get_if<ast::Index>(&x.kind)) {
       v = index(std::move(v), *ix, whole, x.span, s);
     } else {
-      if (builder_) builder_->set_span(whole);
+      at(whole);
       v = call(v, p, i, whole, s);
     }
-    at = whole;
+    so_far = whole;
   }
   return v;
 }

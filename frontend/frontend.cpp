@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "frontend/elaborate.h"
+#include "frontend/recursion.h"
 
 namespace tessera {
 
@@ -17,6 +18,7 @@ LoadResult load_program(std::string name, std::string text, const ImportResolver
   LoadResult out;
   std::shared_ptr<Program> program = load_modules(std::move(name), std::move(text), resolve, out.diagnostics);
   out.sources = program->sources;
+  if (!out.diagnostics.any()) check_recursion(*program, out.diagnostics);
   if (!out.diagnostics.any()) {
     Elaborator e(*program, out.diagnostics);
     for (auto& m : program->modules) e.check_module(*m);
@@ -89,7 +91,10 @@ std::vector<Constants> tune_candidates(const Program& program, const std::string
           next.push_back(std::move(one));
         }
       out = std::move(next);
-      if (out.size() > 100000) return out;
+      if (out.size() > 100000) {
+        diagnostics.add({Code::E0512, c.name.span, fmt::format("`{}` has more than 100000 candidates", kernel), {}, {}, "list fewer values"});
+        return {};
+      }
     }
     std::vector<Constants> kept;
     for (const Constants& c : out) {

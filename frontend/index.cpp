@@ -22,6 +22,22 @@ bool is_tile_index(const Val& v) {
 
 }  // namespace
 
+/// Where the axis of a view and that of a range were bound, or failing that, declared.
+std::vector<Label> Elaborator::axis_labels(const ViewVal& v, const Sym& axis, const RangeVal& r) {
+  std::vector<Label> out;
+  auto bound = [&](const Sym& s) -> const Span* {
+    auto name = s.as_symbol();
+    auto it = name ? symbol_bound_.find(*name) : symbol_bound_.end();
+    return it == symbol_bound_.end() ? nullptr : &it->second;
+  };
+  if (const Span* s = bound(axis)) out.push_back({*s, fmt::format("`{}` bound here", display(axis))});
+  else if (v.bound.known()) out.push_back({v.bound, fmt::format("`{}` declared here", v.root)});
+  if (!r.axis) return out;
+  if (const Span* s = bound(*r.axis)) out.push_back({*s, fmt::format("`{}` bound here", display(*r.axis))});
+  else if (r.bound.known()) out.push_back({r.bound, "the range is bound here"});
+  return out;
+}
+
 void Elaborator::require_present(const ViewVal& v, Span span) {
   if (v.absent || (v.optional && !present_.count(v.root)))
     fail(Code::E0515, span, fmt::format("`{}` is optional and may be absent here", v.root), fmt::format("use it inside `if has({}) {{ .. }}`", v.root), {{v.bound, fmt::format("`{}` declared here", v.root)}});
@@ -82,7 +98,7 @@ Val Elaborator::index(Val base, const ast::Index& ix, Span span, Span suffix, co
     require_present(*v, span);
     std::vector<Span> spans;
     std::vector<Val> items = index_items(*v, ix, spans, suffix, s);
-    if (builder_) builder_->set_span(span);
+    at(span);
     return index_view(*v, std::move(items), spans, span);
   }
   if (base.poison()) throw Failed{};
@@ -125,7 +141,8 @@ ViewVal Elaborator::span_view(const ViewVal& v, int axis, const RangeVal& r, Spa
   ViewVal out = v;
   auto a = static_cast<std::size_t>(axis);
   if (r.axis && !same_axis(*r.axis, v.dims[a]))
-    fail(Code::E0203, span, fmt::format("the range runs over axis `{}`, but `{}` has axis `{}` here", display(*r.axis), v.root, display(v.dims[a])), "", {{v.bound, fmt::format("`{}` bound here", display(v.dims[a]))}});
+    fail(Code::E0203, span, fmt::format("the range runs over axis `{}`, but `{}` has axis `{}` here", display(*r.axis), v.root, display(v.dims[a])),
+         fmt::format("index with a range over `{}`, or declare both views with one symbol", display(v.dims[a])), axis_labels(v, v.dims[a], r));
   if (r.lo_sym && r.hi_sym && *r.lo_sym == Sym(0) && facts_.proves_equal(*r.hi_sym, v.dims[a])) return out;
   out.dims[a] = range_extent(r);
   out.v = emit(OpKind::ViewSpan, {v.v, r.lo, r.hi}, {{ir::Attr::Axis, static_cast<std::int64_t>(axis)}});
@@ -159,18 +176,16 @@ Elaborator::Target Elaborator::target(ViewVal v, std::vector<Val> items, const s
   for (std::size_t i = 0; i < items.size(); ++i) {
     if (auto* r = items[i].as<RangeVal>()) {
       ++ranges;
-      if (r->axis && !same_axis(*r->axis, v.dims[i])) {
-        std::vector<Label> labels{{v.bound, fmt::format("`{}` bound here", display(v.dims[i]))}};
-        if (auto s = r->axis->as_symbol(); s && symbol_bound_.count(*s)) labels.push_back({symbol_bound_[*s], fmt::format("`{}` bound here", display(*r->axis))});
+      if (r->axis && !same_axis(*r->axis, v.dims[i]))
         fail(Code::E0203, spans[i], fmt::format("the range runs over axis `{}`, but `{}` has axis `{}` here", display(*r->axis), v.root, display(v.dims[i])),
-             fmt::format("index with a range over `{}`, or declare both views with one symbol", display(v.dims[i])), labels);
-      }
+             fmt::format("index with a range over `{}`, or declare both views with one symbol", display(v.dims[i])), axis_labels(v, v.dims[i], *r));
       if (!r->size) {
         Sym extent = range_extent(*r);
         bool run_time = false;
         for (const std::string& n : facts_.normalise(extent).symbols()) run_time |= launch_symbols_.count(n) || n.find('#') != std::string::npos;
         if (run_time)
           fail(Code::E0210, spans[i], fmt::format("axis `{}` of `{}` is known only at run time and cannot be read as one tile", display(extent), v.root), fmt::format("read it in tiles: `for i in tiles({}, N)`", display(extent)));
+        positive_dims({facts_.normalise(extent)}, spans[i]);
         RangeVal whole = *r;
         if (!whole.axis) whole.axis = v.dims[i];
         items[i] = {tile_range(whole, facts_.normalise(extent), whole.lo, whole.lo_sym, emit_idx(0))};
@@ -222,7 +237,7 @@ Val Elaborator::load(const Target& t) {
     fail(Code::E0504, t.span, fmt::format("`{}` is an `{}` view and cannot be read", t.view.root, ir::name(t.view.mode)), t.view.mode == Mode::Add ? "" : "declare it `inout`", {{t.view.bound, "declared here"}});
   std::vector<ir::Value*> operands{t.view.v};
   operands.insert(operands.end(), t.operands.begin(), t.operands.end());
-  if (builder_) builder_->set_span(t.span);
+  at(t.span);
   return {make(t.view.elem, t.dims, emit(OpKind::Load, operands), t.valid)};
 }
 
@@ -267,12 +282,18 @@ void Elaborator::store(const Target& t, Val given, Span span, bool add) {
     attrs[ir::Attr::Masked] = std::int64_t{1};
     operands.push_back(mask_value(extra, t.dims.size(), t.dims));
   }
-  if (builder_) builder_->set_span(span);
+  at(span);
   emit(OpKind::Store, operands, attrs);
 }
 
 Val Elaborator::fetch_add(const Target& t, Val given, Span span) {
+  bool unused = std::exchange(unused_, false);
+  if (t.view.mode == ir::Mode::In) fail(Code::E0505, t.span, fmt::format("`{}` is read-only", t.view.root), "declare it `add`", {{t.view.bound, "declared here"}});
+  if (deterministic_ && (!unused || is_float(t.view.elem)))
+    fail(Code::E0517, span, is_float(t.view.elem) ? fmt::format("`{}` adds floats in any order", t.view.root) : "`fetch_add` returns what the order of the instances decides",
+         is_float(t.view.elem) ? "drop `deterministic`, or accumulate into integers" : "drop `deterministic`, or leave the value unused");
   if (t.view.mode != ir::Mode::Add && t.view.mode != ir::Mode::InOut) fail(Code::E0506, t.span, fmt::format("`{}` cannot be added to", t.view.root), "declare it `add`", {{t.view.bound, "declared here"}});
+  stored_.insert(t.view.root);
   TileVal x = broadcast_to(coerce_elem(decay(given, span), t.view.elem, span), t.dims, span);
   std::vector<ir::Value*> operands{t.view.v, x.v};
   for (std::size_t i = 0; i < t.operands.size(); ++i) {

@@ -28,7 +28,7 @@ const char* kind_name(ast::GenericKind k) {
 Val Elaborator::opaque_generic(const ast::Generic& g, const ScopePtr& s) {
   const std::string& n = g.name.name;
   switch (g.kind) {
-    case ast::GenericKind::Int: return {IntConst{Sym::symbol(n)}};
+    case ast::GenericKind::Int: symbol_bound_[n] = g.name.span; return {IntConst{Sym::symbol(n)}};
     case ast::GenericKind::Bool: return {BoolConst{}};
     case ast::GenericKind::DTypeAny:
     case ast::GenericKind::Half:
@@ -38,6 +38,7 @@ Val Elaborator::opaque_generic(const ast::Generic& g, const ScopePtr& s) {
     case ast::GenericKind::Dim: {
       launch_symbols_.insert(n);
       symbols_[n] = nullptr;
+      symbol_bound_[n] = g.name.span;
       TileVal t = make(elem(DType::Idx), {}, nullptr);
       t.sym = Sym::symbol(n);
       return {t};

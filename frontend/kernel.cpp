@@ -1,6 +1,8 @@
 // Kernels: their interface (parameters, where, grid), checking and lowering.
 #include <fmt/format.h>
 
+#include <stdexcept>
+
 #include "frontend/elaborate.h"
 
 namespace tessera {
@@ -150,6 +152,8 @@ Val Elaborator::declare_param(const std::string& name, const Ty& type, const ast
     if (lowering() && out_value.optional && !out_value.absent) present_.insert(name);
     return {out_value};
   }
+  if (name == p.name.name && (p.optional || p.peers || (p.mode != ast::ParamMode::In && !std::get_if<StructTy>(&type.kind))))
+    fail(Code::E0302, p.type.span, fmt::format("{} is not a view: only views are written, optional or of peers", describe(type)));
   if (auto* t = std::get_if<TileTy>(&type.kind)) {
     if (!t->dims.empty()) fail(Code::E0302, p.type.span, "a kernel takes views and scalars; a tile lives inside it", "declare it `view`");
     if (storage_only(t->elem) && !t->elem.opaque()) fail(Code::E0308, p.type.span, fmt::format("{} is a storage type and cannot be a scalar parameter", describe(t->elem)));
@@ -163,6 +167,7 @@ Val Elaborator::declare_param(const std::string& name, const Ty& type, const ast
   }
   if (auto* st = std::get_if<StructTy>(&type.kind)) {
     if (!st->decl) return opaque_value(type, name, span);
+    Deeper deeper(*this, span);
     auto fields = std::make_shared<Scope>();
     *fields = *struct_scope(*st);
     fields->symbol_prefix.clear();
@@ -280,11 +285,14 @@ Elaborator::ScopePtr Elaborator::constants_scope(const KernelDecl& k, const Cons
   s->parent = k.body_module->scope;
   s->function = true;
   std::map<std::string, const ast::Generic*> generics;
-  for (const auto& g : k.ast->generics) generics[g.name.name] = &g;
+  for (const auto& g : k.ast->generics) {
+    auto [it, fresh] = generics.emplace(g.name.name, &g);
+    if (!fresh) fail(Code::E0402, g.name.span, fmt::format("`{}` is defined twice", g.name.name), "", {{it->second->name.span, "first defined here"}});
+  }
   for (const auto& [instance, module] : k.instances) {
     for (const auto& a : instance->args) {
       auto it = a.name ? generics.find(a.name->name) : generics.end();
-      if (it == generics.end()) fail(Code::E0511, a.value->span, fmt::format("`{}` has no compile-time parameter `{}`", k.ast->name.name, a.name ? a.name->name : "?"), "", {{k.ast->name.span, "declared here"}});
+      if (it == generics.end()) fail(Code::E0511, a.name ? a.name->span : a.value->span, fmt::format("`{}` has no compile-time parameter `{}`", k.ast->name.name, a.name ? a.name->name : "?"), "", {{k.ast->name.span, "declared here"}});
       if (!s->names.count(it->first)) pending_generics_.push_back({it->second, {eval(*a.value, module->scope), a.value->span}});
     }
   }
@@ -349,7 +357,8 @@ std::unique_ptr<ir::Kernel> Elaborator::lower_kernel(const KernelDecl& k, const 
     for (const auto& g : k.ast->generics) kernel->constants.push_back({g.name.name, constant_text(s->names[g.name.name].value)});
     kernel_ = kernel.get();
     builder_ = std::make_unique<ir::Builder>(kernel->body);
-    builder_->set_span(k.span);
+    at(k.span);
+    deterministic_ = k.ast->deterministic;
     Interface face = declare(k, s, absent);
     kernel->params = std::move(face.params);
     kernel->where = std::move(face.where);
@@ -362,6 +371,9 @@ std::unique_ptr<ir::Kernel> Elaborator::lower_kernel(const KernelDecl& k, const 
     kernel->symbols = symbol_order_;
     ir::remove_dead(kernel->body);
   } catch (const Failed&) {
+    return nullptr;
+  } catch (const std::length_error&) {
+    report_too_large();
     return nullptr;
   }
   builder_.reset();

@@ -157,15 +157,17 @@ void Elaborator::unroll(const ast::For& f, const Val& iter, Span span, const Sco
   const RangeVal r = as_range(iter, f.iter->span);
   if (has_break(*f.body)) fail(Code::E0507, span, "`break` cannot leave a `for const` loop", "use a run-time `for`");
   if (!r.lo_sym || !r.hi_sym) fail(Code::E0315, f.iter->span, "the ends of a `for const` loop are compile-time integers");
+  auto lo = facts_.normalise(*r.lo_sym).as_constant(), hi = facts_.normalise(*r.hi_sym).as_constant();
+  if (lo && hi && *hi > *lo && static_cast<std::uint64_t>(*hi) - static_cast<std::uint64_t>(*lo) > 1024)
+    fail(Code::E0602, f.iter->span, fmt::format("the loop would be unrolled {} times; the limit is 1024", static_cast<std::uint64_t>(*hi) - static_cast<std::uint64_t>(*lo)), "use a run-time `for`");
   if (!lowering()) {
     ScopePtr inner = child(s);
     inner->names[f.var.name] = Binding{Val{IntConst{fresh_symbol(f.var.name, nullptr)}}, false, f.var.span, f.var.name, false};
     return exec_block(*f.body, inner);
   }
-  auto lo = facts_.normalise(*r.lo_sym).as_constant(), hi = facts_.normalise(*r.hi_sym).as_constant();
   if (!lo || !hi) fail(Code::E0315, f.iter->span, "the ends of a `for const` loop are compile-time integers", "use a run-time `for`");
-  if (*hi - *lo > 1024) fail(Code::E0602, span, fmt::format("the loop would be unrolled {} times; the limit is 1024", *hi - *lo), "use a run-time `for`");
   for (std::int64_t i = *lo; i < *hi; ++i) {
+    Deeper deeper(*this, f.iter->span);
     ScopePtr inner = child(s);
     inner->names[f.var.name] = Binding{Val{IntConst{Sym(i)}}, false, f.var.span, f.var.name, false};
     exec_block(*f.body, inner);
@@ -186,7 +188,7 @@ void Elaborator::exec_for(const ast::For& f, Span span, const ScopePtr& s) {
     r.lo_sym.reset();
     r.hi_sym.reset();
   }
-  if (builder_) builder_->set_span(f.iter->span);
+  at(f.iter->span);
   ir::Value* step = builder_ ? (tiles ? emit_sym(tiles->size) : emit_idx(1)) : nullptr;
   std::set<std::string> assigned = assigned_names(*f.body);
   auto enter = [&](const ScopePtr& inner, ir::Value* iv) {

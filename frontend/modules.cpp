@@ -162,6 +162,10 @@ class Loader {
       if (!claim_name(m, x->name)) return;
       KernelDecl* base = find_kernel(m, x->of);
       if (!base) return;
+      if (base->instances.size() >= max_calls) {
+        error(Code::E0603, x->of.span, fmt::format("instances of instances are nested more than {} deep", max_calls));
+        return;
+      }
       auto k = std::make_unique<KernelDecl>(*base);
       k->name = x->name.name;
       k->instances.insert(k->instances.begin(), {x, &m});

@@ -17,6 +17,22 @@ void Elaborator::fail(Code code, Span span, std::string message, std::string hel
   throw Failed{};
 }
 
+Elaborator::Deeper::Deeper(Elaborator& e, Span span) : e_(e) {
+  if (e.stopped_) throw Failed{};
+  bool deep = e.depth_ >= max_nesting;
+  if (deep || e.steps_ >= max_steps) {
+    e.stopped_ = true;
+    if (deep) e.fail(Code::E0603, span, fmt::format("expressions are nested more than {} deep, through calls and constants", max_nesting));
+    e.fail(Code::E0601, span, fmt::format("more than {} expressions after inlining and unrolling", max_steps), "use a run-time loop instead of `for const`");
+  }
+  ++e.depth_;
+  ++e.steps_;
+}
+
+void Elaborator::require_shallow_calls(Span span) {
+  if (static_cast<int>(trail_.size()) >= max_calls) fail(Code::E0603, span, fmt::format("calls are nested more than {} deep", max_calls));
+}
+
 Sym Elaborator::fresh_symbol(const std::string& base, ir::Value* value) {
   std::string name = fmt::format("{}#{}", base, fresh_id());
   symbols_[name] = value;
@@ -45,6 +61,11 @@ void Elaborator::define(Scope& s, const ast::Ident& name, Val v, bool is_var) {
     return;
   }
   s.names[name.name] = Binding{std::move(v), is_var, name.span, name.name, false};
+}
+
+void Elaborator::define_generic(Scope& s, const ast::Generic& g, Val v) {
+  auto [it, fresh] = s.names.try_emplace(g.name.name, Binding{std::move(v), false, g.name.span, g.name.name, false});
+  if (!fresh) fail(Code::E0402, g.name.span, fmt::format("`{}` is defined twice", g.name.name), "", {{it->second.span, "first defined here"}});
 }
 
 std::vector<std::string> Elaborator::visible_names(Scope& s) {
@@ -79,7 +100,11 @@ Val Elaborator::lookup(const ast::Ident& id, const ScopePtr& s) {
     at->names[id.name] = Binding{Val{v}, false, symbol_bound_[symbol], id.name, true};
     return {v};
   }
-  std::string guess = did_you_mean(id.name, visible_names(*s));
+  // Beyond the limit of kept errors a guess would be work for nothing.
+  std::string guess = diagnostics_.list().size() < Diagnostics::limit ? did_you_mean(id.name, visible_names(*s)) : "";
+  if (in_dim_)
+    fail(Code::E0406, id.span, fmt::format("the dimension `{}` is not declared", id.name),
+         guess.empty() ? fmt::format("declare it in `[..]` after the name, e.g. `{}: dim` or `{}: int`", id.name, id.name) : fmt::format("did you mean `{}`?", guess));
   fail(Code::E0401, id.span, fmt::format("unknown name `{}`", id.name), guess.empty() ? "" : fmt::format("did you mean `{}`?", guess));
 }
 
@@ -96,18 +121,11 @@ Val Elaborator::item_value(Module& m, const std::string& name, Span use) {
   }
   if (auto it = m.constants.find(name); it != m.constants.end()) {
     const ast::Const& c = *it->second;
-    for (const void* a : active_)
-      if (a == &c) fail(Code::E0407, use, fmt::format("the constant `{}` is defined by itself", name));
-    active_.push_back(&c);
-    Val v;
-    try {
-      v = eval_constant(*c.value, m.scope);
-      if (c.type) v = coerce(v, resolve_type(*c.type, m.scope), c.value->span, fmt::format("`{}`", name));
-    } catch (const Failed&) {
-      active_.pop_back();
-      throw;
-    }
-    active_.pop_back();
+    if (auto known = constants_.find(&c); known != constants_.end()) return known->second;
+    Val v = eval_constant(*c.value, m.scope);
+    if (c.type) v = coerce(v, resolve_type(*c.type, m.scope), c.value->span, fmt::format("`{}`", name));
+    if (v.as<Nothing>()) fail(Code::E0316, c.value->span, "the call returns nothing");
+    if (v.as<IntConst>() || v.as<FloatConst>() || v.as<BoolConst>() || v.as<TypeVal>()) constants_[&c] = v;
     return v;
   }
   if (m.kernels.count(name)) fail(Code::E0303, use, fmt::format("the kernel `{}` is launched from the host, not called", name));

@@ -101,7 +101,7 @@ void Elaborator::exec_stmts(const std::vector<ast::Stmt>& stmts, std::size_t fro
       }
       exec(st, s);
     } catch (const Failed&) {
-      if (lowering()) throw;
+      if (lowering() || stopped_) throw;
       // Names that this statement would have defined exist, but say nothing, so that one mistake is reported once.
       if (auto* l = std::get_if<ast::Let>(&st.node))
         for (const auto& n : l->names) s->names[n.name] = Binding{Val{Nothing{true}}, l->is_var, n.span, n.name, false};
@@ -120,7 +120,8 @@ void Elaborator::exec_stmts(const std::vector<ast::Stmt>& stmts, std::size_t fro
 }
 
 void Elaborator::exec(const ast::Stmt& st, const ScopePtr& s) {
-  if (builder_) builder_->set_span(st.span);
+  Deeper deeper(*this, st.span);
+  at(st.span);
   std::visit(
       [&](const auto& x) {
         using T = std::decay_t<decltype(x)>;
@@ -161,11 +162,13 @@ void Elaborator::exec(const ast::Stmt& st, const ScopePtr& s) {
 }
 
 void Elaborator::exec_expr(const ast::ExprStmt& x, const ScopePtr& s) {
-  Val v = eval(*x.value, s);
-  if (v.as<Nothing>()) return;
   auto* p = std::get_if<ast::Postfix>(&x.value->node);
   auto* callee = p ? std::get_if<ast::Name>(&p->base->node) : nullptr;
-  if (callee && (callee->name == "fetch_add" || callee->name == "wait")) return;
+  bool for_effect = callee && p->suffixes.size() == 1 && (callee->name == "fetch_add" || callee->name == "wait");
+  unused_ = for_effect;
+  Val v = eval(*x.value, s);
+  unused_ = false;
+  if (v.as<Nothing>() || for_effect) return;
   fail(Code::E0316, x.value->span, "the value is computed and not used", "bind it with `let`, or remove the statement");
 }
 
@@ -232,7 +235,7 @@ void Elaborator::exec_assign(const ast::Assign& a, Span span, const ScopePtr& s)
   ast::BinaryOp op = ops[static_cast<int>(a.op)];
   if (auto t = eval_target(*a.target, s)) {
     Val v = eval(*a.value, s);
-    if (builder_) builder_->set_span(span);
+    at(span);
     if (a.op == ast::AssignOp::Set || a.op == ast::AssignOp::Add) return store(*t, v, a.value->span, a.op == ast::AssignOp::Add);
     if (t->view.mode == ir::Mode::Add) fail(Code::E0506, span, fmt::format("`{}` is an `add` view", t->view.root), "accumulate with `+=`", {{t->view.bound, "declared here"}});
     Val old = load(*t);
@@ -261,7 +264,7 @@ void Elaborator::exec_assign(const ast::Assign& a, Span span, const ScopePtr& s)
     fail(Code::E0405, root->span, crossed ? fmt::format("a lambda cannot assign to `{}` outside it", n->name) : fmt::format("`{}` is not a variable", n->name),
          crossed ? "return the new value instead" : fmt::format("declare it with `var {}`", n->name), {{b->span, "defined here"}});
   Val now = eval(*a.value, s);
-  if (builder_) builder_->set_span(span);
+  at(span);
   b = find(*s, n->name);
   Val* place = &b->value;
   for (const ast::Ident* f : fields) {
@@ -298,7 +301,7 @@ void Elaborator::exec_if(const ast::If& i, Span span, const ScopePtr& s) {
   TileVal t = scalar_bool(c, i.condition->span);
   std::set<std::string> assigned = assigned_names(*i.then);
   if (i.otherwise) assigned.merge(assigned_names(*i.otherwise));
-  if (builder_) builder_->set_span(span);
+  at(span);
   exec_if_else(t.v, assigned, s, [&] { exec_block(*i.then, s); }, [&] { if (i.otherwise) exec_block(*i.otherwise, s); });
 }
 

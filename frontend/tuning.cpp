@@ -4,6 +4,7 @@
 #include <functional>
 
 #include "frontend/elaborate.h"
+#include "frontend/recursion.h"
 
 namespace tessera {
 
@@ -46,7 +47,7 @@ class NameCollector {
 
  private:
   void calls(const ast::Expr& e, Module& m, const std::string& prefix, int depth) {
-    if (depth > 8) return;
+    if (depth > 8 || out_.size() > most_names) return;
     if (auto* c = std::get_if<ast::Chain>(&e.node)) {
       calls(*c->first, m, prefix, depth);
       for (const auto& l : c->rest) calls(*l.rhs, m, prefix, depth);
@@ -60,7 +61,7 @@ class NameCollector {
       if (!path.parts.empty()) {
         auto [owner, name] = resolve_path(m, path);
         if (owner)
-          if (auto it = owner->fns.find(name); it != owner->fns.end()) {
+          if (auto it = owner->fns.find(name); it != owner->fns.end() && seen_.insert({it->second, prefix}).second) {
             block(it->second->body, *owner, prefix, depth + 1);
             // `flash.kt` names a variable of the call by the function, when the call has no label.
             block(it->second->body, *owner, prefix + name + ".", depth + 1);
@@ -73,7 +74,10 @@ class NameCollector {
     }
   }
 
+  static constexpr std::size_t most_names = 20000;  // paths through calls can be exponentially many
+
   std::set<std::string>& out_;
+  std::set<std::pair<const ast::Fn*, std::string>> seen_;
 };
 
 std::string dotted(const ast::Path& p) {
@@ -95,7 +99,8 @@ std::vector<Constant> Elaborator::tune_values(const ast::TuneChoice& c, ScopePtr
   if (c.range) {
     const auto& r = std::get<ast::RangeExpr>(c.range->node);
     auto lo = const_int(eval(*r.lo, s), r.lo->span, "a candidate").as_constant(), hi = const_int(eval(*r.hi, s), r.hi->span, "a candidate").as_constant();
-    if (!lo || !hi || *hi - *lo > 4096) fail(Code::E0315, c.range->span, "the ends are constants, at most 4096 apart");
+    if (!lo || !hi || (*hi > *lo && static_cast<std::uint64_t>(*hi) - static_cast<std::uint64_t>(*lo) > 4096))
+      fail(Code::E0315, c.range->span, "the ends of a range of candidates are constants, at most 4096 apart");
     for (std::int64_t i = *lo; i < *hi; ++i) out.push_back(i);
   }
   for (const auto& e : c.set) add(eval(*e, s), e->span);
@@ -139,8 +144,12 @@ void Elaborator::check_tune(Module& m, const ast::Tune& t) {
       for (const auto& a : d.args)
         if (auto* n = a.value ? std::get_if<ast::Name>(&a.value->node) : nullptr) in_schedules.insert(n->name);
   std::vector<std::string> names;
+  std::vector<ast::Ident> scheduled_only;
   for (const auto& g : k.ast->generics) names.push_back(g.name.name);
+  std::map<std::string, Span> chosen;
   for (const auto& c : t.choices) {
+    auto [first, fresh] = chosen.emplace(c.name.name, c.name.span);
+    if (!fresh) report(Code::E0402, c.name.span, fmt::format("`{}` is chosen twice", c.name.name), "", {{first->second, "first chosen here"}});
     const ast::Generic* found = nullptr;
     for (const auto& g : k.ast->generics)
       if (g.name.name == c.name.name) found = &g;
@@ -151,6 +160,7 @@ void Elaborator::check_tune(Module& m, const ast::Tune& t) {
     }
     if (found && (found->kind == ast::GenericKind::Struct || found->kind == ast::GenericKind::Fn || found->kind == ast::GenericKind::Dim))
       report(Code::E0512, c.name.span, fmt::format("`{}` is not an int, bool or dtype", c.name.name), "", {{found->name.span, "declared here"}});
+    else if (!found) scheduled_only.push_back(c.name);
     if (found) {
       for (const auto& p : k.ast->params) {
         auto* n = std::get_if<ast::NamedType>(&p.type.node);
@@ -163,7 +173,22 @@ void Elaborator::check_tune(Module& m, const ast::Tune& t) {
     (void)tune_values(c, m.scope);
   }
   ScopePtr s = constants_scope(k, {}, true);
-  s->free_symbols = true;
+  (void)declare(k, s, {});
+  for (const ast::Ident& n : scheduled_only) s->names[n.name] = Binding{Val{IntConst{Sym::symbol(n.name)}}, false, n.span, n.name, false};
+  auto require_known = [&](const std::string& n, Span span) {
+    if (n == "bucket" || find(*s, n) || dtype_from_name(n)) return;
+    std::string guess = did_you_mean(n, visible_names(*s));
+    report(Code::E0401, span, fmt::format("`{}` has no parameter or extent `{}`", k.name, n), guess.empty() ? "" : fmt::format("did you mean `{}`?", guess), {{k.ast->name.span, "declared here"}});
+  };
+  for (const auto& key : t.keys) for_each_name(*key, require_known);
+  for (const auto& inv : t.invariant) require_known(inv.name, inv.span);
+  for (const auto& c : t.where) {
+    std::optional<bool> outcome;
+    try {
+      (void)condition(c, s, outcome);
+    } catch (const Failed&) {
+    }
+  }
   for (const auto& inv : t.invariant)
     for (const auto& key : t.keys)
       if (mentions(*key, inv.name)) report(Code::E0512, key->span, fmt::format("a key mentions `{}`, which the choice must not depend on", inv.name), "", {{inv.span, "declared invariant here"}});

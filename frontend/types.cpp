@@ -40,7 +40,15 @@ void Elaborator::positive_dims(const std::vector<Sym>& dims, Span span) {
 }
 
 Sym Elaborator::resolve_dim(const ast::Expr& e, const ScopePtr& s, bool view_dim) {
-  Val v = eval(e, s);
+  bool saved = std::exchange(in_dim_, true);
+  Val v;
+  try {
+    v = eval(e, s);
+  } catch (const Failed&) {
+    in_dim_ = saved;
+    throw;
+  }
+  in_dim_ = saved;
   if (v.poison()) throw Failed{};
   if (auto* c = v.as<IntConst>()) return c->value;
   if (auto* t = v.as<TileVal>(); t && t->dims.empty() && t->sym) {
@@ -176,6 +184,7 @@ Val Elaborator::opaque_value(const Ty& t, const std::string& hint, Span bound) {
           return {r};
         } else if constexpr (std::is_same_v<T, StructTy>) {
           StructVal v{x, {}};
+          Deeper deeper(*this, bound);
           if (x.decl) {
             auto fields = struct_fields(x);
             for (std::size_t i = 0; i < fields.size(); ++i) v.fields.push_back(opaque_value(fields[i], hint + "." + x.decl->ast->fields[i].name.name, bound));

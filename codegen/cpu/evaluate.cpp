@@ -252,6 +252,10 @@ Lanes Evaluator::compute(const ir::Value* v, const Coords& c) {
                    "a tile is read that has no home: " + v->hint + (v->def ? std::string(" of ") + ir::info(v->def->kind).name : ""));
     return load_buffer(it->second, c);
   }
+  return define(v, c);
+}
+
+Lanes Evaluator::define(const ir::Value* v, const Coords& c) {
   const Op& op = *v->def;
   switch (op.kind) {
     case OpKind::Const: return constant_tile(e_, op);
@@ -268,8 +272,6 @@ Lanes Evaluator::compute(const ir::Value* v, const Coords& c) {
     case OpKind::Load: return compute_load(op, c);
     case OpKind::Pick: {
       const auto axis = static_cast<std::size_t>(op.int_attr(Attr::Axis));
-      const LV* unused = nullptr;
-      (void)unused;
       LV* i = plain(e_, as_idx(dtype(op.operands[1]), eval_unit(op.operands[1])));
       LV* here = e_.b.CreateICmpULT(i, e_.idx(dims(op.operands[0])[axis]));
       Coords inner = operand_coords(op, 0, c);
@@ -289,18 +291,19 @@ Lanes Evaluator::compute(const ir::Value* v, const Coords& c) {
   }
 }
 
-void Evaluator::require(const ir::Value* v) {
+void Evaluator::require(const ir::Value* v, std::set<const ir::Value*>& seen) {
+  if (!seen.insert(v).second) return;
   if (ir::is_range(v->type)) {
     range(v);
   } else if (ir::is_view(v->type)) {
     view(v);
     if (v->def)
-      for (const ir::Value* o : v->def->operands) require(o);
+      for (const ir::Value* o : v->def->operands) require(o, seen);
   } else if (analysis_.lazy(v)) {
     if (is_unit(v)) {
       eval_unit(v);
     } else {
-      for (const ir::Value* o : v->def->operands) require(o);
+      for (const ir::Value* o : v->def->operands) require(o, seen);
     }
   }
 }

@@ -44,6 +44,8 @@ class Evaluator {
 
   // --- evaluation, in register form
   Lanes eval(const ir::Value* v, const Coords& c);
+  /// The same from the value's definition, though it is kept somewhere: for the sink that makes it.
+  Lanes define(const ir::Value* v, const Coords& c);
   Lanes eval_unit(const ir::Value* v) { return eval(v, {}); }
   /// A unit value as a scalar.
   llvm::Value* scalar(const ir::Value* v) { return plain(e_, eval_unit(v)); }
@@ -52,7 +54,10 @@ class Evaluator {
   /// Evaluates now what of `v` does not depend on the coordinates that are unknown (null v), so that an inner loop finds it done.
   void prepare(const ir::Value* v, const Coords& c);
   /// Makes units, ranges and views that the expression `v` needs, in the scope that is open now.
-  void require(const ir::Value* v);
+  void require(const ir::Value* v) {
+    std::set<const ir::Value*> seen;
+    require(v, seen);
+  }
 
   /// Lanes beyond this mask must not touch memory (null: all may). Set around the evaluation of a tail vector.
   void set_active(llvm::Value* mask) { active_ = mask; }
@@ -78,6 +83,8 @@ class Evaluator {
   bool strict() const { return strict_; }
 
  private:
+  void require(const ir::Value* v, std::set<const ir::Value*>& seen);
+
   using Key = std::pair<const ir::Value*, std::vector<const llvm::Value*>>;
   struct StripPlace {
     std::int64_t size;

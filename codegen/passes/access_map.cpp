@@ -12,9 +12,18 @@ namespace tessera::ir {
 
 std::string Slot::str() const { return fmt::format("[{} +{} in {}..{} of {}]", start.str(), length.str(), lo.str(), hi.str(), extent.str()); }
 
-std::string AccessMap::str() const {
+std::string AccessMap::anonymous(std::size_t first) const {
+  std::map<std::string, Sym> names;
+  for (std::size_t i = first; i < variables.size(); ++i)
+    names[variables[i].symbol] = Sym::symbol(fmt::format("${}<{}>", i, variables[i].count.str()));
+  auto renamed = [&](const Sym& e) {
+    return e.substitute([&](const std::string& n) {
+      auto it = names.find(n);
+      return it == names.end() ? std::nullopt : std::optional(it->second);
+    });
+  };
   std::string s;
-  for (const Slot& x : slots) s += x.str();
+  for (const Slot& x : slots) s += Slot{renamed(x.start), renamed(x.length), renamed(x.lo), renamed(x.hi), renamed(x.extent)}.str();
   for (const std::string& x : shape) s += x + ";";
   return s;
 }

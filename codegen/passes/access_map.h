@@ -27,8 +27,8 @@ struct AccessMap {
   std::vector<Slot> slots;          ///< in the order of the access's view ops, then its indices
   std::vector<std::string> shape;   ///< merges, splits and permutations passed: part of the map
   std::vector<Variable> variables;  ///< grid indices, then the loops around the access, outermost first
-  /// Equal texts mean equal maps.
-  std::string str() const;
+  /// Equal texts mean equal maps, whatever the variables from the `first` on are called: they count by place and number of values.
+  std::string anonymous(std::size_t first) const;
 };
 
 /// Empty, with a reason, if the map is no closed form: paged and gathered views, indices read from memory, loops that depend on other variables.

@@ -92,18 +92,7 @@ class InPlace {
     if (!x || !y) return false;
     std::size_t shared = kernel_.grid.size();
     for (std::size_t i = 0; i < k; ++i) shared += a[i]->kind == OpKind::For;
-    return normal(*x, shared) == normal(*y, shared);
-  }
-
-  static std::string normal(AccessMap map, std::size_t shared) {
-    for (std::size_t i = shared; i < map.variables.size(); ++i) {
-      const Sym name = Sym::symbol("$" + std::to_string(i) + "<" + map.variables[i].count.str() + ">");
-      const std::string old = map.variables[i].symbol;
-      for (Slot& s : map.slots)
-        for (Sym* e : {&s.start, &s.length, &s.lo, &s.hi, &s.extent})
-          *e = e->substitute([&](const std::string& n) { return n == old ? std::optional(name) : std::nullopt; });
-    }
-    return map.str();
+    return x->anonymous(shared) == y->anonymous(shared);
   }
 
   Kernel& kernel_;

@@ -47,6 +47,7 @@ class PadStates {
   explicit PadStates(Kernel& kernel) : kernel_(kernel), uses_(collect_uses(kernel.body)) {}
 
   void run() {
+    drop_assignment_masks();
     collect();
     if (demands_.empty()) return;
     choose_guards();
@@ -55,6 +56,26 @@ class PadStates {
   }
 
  private:
+  /// select(mask, new, old), an assignment to a partial variable, is `new` if nobody looks at its padding.
+  void drop_assignment_masks() {
+    const ValueClasses classes(kernel_.body);
+    PadModel model(classes, uses_, guards_);
+    ValueMap to_new;
+    walk(kernel_.body, [&](Op& op) {
+      if (op.kind != OpKind::Select || op.result()->type != op.operands[1]->type) return;
+      auto atoms = mask_atoms(op.operands[0]);
+      if (!atoms) return;
+      for (const Atom& a : *atoms)
+        if (model.observed(op.result(), a)) return;
+      to_new[op.result()] = op.operands[1];
+      if (op.operands[1]->hint.empty()) op.operands[1]->hint = op.result()->hint;
+    });
+    if (to_new.empty()) return;
+    replace_uses(kernel_.body, to_new);
+    remove_dead(kernel_.body);
+    uses_ = collect_uses(kernel_.body);
+  }
+
   void collect() {
     walk(kernel_.body, [&](Op& op) {
       if (!mixes(op.kind)) return;

@@ -4,7 +4,8 @@
 // takes each of them as a demand on what x holds in the padding. Many are met already once some value upstream is pinned: with -inf scores, the
 // weights exp(s - z) are zero. Demands still open are met, one at a time, by the change that meets most at the least cost: the condition of a
 // select that stands there anyway takes the mask in, or a select is made at a guarded value for all its users. Loads are asked to give {zero} only
-// where that is counted on. A product needs zeros on one side and finite numbers on the other; 0 * x is 0 only for finite x.
+// where that is counted on. Masked assignments to variables lose their mask if nobody looks at the padding. A product needs zeros on one side and
+// finite numbers on the other; 0 * x is 0 only for finite x.
 //
 // Correctness first: states follow from evaluating each op on every kind of number its operands may hold; a value is changed for all users only
 // if none of them shows its padding; what cannot be proved keeps its select.
