@@ -61,6 +61,23 @@ Lowered lower_or_explain(const Call& call) {
   return {std::move(kernel), ""};
 }
 
+/// Values of launch symbols that follow from the extents of views: those of dims `s`, `s + c` and `s * c`.
+std::map<std::string, std::int64_t> solve_symbols(const ir::Kernel& kernel, const Call& call) {
+  std::map<std::string, std::int64_t> known = call.symbols;
+  for (const ir::Param& p : kernel.params) {
+    const auto b = call.tensors.find(p.name);
+    if (!p.is_view || b == call.tensors.end()) continue;
+    for (std::size_t a = 0; a < p.dims.size(); ++a) {
+      const std::vector<std::string> names = p.dims[a].symbols();
+      if (names.size() != 1 || known.contains(names[0])) continue;
+      const auto times = p.dims[a].coefficient(names[0]);
+      const auto rest = p.dims[a].eval([](const std::string&) { return 0; });
+      if (times && rest) known[names[0]] = (b->second.dims.at(a) - *rest) / *times;
+    }
+  }
+  return known;
+}
+
 }  // namespace
 
 const char* name(On on) {
@@ -90,7 +107,7 @@ std::map<std::string, Buffer> run(const Call& call, On on) {
   Launch launch(*kernel);
   for (auto& [n, b] : tensors) launch.view(n, b);
   for (const auto& [n, v] : call.scalars) launch.scalar(n, v);
-  for (const auto& [n, v] : call.symbols) launch.symbol(n, v);
+  for (const auto& [n, v] : solve_symbols(*kernel, call)) launch.symbol(n, v);
   InterpretOptions options;
   options.exact = on == On::Exact;
   interpret(*kernel, launch.frame(), options);
