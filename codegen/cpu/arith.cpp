@@ -1,5 +1,6 @@
 #include "codegen/cpu/arith.h"
 
+#include <llvm/IR/IntrinsicInst.h>
 #include <llvm/IR/IntrinsicsX86.h>
 
 #include <cmath>
@@ -75,7 +76,27 @@ Value* range_instruction(Emitter& e, Value* x, Value* y, int select) {
       {x, y, e.b.getInt32(static_cast<std::uint32_t>(4 | select)), e.zero(x->getType()), e.b.getInt16(0xffff), e.b.getInt32(4)});
 }
 
-bool full_f32(Emitter& e, Value* x) { return e.target.avx512 && x->getType() == e.vec(e.f32()); }
+/// Surely no signalling NaN, which VRANGEPS would return (made quiet) instead of the number beside it: what arithmetic makes is quiet.
+bool never_signals(Value* x, int depth = 4) {
+  if (llvm::isa<llvm::Constant>(x) || llvm::isa<llvm::PHINode>(x)) return true;
+  auto* i = llvm::dyn_cast<llvm::Instruction>(x);
+  if (!i || depth == 0) return false;
+  switch (i->getOpcode()) {
+    case llvm::Instruction::FAdd:
+    case llvm::Instruction::FSub:
+    case llvm::Instruction::FMul:
+    case llvm::Instruction::FDiv:
+    case llvm::Instruction::FPTrunc:
+    case llvm::Instruction::FPExt:
+    case llvm::Instruction::SIToFP:
+    case llvm::Instruction::UIToFP: return true;
+    case llvm::Instruction::Call: return llvm::isa<llvm::IntrinsicInst>(i) && !llvm::cast<llvm::IntrinsicInst>(i)->mayReadFromMemory();
+    case llvm::Instruction::Select: return never_signals(i->getOperand(1), depth - 1) && never_signals(i->getOperand(2), depth - 1);
+    default: return false;
+  }
+}
+
+bool full_f32(Emitter& e, Value* x, Value* y) { return e.target.avx512 && x->getType() == e.vec(e.f32()) && never_signals(x) && never_signals(y); }
 
 Value* shift(Emitter& e, OpKind kind, DType t, Value* x, Value* y) {
   Type* type = x->getType();
@@ -205,12 +226,12 @@ Value* floor_remainder(Emitter& e, Value* x, Value* y, bool is_signed) {
 }
 
 Value* nan_max(Emitter& e, Value* x, Value* y) {
-  if (full_f32(e, x)) return range_instruction(e, x, y, 1);
+  if (full_f32(e, x, y)) return range_instruction(e, x, y, 1);
   return e.b.CreateSelect(e.b.CreateOr(e.b.CreateFCmpOGT(x, y), e.b.CreateFCmpUNO(y, y)), x, y);
 }
 
 Value* nan_min(Emitter& e, Value* x, Value* y) {
-  if (full_f32(e, x)) return range_instruction(e, x, y, 0);
+  if (full_f32(e, x, y)) return range_instruction(e, x, y, 0);
   return e.b.CreateSelect(e.b.CreateOr(e.b.CreateFCmpOLT(x, y), e.b.CreateFCmpUNO(y, y)), x, y);
 }
 

@@ -129,14 +129,14 @@ void NE::lane_part() {
   if (whole > 1) {
     const Values out = e_.loop(e_.idx(0), e_.idx(whole * step), e_.idx(step), flatten(lane_folds), true, [&](LV* base, llvm::ArrayRef<LV*> carried) {
       restore(lane_folds, carried);
-      chunk(Chunk{base, unroll, kLanes}, lane_folds);
+      chunk(make_chunk(base, unroll, kLanes), lane_folds);
       return flatten(lane_folds);
     });
     restore(lane_folds, out);
   } else if (whole == 1) {
-    chunk(Chunk{e_.idx(0), unroll, kLanes}, lane_folds);
+    chunk(make_chunk(e_.idx(0), unroll, kLanes), lane_folds);
   }
-  if (rest > 0) chunk(Chunk{e_.idx(whole * step), rest, tail}, lane_folds);
+  if (rest > 0) chunk(make_chunk(e_.idx(whole * step), rest, tail), lane_folds);
   for (std::size_t r = 0; r < reductions_.size(); ++r) {
     const Sink& s = *reductions_[r];
     if (!folds_lanes(s)) continue;
@@ -146,10 +146,16 @@ void NE::lane_part() {
   }
 }
 
+NE::Chunk NE::make_chunk(LV* base, int vectors, int tail) {
+  Chunk c{base, vectors, tail, {}};
+  for (int v = 0; v < vectors; ++v)
+    c.lane.push_back(linear_lanes(e_, v == 0 ? base : e_.add(base, e_.idx(static_cast<std::int64_t>(v) * kLanes)), 1, kLanes));
+  return c;
+}
+
 void NE::set_lane(const Chunk& c, int vector) {
   if (!c.base) return;
-  LV* base = vector == 0 ? c.base : e_.add(c.base, e_.idx(static_cast<std::int64_t>(vector) * kLanes));
-  at_[static_cast<std::size_t>(loop_with(Role::Lane))] = linear_lanes(e_, base, 1, kLanes);
+  at_[static_cast<std::size_t>(loop_with(Role::Lane))] = c.lane[static_cast<std::size_t>(vector)];
   ev_.set_active(vector == c.vectors - 1 && c.tail < kLanes ? e_.lanes_below(e_.idx(c.tail)) : nullptr);
 }
 
@@ -286,11 +292,13 @@ NE::Fold NE::horizontal(const Sink& s, std::vector<Fold> parts) {
     // b replaces a if it is better, or equal (or both NaN) and found earlier.
     LV *better, *equal;
     if (is_float(t)) {
-      better = e_.b.CreateAnd(max ? e_.b.CreateFCmpUGT(b.value, a.value) : e_.b.CreateFCmpULT(b.value, a.value), e_.b.CreateFCmpORD(b.value, b.value));
+      better =
+          e_.b.CreateAnd(max ? e_.b.CreateFCmpUGT(b.value, a.value) : e_.b.CreateFCmpULT(b.value, a.value), e_.b.CreateFCmpORD(b.value, b.value));
       LV* none = e_.b.CreateAnd(e_.b.CreateFCmpUNO(a.value, a.value), e_.b.CreateFCmpUNO(b.value, b.value));
       equal = e_.b.CreateOr(none, e_.b.CreateFCmpOEQ(a.value, b.value));
     } else {
-      const auto p = is_signed(t) ? (max ? llvm::CmpInst::ICMP_SGT : llvm::CmpInst::ICMP_SLT) : (max ? llvm::CmpInst::ICMP_UGT : llvm::CmpInst::ICMP_ULT);
+      const auto p =
+          is_signed(t) ? (max ? llvm::CmpInst::ICMP_SGT : llvm::CmpInst::ICMP_SLT) : (max ? llvm::CmpInst::ICMP_UGT : llvm::CmpInst::ICMP_ULT);
       better = e_.b.CreateICmp(p, b.value, a.value);
       equal = e_.b.CreateICmpEQ(a.value, b.value);
     }
@@ -356,7 +364,8 @@ void NE::store(const Sink& s, const Coords& c, const Lanes& x) {
   if (ev_.active()) a.mask = both(e_, a.mask, ev_.active());
   const Cell cell = view_cell(dtype(s.value));
   LV* v = plain(e_, x);
-  if (s.kind == SinkKind::Store && op.int_attr(ir::Attr::Add) == 0) return store_elements(e_, cell, a.base, a.offset, v, a.mask, static_cast<int>(cell.bytes()));
+  if (s.kind == SinkKind::Store && op.int_attr(ir::Attr::Add) == 0)
+    return store_elements(e_, cell, a.base, a.offset, v, a.mask, static_cast<int>(cell.bytes()));
   // Every lane adds, though all may carry one value to one place.
   if (s.lane >= 0 && !v->getType()->isVectorTy()) v = e_.splat(v);
   if (s.lane >= 0 && a.offset.uniform()) {

@@ -24,7 +24,9 @@ class KernelEmitter::NestEmitter {
     llvm::Value* base = nullptr;  ///< coordinate of lane 0; null: no lanes
     int vectors = 1;
     int tail = kLanes;
+    std::vector<Lanes> lane;  ///< the lane coordinate of every vector: made once, since coordinates are known by their values
   };
+  Chunk make_chunk(llvm::Value* base, int vectors, int tail);
 
   void outer(std::size_t loop);
   void lane_part();

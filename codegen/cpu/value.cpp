@@ -110,6 +110,9 @@ llvm::Constant* register_constant(Emitter& e, DType t, std::uint64_t raw) {
 }
 
 Lanes idx_add(Emitter& e, const Lanes& x, const Lanes& y) {
+  // Address arithmetic adds many zeros; LLVM would find them one pass later, and the instruction count is limited.
+  if (constant(x) == 0) return y;
+  if (constant(y) == 0) return x;
   if (short_or_uniform(x) && short_or_uniform(y) && x.bound + y.bound < kShort) return combine(e, x, y, false);
   return lanes(e.b.CreateAdd(as_vector(e, x), as_vector(e, y)));
 }
@@ -120,6 +123,10 @@ Lanes idx_sub(Emitter& e, const Lanes& x, const Lanes& y) {
 }
 
 Lanes idx_mul(Emitter& e, const Lanes& x, const Lanes& y) {
+  if (constant(x) == 1) return y;
+  if (constant(y) == 1) return x;
+  if (constant(x) == 0) return x;
+  if (constant(y) == 0) return y;
   if (x.uniform() && y.uniform()) {
     Lanes r = lanes(e.b.CreateMul(x.v, y.v));
     r.multiple = std::max<std::int64_t>(1, multiple_of(x) % kShort * (multiple_of(y) % kShort));
