@@ -36,12 +36,15 @@ add_test(NAME downstream.pkg_config COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/pkg
                                             ${prefix}/${CMAKE_INSTALL_LIBDIR}/pkgconfig ${PROJECT_BINARY_DIR}/downstream/pkg_config)
 set_tests_properties(downstream.pkg_config PROPERTIES FIXTURES_REQUIRED installed SKIP_RETURN_CODE 77)
 
-# A host that carries its own LLVM: the shared libLLVM is loaded with its symbols global before the first call into ours.
+# A host that carries its own LLVM: preloaded, so that its symbols come first for everybody, and opened once more by the program, which so knows it is there.
 file(GLOB shared_llvm /usr/lib/llvm-22/lib/libLLVM.so* /usr/lib/llvm-*/lib/libLLVM.so* /usr/lib/x86_64-linux-gnu/libLLVM*.so*)
 list(APPEND shared_llvm none)
 list(GET shared_llvm 0 shared_llvm)
 add_test(NAME downstream.own_llvm COMMAND ${PROJECT_BINARY_DIR}/downstream/find_package/app ${shared_llvm})
 set_tests_properties(downstream.own_llvm PROPERTIES FIXTURES_REQUIRED "installed;downstream_app" SKIP_RETURN_CODE 77)
+if(NOT shared_llvm STREQUAL none)
+  set_tests_properties(downstream.own_llvm PROPERTIES ENVIRONMENT LD_PRELOAD=${shared_llvm})
+endif()
 
 # The second program of that project takes its kernel from a .tile file through tessera_add_kernels.
 add_test(NAME downstream.add_kernels COMMAND ${PROJECT_BINARY_DIR}/downstream/find_package/typed)
