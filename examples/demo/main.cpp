@@ -148,7 +148,7 @@ class Demo {
                            .facts = facts_,
                            .source = kernel,
                            .head = 1,
-                           .from = static_cast<int>(std::find(tokens.begin(), tokens.end(), "sister") - tokens.begin())};
+                           .from = static_cast<int>(std::find(tokens.rbegin(), tokens.rend(), "alice").base() - tokens.begin()) - 1};
     const std::string page = demo::render(map, weights, demo::read_text(source_ + "/examples/demo/attention_map.html"));
     std::ofstream file(out_ + "/attention_map.html", std::ios::binary);
     file << page;
