@@ -21,7 +21,7 @@ void isolated(const Program& program, Diagnostics& diagnostics, const F& f) {
 
 }  // namespace
 
-void Elaborator::check_module(Module& m) {
+void Elaborator::check_module(LoadedModule& m) {
   for (const ast::Item& item : m.ast.items) {
     std::visit(
         [&](const auto& x) {
@@ -48,7 +48,7 @@ void Elaborator::check_module(Module& m) {
   }
 }
 
-void Elaborator::check_struct(Module& m, const StructDecl& s) {
+void Elaborator::check_struct(LoadedModule& m, const StructDecl& s) {
   (void)m;
   StructTy t{&s, "", nullptr};
   auto once = [&](const ast::Ident& name, std::map<std::string, Span>& seen) {
@@ -68,7 +68,7 @@ void Elaborator::check_struct(Module& m, const StructDecl& s) {
   }
 }
 
-void Elaborator::check_fn(Module& m, const ast::Fn& fn) {
+void Elaborator::check_fn(LoadedModule& m, const ast::Fn& fn) {
   auto s = std::make_shared<Scope>();
   s->parent = m.scope;
   s->function = true;

@@ -24,7 +24,7 @@ struct Binding {
 struct Scope {
   std::shared_ptr<Scope> parent;
   std::map<std::string, Binding> names;
-  Module* module = nullptr;        ///< set on module scopes: items are looked up there
+  LoadedModule* module = nullptr;        ///< set on module scopes: items are looked up there
   bool function = false;           ///< the outermost scope of a fn or lambda body: variables beyond it are read-only
   bool free_symbols = false;       ///< unknown names are launch symbols (view dims of kernel parameters and structs)
   std::string symbol_prefix;       ///< "x." for the symbols of a struct parameter
@@ -47,14 +47,14 @@ class Elaborator {
   Elaborator(const Program& program, Diagnostics& diagnostics) : program_(program), diagnostics_(diagnostics) {}
 
   // --- kernel.cpp
-  void check_module(Module& m);
+  void check_module(LoadedModule& m);
   /// For std::length_error, which sym.h throws where symbolic integers grow beyond all use.
   void report_too_large() { report(Code::E0605, here_, "this integer expression is too large", "split the kernel, or name its extents by fewer symbols"); }
-  void check_fn(Module& m, const ast::Fn& fn);
-  void check_struct(Module& m, const StructDecl& s);
+  void check_fn(LoadedModule& m, const ast::Fn& fn);
+  void check_struct(LoadedModule& m, const StructDecl& s);
   void check_kernel(const KernelDecl& k);
-  void check_tune(Module& m, const ast::Tune& t);
-  void check_schedule(Module& m, const ast::Schedule& s);
+  void check_tune(LoadedModule& m, const ast::Tune& t);
+  void check_schedule(LoadedModule& m, const ast::Schedule& s);
   Schedule schedule(const KernelDecl& k, const std::string& family, const Constants& constants);
   std::unique_ptr<ir::Kernel> lower_kernel(const KernelDecl& k, const Constants& constants, const std::vector<std::string>& absent);
   /// Evaluates a where-condition: facts are recorded, the outcome of constant ones is in `holds`, the rest is returned for the launch.
@@ -115,7 +115,7 @@ class Elaborator {
   Val lookup(const ast::Ident& name, const ScopePtr& s);
   std::vector<std::string> visible_names(Scope& s);
   void define(Scope& s, const ast::Ident& name, Val v, bool is_var);
-  Val item_value(Module& m, const std::string& name, Span use);
+  Val item_value(LoadedModule& m, const std::string& name, Span use);
   ScopePtr child(const ScopePtr& s);
   void define_generic(Scope& s, const ast::Generic& g, Val v);
 

@@ -39,8 +39,8 @@ const KernelDecl* Program::kernel(const std::string& name) const {
   return it == root().kernels.end() ? nullptr : it->second.get();
 }
 
-std::pair<Module*, std::string> resolve_path(Module& module, const ast::Path& path) {
-  Module* m = &module;
+std::pair<LoadedModule*, std::string> resolve_path(LoadedModule& module, const ast::Path& path) {
+  LoadedModule* m = &module;
   for (std::size_t i = 0; i + 1 < path.parts.size(); ++i) {
     auto it = m->imports.find(path.parts[i].name);
     if (it == m->imports.end()) return {nullptr, path.parts.back().name};
@@ -56,9 +56,9 @@ class Loader {
   Loader(Program& program, const ImportResolver& resolve, Diagnostics& diagnostics)
       : program_(program), resolve_(resolve), diagnostics_(diagnostics) {}
 
-  Module* load(const std::string& dotted, std::string name, std::string text) {
-    auto owned = std::make_unique<Module>();
-    Module* m = owned.get();
+  LoadedModule* load(const std::string& dotted, std::string name, std::string text) {
+    auto owned = std::make_unique<LoadedModule>();
+    LoadedModule* m = owned.get();
     m->path = dotted;
     m->file = program_.sources->add(std::move(name), std::move(text));
     by_path_[dotted] = m;
@@ -78,13 +78,13 @@ class Loader {
     diagnostics_.add({code, span, std::move(message), std::move(labels), {}, std::move(help)});
   }
 
-  bool claim_name(Module& m, const ast::Ident& id) {
+  bool claim_name(LoadedModule& m, const ast::Ident& id) {
     auto [it, fresh] = m.defined.emplace(id.name, id.span);
     if (!fresh) error(Code::E0402, id.span, fmt::format("`{}` is defined twice", id.name), "", {{it->second, "first defined here"}});
     return fresh;
   }
 
-  void import(Module& m, const ast::Import& imp) {
+  void import(LoadedModule& m, const ast::Import& imp) {
     std::string dotted;
     for (const auto& part : imp.path.parts) dotted += (dotted.empty() ? "" : ".") + part.name;
     ast::Ident local = imp.as ? *imp.as : imp.path.parts.back();
@@ -115,7 +115,7 @@ class Loader {
     m.imports[local.name] = load(dotted, text->name, text->text);
   }
 
-  void declare(Module& m, const ast::Item& item) {
+  void declare(LoadedModule& m, const ast::Item& item) {
     std::visit(
         [&](const auto& x) {
           using T = std::decay_t<decltype(x)>;
@@ -143,7 +143,7 @@ class Loader {
         item.node);
   }
 
-  KernelDecl* find_kernel(Module& m, const ast::Path& path) {
+  KernelDecl* find_kernel(LoadedModule& m, const ast::Path& path) {
     auto [owner, name] = resolve_path(m, path);
     if (owner) {
       auto it = owner->kernels.find(name);
@@ -157,7 +157,7 @@ class Loader {
   }
 
   /// Second round, when all names are known: kernel instances, tune and schedule blocks.
-  void attach(Module& m, const ast::Item& item) {
+  void attach(LoadedModule& m, const ast::Item& item) {
     if (const auto* x = std::get_if<ast::KernelInstance>(&item.node)) {
       if (!claim_name(m, x->name)) return;
       KernelDecl* base = find_kernel(m, x->of);
@@ -196,9 +196,9 @@ class Loader {
   Program& program_;
   const ImportResolver& resolve_;
   Diagnostics& diagnostics_;
-  std::map<std::string, Module*> by_path_;
+  std::map<std::string, LoadedModule*> by_path_;
   std::vector<std::string> loading_;
-  std::vector<std::pair<const ast::Schedule*, Module*>> fn_schedules_;
+  std::vector<std::pair<const ast::Schedule*, LoadedModule*>> fn_schedules_;
 };
 
 }  // namespace

@@ -14,12 +14,12 @@ namespace tessera {
 
 struct NewTypeDecl {
   const ast::NewType* ast = nullptr;
-  Module* module = nullptr;
+  LoadedModule* module = nullptr;
   std::string name;
 };
 struct StructDecl {
   const ast::Struct* ast = nullptr;
-  Module* module = nullptr;
+  LoadedModule* module = nullptr;
   std::string name;
 };
 
@@ -27,19 +27,19 @@ struct StructDecl {
 struct KernelDecl {
   std::string name;
   const ast::Kernel* ast = nullptr;       ///< the body that runs
-  Module* body_module = nullptr;          ///< where that body was written
-  std::vector<std::pair<const ast::KernelInstance*, Module*>> instances;  ///< outermost first
+  LoadedModule* body_module = nullptr;          ///< where that body was written
+  std::vector<std::pair<const ast::KernelInstance*, LoadedModule*>> instances;  ///< outermost first
   const ast::Tune* tune = nullptr;
-  Module* tune_module = nullptr;
-  std::vector<std::pair<const ast::Schedule*, Module*>> schedules;
+  LoadedModule* tune_module = nullptr;
+  std::vector<std::pair<const ast::Schedule*, LoadedModule*>> schedules;
   Span span;
 };
 
-struct Module {
+struct LoadedModule {
   std::string path;                  ///< dotted import path; "" for the root file
   FileId file = 0;
   ast::File ast;
-  std::map<std::string, Module*> imports;  ///< by local name
+  std::map<std::string, LoadedModule*> imports;  ///< by local name
   std::map<std::string, const ast::Const*> constants;
   std::map<std::string, std::unique_ptr<NewTypeDecl>> newtypes;
   std::map<std::string, std::unique_ptr<StructDecl>> structs;
@@ -52,8 +52,8 @@ struct Module {
 class Program {
  public:
   std::shared_ptr<SourceMap> sources = std::make_shared<SourceMap>();
-  std::vector<std::unique_ptr<Module>> modules;  ///< the root first
-  Module& root() const { return *modules.front(); }
+  std::vector<std::unique_ptr<LoadedModule>> modules;  ///< the root first
+  LoadedModule& root() const { return *modules.front(); }
   const KernelDecl* kernel(const std::string& name) const;
 };
 
@@ -62,6 +62,6 @@ class Program {
 std::shared_ptr<Program> load_modules(std::string name, std::string text, const ImportResolver& resolve, Diagnostics& diagnostics);
 
 /// Resolves a path of an item ("att.fwd") as seen from `module`: the module that defines it and the last name. Null module if an import is unknown.
-std::pair<Module*, std::string> resolve_path(Module& module, const ast::Path& path);
+std::pair<LoadedModule*, std::string> resolve_path(LoadedModule& module, const ast::Path& path);
 
 }  // namespace tessera

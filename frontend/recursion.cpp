@@ -20,13 +20,13 @@ struct Mention {
 struct Item {
   ItemKind kind{};
   const ast::Ident* name = nullptr;
-  Module* module = nullptr;
+  LoadedModule* module = nullptr;
   const ast::Item* ast = nullptr;
   std::vector<Mention> mentions;  ///< each item once, at its first mention
   enum { Unseen, Open, Done } state = Unseen;
 };
 
-using Items = std::map<std::pair<const Module*, std::string>, Item>;
+using Items = std::map<std::pair<const LoadedModule*, std::string>, Item>;
 
 /// Finds the items that an item mentions, names bound inside it left out.
 class Mentions {
@@ -87,7 +87,7 @@ class Mentions {
   /// `name`, or `module.name`, as far as the path is one; `next` gives the following part.
   void path(const std::string& first, Span first_span, const std::function<const ast::Ident*()>& next) {
     if (bound(first)) return;
-    Module* m = of_.module;
+    LoadedModule* m = of_.module;
     std::string name = first;
     Span span = first_span;
     for (auto it = m->imports.find(name); it != m->imports.end(); it = m->imports.find(name)) {

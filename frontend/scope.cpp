@@ -108,7 +108,7 @@ Val Elaborator::lookup(const ast::Ident& id, const ScopePtr& s) {
   fail(Code::E0401, id.span, fmt::format("unknown name `{}`", id.name), guess.empty() ? "" : fmt::format("did you mean `{}`?", guess));
 }
 
-Val Elaborator::item_value(Module& m, const std::string& name, Span use) {
+Val Elaborator::item_value(LoadedModule& m, const std::string& name, Span use) {
   if (auto it = m.imports.find(name); it != m.imports.end()) return {ModuleVal{it->second}};
   if (auto it = m.fns.find(name); it != m.fns.end()) return {FnVal{it->second, nullptr, m.scope, std::nullopt, std::nullopt, &m, name}};
   if (auto it = m.structs.find(name); it != m.structs.end()) return {TypeVal{Ty{StructTy{it->second.get(), "", nullptr}}}};

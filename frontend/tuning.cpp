@@ -15,7 +15,7 @@ class NameCollector {
  public:
   explicit NameCollector(std::set<std::string>& out) : out_(out) {}
 
-  void block(const ast::Block& b, Module& m, const std::string& prefix, int depth) {
+  void block(const ast::Block& b, LoadedModule& m, const std::string& prefix, int depth) {
     for (const auto& st : b.stmts) {
       std::visit(
           [&](const auto& x) {
@@ -46,7 +46,7 @@ class NameCollector {
   }
 
  private:
-  void calls(const ast::Expr& e, Module& m, const std::string& prefix, int depth) {
+  void calls(const ast::Expr& e, LoadedModule& m, const std::string& prefix, int depth) {
     if (depth > 8 || out_.size() > most_names) return;
     if (auto* c = std::get_if<ast::Chain>(&e.node)) {
       calls(*c->first, m, prefix, depth);
@@ -133,7 +133,7 @@ bool Elaborator::where_allows(const KernelDecl& k, ScopePtr s) {
   return true;
 }
 
-void Elaborator::check_tune(Module& m, const ast::Tune& t) {
+void Elaborator::check_tune(LoadedModule& m, const ast::Tune& t) {
   auto [owner, name] = resolve_path(m, t.target);
   auto it = owner ? owner->kernels.find(name) : m.kernels.end();
   if (!owner || it == owner->kernels.end()) return;  // reported while loading
@@ -206,7 +206,7 @@ bool Elaborator::mentions(const ast::Expr& e, const std::string& name) const {
   return false;
 }
 
-void Elaborator::check_schedule(Module& m, const ast::Schedule& s) {
+void Elaborator::check_schedule(LoadedModule& m, const ast::Schedule& s) {
   auto [owner, name] = resolve_path(m, s.target);
   if (!owner) return;
   std::set<std::string> names;

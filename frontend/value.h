@@ -14,7 +14,7 @@
 
 namespace tessera {
 
-struct Module;
+struct LoadedModule;
 struct Scope;
 struct StructDecl;
 struct NewTypeDecl;
@@ -148,14 +148,14 @@ struct FnVal {
   std::shared_ptr<Scope> scope;        ///< of the lambda, or the module scope of the fn
   std::optional<FnTy> opaque;          ///< only the type is known
   std::optional<FnTy> typed;           ///< the fn type it was passed or stored as: results are converted to it
-  Module* module = nullptr;
+  LoadedModule* module = nullptr;
   std::string name;
 };
 struct TypeVal {
   Ty type;
 };
 struct ModuleVal {
-  Module* module = nullptr;
+  LoadedModule* module = nullptr;
 };
 struct TupleVal {
   std::vector<Val> items;
