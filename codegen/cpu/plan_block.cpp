@@ -171,7 +171,9 @@ void BlockPlanner::plan_product(Work& w, const Op& op) {
   const std::size_t bi = op.kind == OpKind::Dot ? 1 : 2;
   const Value* a = op.operands[0];
   const Value* b = op.operands[bi];
-  p.product = op.kind == OpKind::Dot ? product_for(dtype(a), dtype(b), plan_.target_) : Product::F32;
+  // A product over a single k has no second element to pair with: it is computed in f32.
+  const bool paired = dims(a)[1] > 1 || !is_float(dtype(a));
+  p.product = op.kind == OpKind::Dot && (paired || dtype(a) == DType::F64) ? product_for(dtype(a), dtype(b), plan_.target_) : Product::F32;
   p.block = register_block(p.product, plan_.target_);
   const std::int64_t n = dims(b)[1];
   p.block.vectors = static_cast<int>(std::min<std::int64_t>(p.block.vectors, (n + kLanes - 1) / kLanes));
