@@ -203,7 +203,8 @@ SourceModule& Sources::add(const std::string& path, const std::string& name, con
     const auto* import = std::get_if<ast::Import>(&i.node);
     if (!import) continue;
     const std::string to = dotted(import->path);
-    const std::optional<ModuleText> found = resolve_(to);
+    std::optional<ModuleText> found = resolve_(to);
+    if (const auto standard = embedded_std().find(to); !found && standard != embedded_std().end()) found = ModuleText{to, standard->second};
     TESSERA_ASSERT(found, "a checked file with an import that is not there");
     m.imports[import->as ? import->as->name : import->path.parts.back().name] = &add(to, found->name, found->text);
   }
