@@ -119,6 +119,7 @@ void Affine::bind(const Value* v) {
     Sym lo = scalar(loop.operands[0]), hi = scalar(loop.operands[1]), step = scalar(loop.operands[2]);
     b.depth = static_cast<int>(bounds_.size());
     b.lo = lo;
+    b.step = step;
     b.hi = hi - (facts_.proves_divisible(hi - lo, step) ? step : Sym(1));
   }
   bounds_[names_.at(v)] = b;

@@ -63,6 +63,7 @@ class Affine {
  private:
   struct Bounds {
     std::optional<Sym> lo, hi;  ///< both inclusive
+    std::optional<Sym> step;    ///< only lo, lo + step, .. occur
     int depth = 0;              ///< order of binding: later ones may depend on earlier ones
   };
   Sym symbol_of(const Value* v);
@@ -71,6 +72,9 @@ class Affine {
   std::optional<Sym> bound(const Sym& e, const Dims& dims, bool want_lower, std::vector<Sym>* assumed);
   std::optional<Sym> atom_bound(const SymAtom& a, const Dims& dims, bool want_lower, std::vector<Sym>* assumed);
   bool prove(const Sym& e, int fuel);
+  bool refuted(const Sym& e);
+  std::optional<std::int64_t> sampled(const std::string& symbol, std::size_t sample);
+  void draw_samples();
   bool prove_without(const SymAtom& atom, const Sym& factor, const Sym& rest, int fuel);
 
   const Kernel& kernel_;
@@ -80,6 +84,10 @@ class Affine {
   std::map<std::string, Bounds> bounds_;
   std::map<const Value*, Sym> scalars_;
   std::map<const Value*, std::optional<Sym>> elements_;
+  std::map<std::string, bool> proved_;
+  /// Values of symbols in some launches, for a quick no; a symbol without a value does not exist there.
+  std::vector<std::map<std::string, std::optional<std::int64_t>>> samples_;
+  bool drawn_ = false;
   int steps_ = 0;
 };
 

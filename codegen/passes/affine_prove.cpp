@@ -1,5 +1,6 @@
 // Bounds of affine forms and proofs of e >= 0: variables and opaque atoms are replaced by their bounds, one at a time.
 #include <algorithm>
+#include <random>
 
 #include "codegen/passes/affine.h"
 #include "dsl/diagnostic.h"
@@ -8,8 +9,9 @@ namespace tessera::ir {
 
 namespace {
 
-constexpr int kFuel = 12;       ///< atoms replaced along one line of reasoning
-constexpr int kMaxSteps = 400;  ///< replaced in one proof altogether
+constexpr int kFuel = 12;            ///< atoms replaced along one line of reasoning
+constexpr int kMaxSteps = 200;       ///< replaced in one proof altogether
+constexpr std::size_t kSamples = 8;  ///< launches tried before a proof
 
 /// e = factor * atom + rest; empty if the atom also occurs inside another atom or to a power.
 struct Linear {
@@ -45,8 +47,68 @@ bool Affine::nonnegative(const Sym& e, const Dims& dims) {
     if (!l) return false;
     low = *l;
   }
+  low = facts_.normalise(low);
+  if (auto c = low.as_constant()) return *c >= 0;
+  const std::string key = low.str();
+  if (auto it = proved_.find(key); it != proved_.end()) return it->second;
   steps_ = 0;
-  return prove(low, kFuel);
+  return proved_[key] = !refuted(low) && prove(low, kFuel);
+}
+
+/// Launches that keep to the `where` clauses. Extents with many divisors first, so that divisibilities are met.
+void Affine::draw_samples() {
+  drawn_ = true;
+  std::mt19937 random(1);
+  for (int attempt = 0; attempt < 40 && samples_.size() < kSamples; ++attempt) {
+    std::map<std::string, std::optional<std::int64_t>> sample;
+    for (const std::string& s : kernel_.symbols) {
+      const auto n = static_cast<std::int64_t>(random() % 100);
+      sample[s] = attempt % 2 == 0 ? n * (attempt % 4 == 0 ? 5040 : 64) : n;
+    }
+    // Equalities are used as rewrites: the rewritten symbols follow from the others.
+    auto value = [&](const std::string& s) { return sample.count(s) ? sample[s] : std::nullopt; };
+    for (const std::string& s : kernel_.symbols)
+      if (const Sym form = facts_.normalise(Sym::symbol(s)); form != Sym::symbol(s)) sample[s] = form.eval(value);
+    const bool fits = std::all_of(kernel_.where.begin(), kernel_.where.end(), [&](const SymCondition& c) {
+      auto l = c.lhs.eval(value);
+      return l && std::any_of(c.rhs.begin(), c.rhs.end(), [&](const Sym& x) {
+               auto r = x.eval(value);
+               return r && holds(c.op, *l, *r);
+             });
+    });
+    if (fits) samples_.push_back(std::move(sample));
+  }
+}
+
+/// The symbol's value in a sample, drawn within its bounds when first asked for.
+std::optional<std::int64_t> Affine::sampled(const std::string& symbol, std::size_t k) {
+  if (auto it = samples_[k].find(symbol); it != samples_[k].end()) return it->second;
+  std::optional<std::int64_t> v;
+  const auto it = bounds_.find(symbol);
+  const std::size_t spread = std::hash<std::string>()(symbol) + k * 7919;
+  auto eval = [&](const Sym& e) { return e.eval([&](const std::string& s) { return sampled(s, k); }); };
+  if (it == bounds_.end() || (!it->second.lo && !it->second.hi)) {
+    v = static_cast<std::int64_t>(spread % 2001) - 1000;  // a loaded number
+  } else if (it->second.lo && it->second.hi) {
+    const Bounds b = it->second;
+    auto lo = eval(*b.lo), hi = eval(*b.hi), step = b.step ? eval(*b.step) : std::optional<std::int64_t>(1);
+    if (lo && hi && step && *step > 0 && *lo <= *hi) {
+      const std::int64_t last = (*hi - *lo) / *step;
+      const std::int64_t at = k % 3 == 0 ? last : k % 3 == 1 ? 0 : static_cast<std::int64_t>(spread % static_cast<std::size_t>(last + 1));
+      v = *lo + at * *step;
+    }
+  }
+  return samples_[k][symbol] = v;
+}
+
+/// Some launch in which e < 0: most claims that do not hold fail at once.
+bool Affine::refuted(const Sym& e) {
+  if (!drawn_) draw_samples();
+  for (std::size_t k = 0; k < samples_.size(); ++k) {
+    auto v = e.eval([&](const std::string& s) { return sampled(s, k); });
+    if (v && *v < 0) return true;
+  }
+  return false;
 }
 
 Sym Affine::min(const Sym& a, const Sym& b) {

@@ -129,9 +129,10 @@ struct Attention {
   std::function<Value*(KernelBuilder&, Value* rows, Value* cols)> keep;
   /// Elementwise change of the scores; null: none.
   std::function<Value*(KernelBuilder&, Value* s)> score;
-  std::int64_t group = 1;  ///< queries per row index: rows are divided by it (packed heads)
-  int softmaxes = 1;       ///< that share v
-  std::string extra;       ///< name of an idx parameter for `keep`
+  std::int64_t group = 1;       ///< queries per row index: rows are divided by it (packed heads)
+  int softmaxes = 1;            ///< that share v
+  bool positive_scale = false;  ///< asserted
+  std::string extra;            ///< name of an idx parameter for `keep`
 };
 
 inline std::unique_ptr<Kernel> attention(const Attention& a) {
@@ -149,6 +150,7 @@ inline std::unique_ptr<Kernel> attention(const Attention& a) {
   Value* n = k.mul(k.sym("Sq"), k.idx(a.group));
   Value* qi = k.b.range(k.mul(i, k.idx(a.bm)), k.idx(0), n, a.bm);
   Value* dr = k.whole(a.d);
+  if (a.positive_scale) k.b.op(OpKind::Assert, {k.op(OpKind::Gt, {scale, k.f32(0)})}, {{Attr::Message, std::string("scale is positive")}});
   std::vector<Value*> inits;
   for (int s = 0; s < a.softmaxes; ++s) {
     inits.push_back(k.fill(kMinusInf, {a.bm, 1}));
