@@ -105,15 +105,21 @@ Val Elaborator::range_shift(ast::BinaryOp op, const RangeVal& given, const Val& 
       if (!s || !d.sym) return std::nullopt;
       return op == BinaryOp::Add ? *s + *d.sym : *s - *d.sym;
     };
+    // Shifts add up before they are clipped: `r - 3 + 3` is `r`.
+    RangeEnds& ends = r;
+    if (r.unclipped && r.unclipped->first == ends) ends = r.unclipped->second;
     r.lo = idx_binary(k, r.lo, d.v);
     r.hi = idx_binary(k, r.hi, d.v);
     r.lo_sym = shift(r.lo_sym);
     r.hi_sym = shift(r.hi_sym);
+    r.unclipped.reset();
     if (r.axis) {
+      const RangeEnds before = ends;
       r.lo = idx_binary(OpKind::Max, r.lo, emit_idx(0));
       r.hi = idx_binary(OpKind::Min, r.hi, emit_sym(*r.axis));
       r.lo_sym = r.lo_sym ? std::optional<Sym>(tessera::max(*r.lo_sym, Sym(0))) : std::nullopt;
       r.hi_sym = r.hi_sym ? std::optional<Sym>(tessera::min(*r.hi_sym, *r.axis)) : std::nullopt;
+      r.unclipped = {ends, before};
     }
     if (r.size) {
       r.start = idx_binary(k, r.start, d.v);

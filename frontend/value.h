@@ -117,12 +117,16 @@ struct ViewVal {
   std::string root;               ///< name of the parameter it comes from
   Span bound;                     ///< where it was declared
 };
-/// An interval [lo, hi) of an axis, or a tile of `size` coordinates from `start` of which those in [lo, hi) are valid.
-struct RangeVal {
-  std::optional<Sym> axis;        ///< empty: `lo .. hi` not yet tied to an axis
+struct RangeEnds {
   std::optional<Sym> lo_sym, hi_sym;
   ir::Value* lo = nullptr;
   ir::Value* hi = nullptr;
+  friend bool operator==(const RangeEnds&, const RangeEnds&) = default;
+};
+/// An interval [lo, hi) of an axis, or a tile of `size` coordinates from `start` of which those in [lo, hi) are valid.
+struct RangeVal : RangeEnds {
+  std::optional<Sym> axis;        ///< empty: `lo .. hi` not yet tied to an axis
+  std::optional<std::pair<RangeEnds, RangeEnds>> unclipped;  ///< of a shifted range whose ends are still the first: the ends before the axis clipped them
   std::optional<Sym> size;        ///< a tile range
   ir::Value* start = nullptr;
   std::optional<Sym> start_sym;
