@@ -56,7 +56,7 @@ class Elaborator {
   void check_tune(LoadedModule& m, const ast::Tune& t);
   void check_schedule(LoadedModule& m, const ast::Schedule& s);
   Schedule schedule(const KernelDecl& k, const std::string& family, const Constants& constants);
-  std::unique_ptr<ir::Kernel> lower_kernel(const KernelDecl& k, const Constants& constants, const std::vector<std::string>& absent);
+  std::unique_ptr<ir::Kernel> lower_kernel(const KernelDecl& k, const Constants& constants, const std::vector<std::string>& absent, bool judge_presence = true);
   /// Evaluates a where-condition: facts are recorded, the outcome of constant ones is in `holds`, the rest is returned for the launch.
   std::vector<SymCondition> condition(const ast::Condition& c, const std::shared_ptr<Scope>& s, std::optional<bool>& holds);
   Val eval_constant(const ast::Expr& e, std::shared_ptr<Scope> s);
@@ -78,7 +78,7 @@ class Elaborator {
     std::vector<SymCondition> where;
     std::vector<ir::GridAxis> grid;
   };
-  Interface declare(const KernelDecl& k, const std::shared_ptr<Scope>& s, const std::vector<std::string>& absent);
+  Interface declare(const KernelDecl& k, const std::shared_ptr<Scope>& s, const std::vector<std::string>& absent, bool judge_presence = true);
   Val declare_param(const std::string& name, const Ty& type, const ast::Param& p, Span span, const std::vector<std::string>& absent, Interface& out);
   void bind_grid(const ast::Kernel& k, const std::shared_ptr<Scope>& s, Interface& out);
   void note_fact(const SymCondition& c);

@@ -132,6 +132,14 @@ std::unique_ptr<ir::Kernel> instantiate(const Program& program, const std::strin
   return e.lower_kernel(*k, constants, absent);
 }
 
+std::unique_ptr<ir::Kernel> instantiate_signature(const Program& program, const std::string& kernel, const Constants& constants,
+                                                  Diagnostics& diagnostics) {
+  const KernelDecl* k = find_kernel(program, kernel, diagnostics);
+  if (!k) return nullptr;
+  Elaborator e(program, diagnostics);
+  return e.lower_kernel(*k, constants, {}, /*judge_presence=*/false);
+}
+
 Schedule schedule_for(const Program& program, const std::string& kernel, const std::string& family, const Constants& constants) {
   const KernelDecl* k = program.kernel(kernel);
   if (!k) return {};

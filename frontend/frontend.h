@@ -79,6 +79,11 @@ std::vector<std::string> tune_keys(const Program& program, const std::string& ke
 std::unique_ptr<ir::Kernel> instantiate(const Program& program, const std::string& kernel, const Constants& constants,
                                         const std::vector<std::string>& absent, Diagnostics& diagnostics);
 
+/// The form of a kernel with all optional views, for its parameters and symbols: `where` clauses that ask `has(..)` are not judged, since a launch
+/// may leave views out. Otherwise as `instantiate`.
+std::unique_ptr<ir::Kernel> instantiate_signature(const Program& program, const std::string& kernel, const Constants& constants,
+                                                  Diagnostics& diagnostics);
+
 /// The schedule written for `kernel` (and the fns it calls) on a target family ("cpu", "sm80", "sm90", "sm100"), with names as paths.
 /// `constants` give values to the tuned names in it.
 Schedule schedule_for(const Program& program, const std::string& kernel, const std::string& family, const Constants& constants = {});

@@ -245,7 +245,7 @@ std::string Elaborator::nearest_allowed(const KernelDecl& k, const ast::Conditio
   return "";
 }
 
-Elaborator::Interface Elaborator::declare(const KernelDecl& k, const ScopePtr& s, const std::vector<std::string>& absent) {
+Elaborator::Interface Elaborator::declare(const KernelDecl& k, const ScopePtr& s, const std::vector<std::string>& absent, bool judge_presence) {
   Interface out;
   s->free_symbols = true;
   declaring_ = s;
@@ -268,7 +268,8 @@ Elaborator::Interface Elaborator::declare(const KernelDecl& k, const ScopePtr& s
     } catch (const Failed&) {
       if (lowering()) throw;
     }
-    if (outcome && !*outcome && lowering()) {
+    const bool judged = judge_presence || !mentions(*c.value, "has");
+    if (outcome && !*outcome && lowering() && judged) {
       std::string values;
       for (const auto& [n, text] : kernel_->constants) values += (values.empty() ? "" : ", ") + n + " = " + text;
       std::string help = values.empty() ? "" : "it was asked for " + values;
@@ -344,7 +345,8 @@ Elaborator::ScopePtr Elaborator::constants_scope(const KernelDecl& k, const Cons
   return s;
 }
 
-std::unique_ptr<ir::Kernel> Elaborator::lower_kernel(const KernelDecl& k, const Constants& constants, const std::vector<std::string>& absent) {
+std::unique_ptr<ir::Kernel> Elaborator::lower_kernel(const KernelDecl& k, const Constants& constants, const std::vector<std::string>& absent,
+                                                    bool judge_presence) {
   auto kernel = std::make_unique<ir::Kernel>();
   given_ = &constants;
   try {
@@ -359,7 +361,7 @@ std::unique_ptr<ir::Kernel> Elaborator::lower_kernel(const KernelDecl& k, const 
     builder_ = std::make_unique<ir::Builder>(kernel->body);
     at(k.span);
     deterministic_ = k.ast->deterministic;
-    Interface face = declare(k, s, absent);
+    Interface face = declare(k, s, absent, judge_presence);
     kernel->params = std::move(face.params);
     kernel->where = std::move(face.where);
     kernel->grid = std::move(face.grid);

@@ -42,7 +42,7 @@ KernelImpl::KernelImpl(Instantiate instantiate, Schedule schedule, std::shared_p
   target_ = *target;
   Diagnostics diagnostics;
   const auto start = std::chrono::steady_clock::now();
-  signature_ = instantiate_({}, diagnostics);
+  signature_ = instantiate_(std::nullopt, diagnostics);
   if (hooks_.timed) hooks_.timed("lower", std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
   if (diagnostics.any()) throw to_error(diagnostics, *sources_);
   TESSERA_ASSERT(signature_, "no kernel and no diagnostic");
@@ -78,7 +78,7 @@ std::uint64_t KernelImpl::mask_of(const std::vector<std::string>& absent) const 
 }
 
 std::unique_ptr<ir::Kernel> KernelImpl::lower(std::uint64_t mask) const {
-  if (mask == 0) return signature_->clone();
+  if (optional_.empty()) return signature_->clone();
   std::vector<std::string> absent;
   for (std::size_t i = 0; i < optional_.size(); ++i) {
     if (mask >> i & 1) absent.push_back(parameters_[optional_[i]].name);
@@ -182,7 +182,7 @@ AnyKernel kernel_from_ir(std::unique_ptr<ir::Kernel> kernel, std::shared_ptr<con
                          const CompileHooks& hooks) {
   return guarded([&] {
     const std::shared_ptr<const ir::Kernel> shared = std::move(kernel);
-    auto impl = std::make_shared<KernelImpl>([shared](const std::vector<std::string>&, Diagnostics&) { return shared->clone(); }, Schedule{},
+    auto impl = std::make_shared<KernelImpl>([shared](const std::optional<std::vector<std::string>>&, Diagnostics&) { return shared->clone(); }, Schedule{},
                                              std::move(sources), std::make_shared<LazyLoader>(), options, hooks);
     impl->form(0);
     return AnyKernel(std::move(impl));

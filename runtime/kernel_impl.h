@@ -20,7 +20,8 @@ struct Form {
 };
 
 /// Gives the Tile IR of the form without these views; null with diagnostics. Thread safe.
-using Instantiate = std::function<std::unique_ptr<ir::Kernel>(const std::vector<std::string>& absent, Diagnostics& diagnostics)>;
+/// Without a list: all views, whatever the kernel demands of their presence.
+using Instantiate = std::function<std::unique_ptr<ir::Kernel>(const std::optional<std::vector<std::string>>& absent, Diagnostics& diagnostics)>;
 
 class KernelImpl {
  public:

@@ -35,8 +35,8 @@ AnyKernel detail::make_kernel(const ModuleImpl& module, const std::string& name,
   const std::vector<Winner> winners = parse_winners(options.winners, "winners");
   const Constants constants = choose_tuned(*program, name, options.target, to_constants(consts), winners, more.sizes, diagnostics);
   if (diagnostics.any()) throw to_error(diagnostics, *module.sources());
-  const auto instantiate_form = [program, name, constants](const std::vector<std::string>& absent, Diagnostics& ds) {
-    return instantiate(*program, name, constants, absent, ds);
+  const auto instantiate_form = [program, name, constants](const std::optional<std::vector<std::string>>& absent, Diagnostics& ds) {
+    return absent ? instantiate(*program, name, constants, *absent, ds) : instantiate_signature(*program, name, constants, ds);
   };
   const std::optional<Target> target = target_from_name(options.target);
   const Schedule schedule = target ? schedule_for(*program, name, schedule_family(*target)) : Schedule{};

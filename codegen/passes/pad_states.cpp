@@ -84,10 +84,16 @@ class PadStates {
         if (!s || s->kind != OpKind::Select || s->result()->type != s->operands[1]->type) continue;
         auto value = constant(s->operands[2]);
         auto atoms = mask_atoms(s->operands[0]);
-        if (!value || !atoms) continue;
+        if (!value || !atoms || !only_mixed(s->result())) continue;
         demands_.push_back({&op, i, s->operands[1], *value, *atoms, std::vector<bool>(atoms->size(), false)});
       }
     });
+  }
+
+  /// A guard that others use too has been placed: it stays.
+  bool only_mixed(const Value* guard) const {
+    const auto& uses = uses_.at(guard);
+    return std::all_of(uses.begin(), uses.end(), [](const Use& u) { return mixes(u.op->kind); });
   }
 
   /// The guard of a product's other operand along the same range, and the number of its atom.

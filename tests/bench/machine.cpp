@@ -1,7 +1,6 @@
 #include "tests/bench/machine.h"
 
 #include <fmt/format.h>
-#include <immintrin.h>
 
 #include <algorithm>
 #include <fstream>
@@ -13,57 +12,47 @@ namespace tessera::bench {
 
 namespace {
 
+// Vectors as the compiler's own type and instructions as assembly: exactly these instructions, and no header's emulation of them.
+using Wide [[gnu::vector_size(64)]] = float;
+using Half [[gnu::vector_size(32)]] = float;
+using Narrow [[gnu::vector_size(16)]] = float;
+
 constexpr int kChains = 24;  // more than latency times throughput of any core, fewer than the registers
 constexpr long kRounds = 1'000'000;
 
 __attribute__((target("avx512f"))) float chains_avx512(long rounds) {
-  const __m512 x = _mm512_set1_ps(0.999f), y = _mm512_set1_ps(1e-3f);
-  __m512 sums[kChains];
-  for (auto& s : sums) s = _mm512_setzero_ps();
+  const Wide x = Wide{} + 0.999f, y = Wide{} + 1e-3f;
+  Wide sums[kChains] = {};
   for (long i = 0; i < rounds; ++i) {
 #pragma GCC unroll 24
-    for (int c = 0; c < kChains; ++c) {
-      sums[c] = _mm512_fmadd_ps(x, y, sums[c]);
-      // Keeps the compiler from folding the chain: every step depends on a register it knows nothing of.
-      asm volatile("" : "+v"(sums[c]));
-    }
+    for (int c = 0; c < kChains; ++c) asm("vfmadd231ps %2, %1, %0" : "+v"(sums[c]) : "v"(x), "v"(y));
   }
-  for (int c = 1; c < kChains; ++c) sums[0] = _mm512_add_ps(sums[0], sums[c]);
-  return _mm512_reduce_add_ps(sums[0]);
+  for (int c = 1; c < kChains; ++c) sums[0] += sums[c];
+  return sums[0][0];
 }
 
 __attribute__((target("avx512f,avx512bf16"))) float chains_bf16(long rounds) {
-  const __m512bh x = (__m512bh)_mm512_set1_epi32(0x3f803f80);
-  __m512 sums[kChains];
-  for (auto& s : sums) s = _mm512_setzero_ps();
+  const Wide x = Wide{} + 1.0f;
+  Wide sums[kChains] = {};
   for (long i = 0; i < rounds; ++i) {
 #pragma GCC unroll 24
-    for (int c = 0; c < kChains; ++c) {
-      sums[c] = _mm512_dpbf16_ps(sums[c], x, x);
-      asm volatile("" : "+v"(sums[c]));
-    }
+    for (int c = 0; c < kChains; ++c) asm("vdpbf16ps %1, %1, %0" : "+v"(sums[c]) : "v"(x));
   }
-  for (int c = 1; c < kChains; ++c) sums[0] = _mm512_add_ps(sums[0], sums[c]);
-  return _mm512_reduce_add_ps(sums[0]);
+  for (int c = 1; c < kChains; ++c) sums[0] += sums[c];
+  return sums[0][0];
 }
 
 constexpr int kNarrowChains = 12;  // 16 registers
 
 __attribute__((target("avx2,fma"))) float chains_avx2(long rounds) {
-  const __m256 x = _mm256_set1_ps(0.999f), y = _mm256_set1_ps(1e-3f);
-  __m256 sums[kNarrowChains];
-  for (auto& s : sums) s = _mm256_setzero_ps();
+  const Half x = Half{} + 0.999f, y = Half{} + 1e-3f;
+  Half sums[kNarrowChains] = {};
   for (long i = 0; i < rounds; ++i) {
 #pragma GCC unroll 12
-    for (int c = 0; c < kNarrowChains; ++c) {
-      sums[c] = _mm256_fmadd_ps(x, y, sums[c]);
-      asm volatile("" : "+x"(sums[c]));
-    }
+    for (int c = 0; c < kNarrowChains; ++c) asm("vfmadd231ps %2, %1, %0" : "+x"(sums[c]) : "x"(x), "x"(y));
   }
-  for (int c = 1; c < kNarrowChains; ++c) sums[0] = _mm256_add_ps(sums[0], sums[c]);
-  alignas(32) float out[8];
-  _mm256_store_ps(out, sums[0]);
-  return out[0];
+  for (int c = 1; c < kNarrowChains; ++c) sums[0] += sums[c];
+  return sums[0][0];
 }
 
 double best_rate(float (*f)(long), double flops_a_round) {
@@ -73,23 +62,21 @@ double best_rate(float (*f)(long), double flops_a_round) {
 }
 
 __attribute__((target("avx512f"))) float read_avx512(const float* data, std::size_t count) {
-  __m512 sums[8];
-  for (auto& s : sums) s = _mm512_setzero_ps();
+  Wide sums[8] = {};
   for (std::size_t i = 0; i < count; i += 128)
 #pragma GCC unroll 8
-    for (std::size_t c = 0; c < 8; ++c) sums[c] = _mm512_add_ps(sums[c], _mm512_loadu_ps(data + i + c * 16));
-  for (int c = 1; c < 8; ++c) sums[0] = _mm512_add_ps(sums[0], sums[c]);
-  return _mm512_reduce_add_ps(sums[0]);
+    for (std::size_t c = 0; c < 8; ++c) sums[c] += *reinterpret_cast<const Wide*>(data + i + c * 16);
+  for (int c = 1; c < 8; ++c) sums[0] += sums[c];
+  return sums[0][0];
 }
 
 float read_plain(const float* data, std::size_t count) {
-  __m128 sums[8];
-  for (auto& s : sums) s = _mm_setzero_ps();
+  Narrow sums[8] = {};
   for (std::size_t i = 0; i < count; i += 32)
 #pragma GCC unroll 8
-    for (std::size_t c = 0; c < 8; ++c) sums[c] = _mm_add_ps(sums[c], _mm_loadu_ps(data + i + c * 4));
-  for (int c = 1; c < 8; ++c) sums[0] = _mm_add_ps(sums[0], sums[c]);
-  return _mm_cvtss_f32(sums[0]);
+    for (std::size_t c = 0; c < 8; ++c) sums[c] += *reinterpret_cast<const Narrow*>(data + i + c * 4);
+  for (int c = 1; c < 8; ++c) sums[0] += sums[c];
+  return sums[0][0];
 }
 
 }  // namespace

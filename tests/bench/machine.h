@@ -18,7 +18,7 @@ struct Peak {
 };
 Peak measure_peak();
 
-/// Reads `bytes` (a multiple of 512) with full vectors and several accumulators; returns their sum so that nothing is left out.
+/// Reads `bytes` (a multiple of 512, 64-byte aligned) with full vectors and several accumulators; what it returns depends on all of them.
 float read_all(const float* data, std::size_t bytes);
 
 }  // namespace tessera::bench
