@@ -1,0 +1,67 @@
+// Tile IR -> the LLVM IR of one GPU thread, in terms of device primitives (primitives.def); codegen/nvptx makes PTX of it, codegen/simt runs it on
+// the host.
+//
+// What one thread's function looks like:
+//   * calling convention ptx_kernel, name GpuIr::entry, result void; attribute "nvvm.reqntid" = threads
+//   * parameters: one i64 for each word of the launch frame (dsl/frame.h; view bases are device addresses), then one i64 for each grid axis: its
+//     count, then, if `checks` is not empty, one i64: the device address of a GpuReport
+//   * CTA ctaid runs grid instance ctaid (first grid axis fastest); the grid is one-dimensional
+//   * shared memory is the external addrspace(3) global @smem of shared_bytes; addresses are i32
+//   * no inline asm, no NVVM intrinsics, no other address space but 1 (global), 3 and constants
+#pragma once
+
+#include <llvm/IR/LLVMContext.h>
+#include <llvm/IR/Module.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "codegen/gpu/target.h"
+#include "dsl/diagnostic.h"
+#include "dsl/ir.h"
+#include "dsl/schedule.h"
+
+namespace tessera {
+
+struct GpuOptions {
+  std::int64_t max_instructions = 200'000;  ///< LLVM instructions; more is E0601
+  bool checks = false;                      ///< evaluate `assert`
+  Schedule schedule;
+};
+
+/// Zeroed by the caller before a launch; the first thread that finds a check false writes it.
+struct GpuReport {
+  std::int64_t failed_check = 0;  ///< 1 + index into GpuIr::checks, 0: none
+  std::int64_t instance = 0;
+};
+
+struct GpuCheck {
+  Span span;
+  std::string message;
+};
+
+/// What `tessera explain-kernel` tells before an assembler has seen the code.
+struct GpuPlanReport {
+  int warps = 0;
+  std::int64_t shared_bytes = 0;
+  int stages = 1;                  ///< of the deepest ring
+  std::vector<std::string> notes;  ///< one line each: homes of tiles, rings, product forms
+};
+
+struct GpuIr {
+  std::unique_ptr<llvm::LLVMContext> context;
+  std::unique_ptr<llvm::Module> module;
+  std::string entry;
+  int threads = 0;
+  std::int64_t shared_bytes = 0;
+  std::vector<GpuCheck> checks;
+  GpuPlanReport plan;
+};
+
+/// Emits a verified kernel. Adds E0804 for what the target cannot run, E0601 for code over the limit, E0603 for shared memory over the target's, and
+/// returns a GpuIr without module then. Every module passes llvm::verifyModule. Reentrant.
+GpuIr emit_gpu(const ir::Kernel& kernel, const GpuTarget& target, const GpuOptions& options, Diagnostics& diagnostics);
+
+}  // namespace tessera
