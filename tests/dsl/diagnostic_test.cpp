@@ -39,7 +39,7 @@ TEST_F(Rendering, CaretLabelsTrailAndHelp) {
           "        let s = q[b, h, kj, :] @ kt.T;\n");
   Diagnostic d = error(of(f, "kj"), "range `kj` runs over axis `Sk`, but `q` has axis `Sq` here");
   d.labels = {{of(f, "Sk"), "`Sk` bound here"}, {of(f, "Sq"), "`Sq` bound here"}};
-  d.trail = {{of(f, "fwd"), ""}, {of(f, "let"), "`score`"}};
+  d.trail = {{of(f, "fwd"), ""}, {of(f, "let"), "in the call of `score`"}};
   d.help = "index with `qi`";
   EXPECT_EQ(render(d, sources_),
             "a.tile:4:25: error[E0203]: range `kj` runs over axis `Sk`, but `q` has axis `Sq` here\n"
@@ -48,7 +48,7 @@ TEST_F(Rendering, CaretLabelsTrailAndHelp) {
             "    2 |     q: view T[B, H, Sq, D], k: view T[B, G, Sk, D],\n"
             "      |                     -- `Sq` bound here      -- `Sk` bound here\n"
             "   in call at a.tile:1:8\n"
-            "   in call at a.tile:4:9 (`score`)\n"
+            "   in the call of `score` at a.tile:4:9\n"
             "   help: index with `qi`\n");
 }
 
