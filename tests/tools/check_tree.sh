@@ -42,6 +42,13 @@ case $2 in
     report < <(grep -rnE '#include <(llvm|boost)/' --include='*.h' dsl frontend runtime/*.h || true)
     report < <(grep -rlE '#include <boost/spirit' --include='*.cpp' dsl frontend codegen runtime | tail -n +2 | sed 's/$/: a second file that includes X3/' || true)
     ;;
+  codes)
+    # The front end's tests plant the codes of the language; those of passes, launches and the command line are checked where they arise.
+    for code in $(grep -oE '^TESSERA_DIAGNOSTIC\(E[0-9]+' dsl/diagnostics.def | grep -oE 'E[0-9]+'); do
+      [[ -f tests/diagnostics/$code.txt ]] || grep -rqw --include='*_test.cpp' "$code" tests || report <<<"$code: no test"
+      grep -rqE --include="*.cpp" --include="*.h" "Code::$code\b" dsl frontend codegen runtime || report <<<"$code: never reported"
+    done
+    ;;
   *)
     echo "check_tree.sh: unknown rule $2" >&2
     exit 2
