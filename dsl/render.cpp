@@ -77,14 +77,14 @@ class Renderer {
     for (const Label& l : d_.labels)
       if (!known(l.span)) out_ += fmt::format("   note: {}\n", l.text);
     for (const Label& l : d_.trail) {
-      out_ += "   in call at ";
+      out_ += fmt::format("   {} at ", l.text.empty() ? "in call" : l.text);
       if (known(l.span)) {
         Position p = sources_.begin(clamped(l.span));
         out_ += fmt::format("{}:{}:{}", sources_.file(l.span.file).name, p.line, p.column);
       } else {
         out_ += "an unknown place";
       }
-      out_ += l.text.empty() ? "\n" : fmt::format(" ({})\n", l.text);
+      out_ += "\n";
     }
     if (!d_.help.empty()) out_ += fmt::format("   help: {}\n", d_.help);
     return out_;

@@ -36,8 +36,6 @@ std::string_view SourceMap::line(FileId id, std::uint32_t line) const {
   return text;
 }
 
-std::string_view SourceMap::text(Span span) const {
-  return std::string_view(file(span.file).text).substr(span.begin, span.end - span.begin);
-}
+std::string_view SourceMap::text(Span span) const { return std::string_view(file(span.file).text).substr(span.begin, span.end - span.begin); }
 
 }  // namespace tessera

@@ -33,7 +33,7 @@ const char* call_name(SymOp op) {
 }
 
 // Beyond these a normal form is of no use, and forms made of it grow without bound.
-constexpr std::size_t most_terms = 4096, longest_atom = 1 << 16, highest_degree = 256;
+constexpr std::size_t most_terms = 512, longest_atom = 1 << 13, highest_degree = 16;
 
 void require_small(bool small) {
   if (!small) throw std::length_error("symbolic integer too large");

@@ -102,8 +102,8 @@ struct Postfix {
 /// `|s, at| expr` or `|s, at| { .. }`
 struct Lambda {
   std::vector<Ident> params;
-  ExprPtr body;                 ///< or null
-  std::unique_ptr<Block> block; ///< or null
+  ExprPtr body;                  ///< or null
+  std::unique_ptr<Block> block;  ///< or null
 };
 
 struct Expr {
@@ -151,9 +151,9 @@ struct TypeExpr {
 
 struct Let {
   bool is_var = false;
-  std::vector<Ident> names;          ///< several for `let (a, b) = ..`
+  std::vector<Ident> names;  ///< several for `let (a, b) = ..`
   std::optional<TypeExpr> type;
-  std::optional<Ident> label;        ///< `let x = label: f(..)`
+  std::optional<Ident> label;  ///< `let x = label: f(..)`
   ExprPtr value;
 };
 enum class AssignOp : std::uint8_t { Set, Add, Sub, Mul, Div };
@@ -290,9 +290,9 @@ struct Tune {
 /// `ring kt: 2, vt: 2 transposed` -> name "ring", args {kt: 2}, {vt: 2 transposed}
 struct DirectiveArg {
   Path subject;
-  ExprPtr index;                 ///< the number in `divide acc 1: group`, or null
-  ExprPtr value;                 ///< or null
-  std::optional<Ident> modifier; ///< `transposed`
+  ExprPtr index;                  ///< the number in `divide acc 1: group`, or null
+  ExprPtr value;                  ///< or null
+  std::optional<Ident> modifier;  ///< `transposed`
 };
 struct Directive {
   Ident name;
@@ -311,7 +311,7 @@ struct Item {
 };
 
 struct Comment {
-  Span span;         ///< from `//` to the end of the line
+  Span span;  ///< from `//` to the end of the line
   bool own_line = false;
 };
 

@@ -46,7 +46,10 @@ class Tangents {
       case OpKind::Sigmoid: out = e(OpKind::Mul, {e(OpKind::Mul, {y, e(OpKind::Sub, {c(1), y})}), d(0)}); break;
       case OpKind::Sin: out = e(OpKind::Mul, {e(OpKind::Cos, {x(0)}), d(0)}); break;
       case OpKind::Cos: out = e(OpKind::Neg, {e(OpKind::Mul, {e(OpKind::Sin, {x(0)}), d(0)})}); break;
-      case OpKind::Erf: out = e(OpKind::Mul, {e(OpKind::Mul, {c(2 * std::numbers::inv_sqrtpi), e(OpKind::Exp, {e(OpKind::Neg, {e(OpKind::Mul, {x(0), x(0)})})})}), d(0)}); break;
+      case OpKind::Erf:
+        out = e(OpKind::Mul,
+                {e(OpKind::Mul, {c(2 * std::numbers::inv_sqrtpi), e(OpKind::Exp, {e(OpKind::Neg, {e(OpKind::Mul, {x(0), x(0)})})})}), d(0)});
+        break;
       case OpKind::Add: out = d(0) && d(1) ? e(OpKind::Add, {d(0), d(1)}) : (d(0) ? d(0) : d(1)); break;
       case OpKind::Sub: out = d(0) && d(1) ? e(OpKind::Sub, {d(0), d(1)}) : (d(0) ? d(0) : e(OpKind::Neg, {d(1)})); break;
       case OpKind::Mul:
@@ -77,9 +80,16 @@ class Tangents {
         out = b_.cast(d(0), ir::tile(y->type).dtype);
         break;
       // A comparison with x has derivative zero almost everywhere: it may steer a select.
-      case OpKind::Eq: case OpKind::Ne: case OpKind::Lt: case OpKind::Le: case OpKind::Gt: case OpKind::Ge: return true;
+      case OpKind::Eq:
+      case OpKind::Ne:
+      case OpKind::Lt:
+      case OpKind::Le:
+      case OpKind::Gt:
+      case OpKind::Ge: return true;
       // Steps: the derivative is zero almost everywhere.
-      case OpKind::Floor: case OpKind::Ceil: case OpKind::Round: return true;
+      case OpKind::Floor:
+      case OpKind::Ceil:
+      case OpKind::Round: return true;
       default: return false;
     }
     of_[y] = out;
@@ -117,7 +127,7 @@ Val Builtins::diff() {
   for (std::size_t i = first; i < end; ++i) {
     const ir::Op& op = *block->ops[i];
     if (!t.visit(op)) {
-      e.trail_.push_back({span, "in this `diff`"});
+      e.trail_.push_back({span, "in the call of `diff`"});
       e.fail(Code::E0308, op.span.known() ? op.span : span, fmt::format("`{}` has no elementwise derivative", ir::info(op.kind).name));
     }
   }

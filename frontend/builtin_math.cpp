@@ -79,12 +79,15 @@ Val Builtins::reduce_total(ReduceKind k, double identity) {
   bool logical = k == ReduceKind::Any || k == ReduceKind::All;
   if (logical != is_bool(t.elem) || storage_only(t.elem))
     e.fail(Code::E0308, arg(0, "").span, fmt::format("`{}` is not defined for {}", name, describe(t.elem)),
-           is_bool(t.elem) ? "count with `sum(i32(x))`, or use `any(x)` and `all(x)`" : logical ? "compare first: `any(x > 0)`" : "convert it first, e.g. `f32(x)`");
+           is_bool(t.elem) ? "count with `sum(i32(x))`, or use `any(x)` and `all(x)`"
+           : logical       ? "compare first: `any(x > 0)`"
+                           : "convert it first, e.g. `f32(x)`");
   if (named("axis")) return {reduce(t, k, identity, axis(t))};
   if ((k == ReduceKind::ArgMax || k == ReduceKind::ArgMin) && t.dims.size() != 1)
     e.fail(Code::E0202, span, fmt::format("`{}` of {} needs `axis:`", name, describe(Val{t})));
   for (std::size_t i = t.dims.size(); i-- > 0;)
-    if (!(t.dims[i] == Sym(1)) || e.partial(t, static_cast<int>(i)) || k == ReduceKind::ArgMax || k == ReduceKind::ArgMin) t = reduce(t, k, identity, static_cast<int>(i));
+    if (!(t.dims[i] == Sym(1)) || e.partial(t, static_cast<int>(i)) || k == ReduceKind::ArgMax || k == ReduceKind::ArgMin)
+      t = reduce(t, k, identity, static_cast<int>(i));
   return {e.reshape(t, {}, span)};
 }
 
@@ -94,7 +97,8 @@ Val Builtins::min_max(OpKind k, ReduceKind r, double identity) {
   auto *x = arg(0, "").value.as<IntConst>(), *y = arg(1, "").value.as<IntConst>();
   if (x && y) return {IntConst{k == OpKind::Min ? tessera::min(x->value, y->value) : tessera::max(x->value, y->value)}};
   auto xs = together(0, 2, "an operand");
-  if (is_bool(xs[0].elem) || storage_only(xs[0].elem)) e.fail(Code::E0308, span, fmt::format("`{}` is not defined for {}", name, describe(xs[0].elem)));
+  if (is_bool(xs[0].elem) || storage_only(xs[0].elem))
+    e.fail(Code::E0308, span, fmt::format("`{}` is not defined for {}", name, describe(xs[0].elem)));
   Val out = e.elementwise(k, xs[0].elem, xs, span);
   if (auto* t = out.as<TileVal>(); t->dims.empty() && is_idx(t->elem) && xs[0].sym && xs[1].sym)
     t->sym = k == OpKind::Min ? tessera::min(*xs[0].sym, *xs[1].sym) : tessera::max(*xs[0].sym, *xs[1].sym);
@@ -105,7 +109,8 @@ Val Builtins::row_reduce(ReduceKind k, double identity) {
   expect(1, 1);
   TileVal t = operand(0, "the operand");
   if (t.dims.size() != 2) e.fail(Code::E0202, arg(0, "").span, fmt::format("`{}` needs a rank-2 tile, not {}", name, describe(Val{t})));
-  if (is_bool(t.elem) || storage_only(t.elem)) e.fail(Code::E0308, arg(0, "").span, fmt::format("`{}` is not defined for {}", name, describe(t.elem)));
+  if (is_bool(t.elem) || storage_only(t.elem))
+    e.fail(Code::E0308, arg(0, "").span, fmt::format("`{}` is not defined for {}", name, describe(t.elem)));
   return {reduce(t, k, identity, 1)};
 }
 
@@ -121,7 +126,9 @@ bool flag(const Builtins::ArgVal* a) {
 Val Builtins::scan(ReduceKind k, double identity) {
   expect(1, 1, {"axis", "exclusive", "reverse"});
   TileVal t = operand(0, "the operand");
-  if (is_bool(t.elem) || storage_only(t.elem)) e.fail(Code::E0308, arg(0, "").span, fmt::format("`{}` is not defined for {}", name, describe(t.elem)), is_bool(t.elem) ? "count with `scan_sum(i32(x), ..)`" : "");
+  if (is_bool(t.elem) || storage_only(t.elem))
+    e.fail(Code::E0308, arg(0, "").span, fmt::format("`{}` is not defined for {}", name, describe(t.elem)),
+           is_bool(t.elem) ? "count with `scan_sum(i32(x), ..)`" : "");
   if (t.dims.empty()) e.fail(Code::E0202, arg(0, "").span, "a scalar has no axis to scan");
   int a = axis(t, "axis", t.dims.size() == 1 ? 0 : -1);
   TileVal g = e.guard(t, identity, a);
@@ -145,7 +152,9 @@ void leaves(const Val& v, std::vector<TileVal*>& out) {
 Val Builtins::generic_fold(bool scan) {
   expect(3, 3, {"axis"});
   auto* f = arg(0, "a function").value.as<FnVal>();
-  if (!f) e.fail(Code::E0302, arg(0, "").span, fmt::format("the first argument of `{}` combines two values, it is not {}", name, describe(arg(0, "").value)));
+  if (!f)
+    e.fail(Code::E0302, arg(0, "").span,
+           fmt::format("the first argument of `{}` combines two values, it is not {}", name, describe(arg(0, "").value)));
   Val x = e.decay(arg(2, "the operand").value, span);
   std::vector<TileVal*> tiles;
   if (!x.as<StructVal>()) x = {e.tile(x, arg(2, "").span, "the operand")};
@@ -161,8 +170,10 @@ Val Builtins::generic_fold(bool scan) {
   Val id = arg(1, "the identity").value;
   std::vector<TileVal> ids;
   std::vector<Val> id_fields;
-  if (auto* s = id.as<StructVal>()) id_fields = s->fields;
-  else id_fields = {id};
+  if (auto* s = id.as<StructVal>())
+    id_fields = s->fields;
+  else
+    id_fields = {id};
   if (id_fields.size() != tiles.size()) e.fail(Code::E0302, arg(1, "").span, "the identity has as many parts as the operand");
   for (std::size_t i = 0; i < tiles.size(); ++i) {
     ids.push_back(e.reshape(e.coerce_elem(id_fields[i], tiles[i]->elem, arg(1, "").span), {}, arg(1, "").span));
@@ -273,6 +284,7 @@ Val Builtins::histogram() {
   if (is_idx(t.elem) || !is_integer(t.elem) || t.elem.opaque() || t.elem.dtype != DType::I32 || t.dims.size() != 1)
     e.fail(Code::E0302, arg(0, "").span, fmt::format("`histogram` counts i32[N], not {}", describe(Val{t})));
   Sym n = e.const_int(arg(1, "the number of bins").value, arg(1, "").span, "the number of bins");
+  e.positive_dims({n}, arg(1, "").span);
   const ArgVal* w = named("when");
   TileVal when = w ? e.broadcast_to(e.coerce_elem(w->value, elem(DType::Bool), w->span), t.dims, w->span) : e.constant(elem(DType::Bool), t.dims, 1);
   when.valid = e.join(when.valid, t.valid);

@@ -81,8 +81,10 @@ Val Builtins::paged() {
   expect(3, 3);
   auto* pool = arg(0, "a pool of pages").value.as<ViewVal>();
   auto* table = arg(1, "a page table").value.as<ViewVal>();
-  if (!pool || pool->dims.size() < 2) e.fail(Code::E0302, arg(0, "").span, fmt::format("a pool is a view [pages, page size, ..], not {}", describe(arg(0, "").value)));
-  if (!table || table->dims.size() != 1 || !is_integer(table->elem)) e.fail(Code::E0302, arg(1, "").span, fmt::format("a page table is a rank-1 view of integers, not {}", describe(arg(1, "").value)));
+  if (!pool || pool->dims.size() < 2)
+    e.fail(Code::E0302, arg(0, "").span, fmt::format("a pool is a view [pages, page size, ..], not {}", describe(arg(0, "").value)));
+  if (!table || table->dims.size() != 1 || !is_integer(table->elem))
+    e.fail(Code::E0302, arg(1, "").span, fmt::format("a page table is a rank-1 view of integers, not {}", describe(arg(1, "").value)));
   e.require_present(*pool, arg(0, "").span);
   e.require_present(*table, arg(1, "").span);
   const ArgVal& a = arg(2, "a length");
@@ -108,7 +110,8 @@ Val Builtins::take() {
     return {out};
   }
   TileVal ids = e.tile(a.value, a.span, "the row numbers");
-  if (!is_integer(ids.elem) || ids.dims.size() != 1) e.fail(Code::E0302, a.span, fmt::format("row numbers are rank-1 integers, not {}", describe(Val{ids})));
+  if (!is_integer(ids.elem) || ids.dims.size() != 1)
+    e.fail(Code::E0302, a.span, fmt::format("row numbers are rank-1 integers, not {}", describe(Val{ids})));
   if (!ids.valid.empty()) ids = e.guard(ids, -1, 0);
   out.dims[0] = ids.dims[0];
   out.v = e.emit(OpKind::ViewTake, {v->v, ids.v});
@@ -139,13 +142,15 @@ Val Elaborator::place_builtin(const std::string& name, const Target& t, const as
     return n->name;
   };
   if (name == "fetch_add") {
-    if (c.args.size() != 2) fail(c.args.size() < 2 ? Code::E0305 : Code::E0306, span, "`fetch_add` takes a place and a value", "it reads `fetch_add(v[..], x)`");
+    if (c.args.size() != 2)
+      fail(c.args.size() < 2 ? Code::E0305 : Code::E0306, span, "`fetch_add` takes a place and a value", "it reads `fetch_add(v[..], x)`");
     bool unused = std::exchange(unused_, false);
     Val given = eval(*c.args[1].value, s);
     unused_ = unused;
     return fetch_add(t, given, span);
   }
-  if (c.args.size() != 3) fail(c.args.size() < 3 ? Code::E0305 : Code::E0306, span, fmt::format("`{}` takes a place, a value or condition, and a scope", name));
+  if (c.args.size() != 3)
+    fail(c.args.size() < 3 ? Code::E0305 : Code::E0306, span, fmt::format("`{}` takes a place, a value or condition, and a scope", name));
   if (name == "signal") {
     std::string scope = scope_word(2);
     TileVal x = broadcast_to(coerce_elem(decay(eval(*c.args[1].value, s), span), t.view.elem, c.args[1].value->span), t.dims, span);

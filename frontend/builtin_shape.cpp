@@ -38,7 +38,8 @@ Val Builtins::coords(int form) {
     return {e.make(elem(DType::Idx), {n}, v)};
   }
   auto* r = a.value.as<RangeVal>();
-  if (!r || !r->size) e.fail(Code::E0302, a.span, fmt::format("`{}` needs a tile range, not {}", name, describe(a.value)), "tile ranges come from `tiles(axis, N)`");
+  if (!r || !r->size)
+    e.fail(Code::E0302, a.span, fmt::format("`{}` needs a tile range, not {}", name, describe(a.value)), "tile ranges come from `tiles(axis, N)`");
   ir::Value* v = e.emit(OpKind::Coords, {r->range});
   TileVal t = e.make(elem(DType::Idx), {*r->size}, v);
   if (!r->full) {
@@ -76,7 +77,8 @@ ir::Attrs slice_attrs(std::int64_t axis, std::int64_t offset, std::int64_t size)
 Val Builtins::shape_split() {
   expect(1, 1);
   TileVal t = operand(0, "the operand");
-  if (t.dims.empty() || e.known_different(t.dims.back(), Sym(2))) e.fail(Code::E0201, arg(0, "").span, fmt::format("`split` needs a last axis of 2, not {}", describe(Val{t})));
+  if (t.dims.empty() || e.known_different(t.dims.back(), Sym(2)))
+    e.fail(Code::E0201, arg(0, "").span, fmt::format("`split` needs a last axis of 2, not {}", describe(Val{t})));
   std::vector<Sym> dims(t.dims.begin(), t.dims.end() - 1);
   std::vector<Val> out;
   for (std::int64_t i = 0; i < 2; ++i) {
@@ -114,7 +116,8 @@ Val Builtins::cut() {
   Sym n = e.const_int(arg(1, "a length").value, arg(1, "").span, "the length");
   if (auto c = n.as_constant(), d = t.dims[ax].as_constant(); c && d && (*c < 0 || *c > *d))
     e.fail(Code::E0208, arg(1, "").span, fmt::format("cannot cut {} elements from an axis of {}", *c, *d));
-  if (e.partial(t, a)) e.fail(Code::E0209, arg(0, "").span, "`cut` would divide an axis that is only partly valid", "fill the padding first: `pad(x, 0)`");
+  if (e.partial(t, a))
+    e.fail(Code::E0209, arg(0, "").span, "`cut` would divide an axis that is only partly valid", "fill the padding first: `pad(x, 0)`");
   std::vector<Val> out;
   Sym rest = e.facts_.normalise(t.dims[ax] - n);
   for (int i = 0; i < 2; ++i) {
@@ -135,10 +138,14 @@ Val Builtins::cut() {
 Val Builtins::concat() {
   expect(1, 64, {"axis"});
   std::vector<TileVal> xs;
+  std::vector<Span> spans;
   for (const ArgVal& a : args) {
     if (!a.name.empty() || a.value.as<Nothing>()) continue;
     xs.push_back(e.tile(a.value, a.span, "an operand"));
+    spans.push_back(a.span);
   }
+  if (xs.empty()) e.fail(Code::E0305, span, "`concat` needs a tile");
+  if (xs[0].dims.empty()) e.fail(Code::E0202, spans[0], "a scalar has no axis to concatenate along");
   int a = axis(xs.at(0), "axis", xs[0].dims.size() == 1 ? 0 : -1);
   auto ax = static_cast<std::size_t>(a);
   std::vector<Sym> dims = xs[0].dims;
@@ -146,11 +153,14 @@ Val Builtins::concat() {
   std::vector<ir::Value*> parts;
   std::vector<Mask> valid;
   for (const TileVal& x : xs) {
-    if (!(x.elem == xs[0].elem)) e.fail(Code::E0301, span, fmt::format("`concat` needs one element type, not {} and {}", describe(xs[0].elem), describe(x.elem)));
+    if (!(x.elem == xs[0].elem))
+      e.fail(Code::E0301, span, fmt::format("`concat` needs one element type, not {} and {}", describe(xs[0].elem), describe(x.elem)));
     if (x.dims.size() != dims.size()) e.fail(Code::E0202, span, "`concat` needs tiles of one rank");
     for (std::size_t i = 0; i < dims.size(); ++i)
-      if (i != ax && e.known_different(x.dims[i], dims[i])) e.fail(Code::E0201, span, fmt::format("`concat` along axis {} of {} and {}", a, describe(Val{xs[0]}), describe(Val{x})));
-    if (e.partial(x, a)) e.fail(Code::E0209, span, "`concat` along an axis that is only partly valid", "fill the padding first: `pad(x, 0)`");
+      if (i != ax && e.known_different(x.dims[i], dims[i]))
+        e.fail(Code::E0201, span, fmt::format("`concat` along axis {} of {} and {}", a, describe(Val{xs[0]}), describe(Val{x})));
+    if (e.partial(x, a))
+      e.fail(Code::E0209, spans[parts.size()], "`concat` along an axis that is only partly valid", "fill the padding first: `pad(x, 0)`");
     total = total + x.dims[ax];
     parts.push_back(x.v);
     valid = e.join(valid, x.valid);
@@ -200,9 +210,12 @@ Val Builtins::dot() {
   if (const ArgVal* p = named("prec")) {
     auto* word = p->value.as<StringVal>();
     ir::DotPrec prec = ir::DotPrec::Ieee;
-    if (word && word->text == "tf32") prec = ir::DotPrec::Tf32;
-    else if (word && word->text == "tf32x3") prec = ir::DotPrec::Tf32x3;
-    else if (!word || word->text != "ieee") e.fail(Code::E0306, p->span, "the precisions of `dot` are `ieee`, `tf32` and `tf32x3`");
+    if (word && word->text == "tf32")
+      prec = ir::DotPrec::Tf32;
+    else if (word && word->text == "tf32x3")
+      prec = ir::DotPrec::Tf32x3;
+    else if (!word || word->text != "ieee")
+      e.fail(Code::E0306, p->span, "the precisions of `dot` are `ieee`, `tf32` and `tf32x3`");
     if (auto* t = out.as<TileVal>(); t->v && prec != ir::DotPrec::Ieee) t->v->def->attrs[ir::Attr::Prec] = static_cast<std::int64_t>(prec);
   }
   return out;
@@ -215,8 +228,10 @@ Val Builtins::dot_scaled() {
     x.push_back(operand(i, "an operand"));
     if (x[i].dims.size() != 2) e.fail(Code::E0202, arg(i, "").span, fmt::format("`dot_scaled` needs rank-2 tiles, not {}", describe(Val{x[i]})));
   }
-  if (e.known_different(x[0].dims[1], x[2].dims[0])) e.fail(Code::E0201, span, fmt::format("`dot_scaled` of {} and {}", describe(Val{x[0]}), describe(Val{x[2]})));
-  if (e.partial(x[0], 1) || e.partial(x[2], 0)) e.fail(Code::E0209, span, "`dot_scaled` along a partly valid axis", "make the axis a multiple of the tile with a `where` clause");
+  if (e.known_different(x[0].dims[1], x[2].dims[0]))
+    e.fail(Code::E0201, span, fmt::format("`dot_scaled` of {} and {}", describe(Val{x[0]}), describe(Val{x[2]})));
+  if (e.partial(x[0], 1) || e.partial(x[2], 0))
+    e.fail(Code::E0209, span, "`dot_scaled` along a partly valid axis", "make the axis a multiple of the tile with a `where` clause");
   std::vector<Mask> valid;
   for (const Mask& m : x[0].valid)
     if (m.range_id && m.axis == 0) valid.push_back(m);
@@ -240,7 +255,8 @@ TileVal Elaborator::reshape(const TileVal& t, std::vector<Sym> dims, Span span) 
   Sym before(1), after(1);
   for (const Sym& d : t.dims) before = before * d;
   for (const Sym& d : dims) after = after * d;
-  if (known_different(before, after)) fail(Code::E0206, span, fmt::format("{} has {} elements, {} has {}", describe(Val{t}), display(before), describe_dims(dims), display(after)));
+  if (known_different(before, after))
+    fail(Code::E0206, span, fmt::format("{} has {} elements, {} has {}", describe(Val{t}), display(before), describe_dims(dims), display(after)));
   if (t.dims.size() == dims.size()) {
     bool same = true;
     for (std::size_t i = 0; i < dims.size(); ++i) same &= same_dim(t.dims[i], dims[i]);
@@ -284,12 +300,14 @@ TileVal Elaborator::reshape(const TileVal& t, std::vector<Sym> dims, Span span) 
 Val Elaborator::method(Val base, const ast::Ident& name, std::vector<ArgVal> args, Span span) {
   const std::string& n = name.name;
   auto count = [&](std::size_t least, std::size_t most) {
-    if (args.size() < least || args.size() > most) fail(args.size() < least ? Code::E0305 : Code::E0306, span, fmt::format("`.{}` takes {} arguments, not {}", n, least, args.size()));
+    if (args.size() < least || args.size() > most)
+      fail(args.size() < least ? Code::E0305 : Code::E0306, span, fmt::format("`.{}` takes {} arguments, not {}", n, least, args.size()));
   };
   auto number = [&](std::size_t i) { return const_int(args[i].value, args[i].span, "the argument"); };
   auto axis = [&](std::size_t i, std::size_t rank) {
     auto v = number(i).as_constant();
-    if (!v || *v < 0 || *v >= static_cast<std::int64_t>(rank)) fail(Code::E0207, args[i].span, fmt::format("{} has no such axis", describe(base)), fmt::format("its axes are 0 to {}", rank - 1));
+    if (!v || *v < 0 || *v >= static_cast<std::int64_t>(rank))
+      fail(Code::E0207, args[i].span, fmt::format("{} has no such axis", describe(base)), fmt::format("its axes are 0 to {}", rank - 1));
     return static_cast<std::size_t>(*v);
   };
   at(span);
@@ -320,6 +338,7 @@ Val Elaborator::method(Val base, const ast::Ident& name, std::vector<ArgVal> arg
       count(2, 2);
       std::size_t a = axis(0, rank);
       Sym c = number(1);
+      positive_dims({c}, args[1].span);
       Sym outer = facts_.normalise(floor_div(v->dims[a], c));
       out.dims[a] = outer;
       out.dims.insert(out.dims.begin() + static_cast<std::ptrdiff_t>(a) + 1, c);
@@ -341,7 +360,8 @@ Val Elaborator::method(Val base, const ast::Ident& name, std::vector<ArgVal> arg
       out.v = emit(OpKind::ViewPermute, {v->v}, {{ir::Attr::Perm, perm}});
       return {out};
     }
-    if (n != "reshape") fail(Code::E0304, name.span, fmt::format("a view has no method `{}`", n), "views have `.axis`, `.merge`, `.split` and `.permute`");
+    if (n != "reshape")
+      fail(Code::E0304, name.span, fmt::format("a view has no method `{}`", n), "views have `.axis`, `.merge`, `.split` and `.permute`");
   }
   if (n != "reshape" && n != "permute") fail(Code::E0304, name.span, fmt::format("{} has no method `{}`", describe(base), n));
   TileVal t = tile(base, span, "the operand");
@@ -360,7 +380,10 @@ Val Elaborator::method(Val base, const ast::Ident& name, std::vector<ArgVal> arg
     for (Mask& m : valid) {
       if (m.range_id) {
         for (std::size_t i = 0; i < perm.size(); ++i)
-          if (perm[i] == m.axis) { m.axis = static_cast<int>(i); break; }
+          if (perm[i] == m.axis) {
+            m.axis = static_cast<int>(i);
+            break;
+          }
       } else {
         m.dims = dims;
         m.tile = builder_ ? builder_->permute(m.tile, perm) : nullptr;

@@ -56,8 +56,10 @@ void Builtins::expect(std::size_t least, std::size_t most, std::initializer_list
   std::string usage;
   for (const auto& b : builtin_table())
     if (name == b.name) usage = b.signature;
-  if (n < least) e.fail(Code::E0305, span, fmt::format("`{}` needs {} argument{}, not {}", name, least, least == 1 ? "" : "s", n), "it reads `" + usage + "`");
-  if (n > most) e.fail(Code::E0306, span, fmt::format("`{}` takes {} argument{}, not {}", name, most, most == 1 ? "" : "s", n), "it reads `" + usage + "`");
+  if (n < least)
+    e.fail(Code::E0305, span, fmt::format("`{}` needs {} argument{}, not {}", name, least, least == 1 ? "" : "s", n), "it reads `" + usage + "`");
+  if (n > most)
+    e.fail(Code::E0306, span, fmt::format("`{}` takes {} argument{}, not {}", name, most, most == 1 ? "" : "s", n), "it reads `" + usage + "`");
   for (const auto& a : args) {
     if (a.value.poison()) throw Failed{};
     bool known = a.name.empty();
@@ -74,7 +76,8 @@ int Builtins::axis(const TileVal& t, const char* key, int fallback) {
   }
   auto v = e.const_int(a->value, a->span, "an axis").as_constant();
   if (!v || *v < 0 || *v >= static_cast<std::int64_t>(t.dims.size()))
-    e.fail(Code::E0207, a->span, fmt::format("{} has no axis {}", describe(Val{t}), v ? fmt::to_string(*v) : "of this number"), fmt::format("its axes are 0 to {}", t.dims.size() - 1));
+    e.fail(Code::E0207, a->span, fmt::format("{} has no axis {}", describe(Val{t}), v ? fmt::to_string(*v) : "of this number"),
+           t.dims.empty() ? "a scalar has no axes" : fmt::format("its axes are 0 to {}", t.dims.size() - 1));
   return static_cast<int>(*v);
 }
 
@@ -96,10 +99,12 @@ TileVal Builtins::float_operand(std::size_t i, const char* what) {
 /// `count` operands of one element type, constants taking the others'.
 std::vector<TileVal> Builtins::together(std::size_t from, std::size_t count, const char* what) {
   std::vector<TileVal> out;
-  TileVal first = e.unify_operands(arg(from, what).value, arg(from + 1, what).value, span, arg(from, what).span, arg(from + 1, what).span, what).first;
+  TileVal first =
+      e.unify_operands(arg(from, what).value, arg(from + 1, what).value, span, arg(from, what).span, arg(from + 1, what).span, what).first;
   for (std::size_t i = 2; i < count; ++i)
     first = e.unify_operands({first}, arg(from + i, what).value, span, span, arg(from + i, what).span, what).first;
-  for (std::size_t i = 0; i < count; ++i) out.push_back(e.coerce_elem(e.decay(arg(from + i, what).value, span), first.elem, arg(from + i, what).span));
+  for (std::size_t i = 0; i < count; ++i)
+    out.push_back(e.coerce_elem(e.decay(arg(from + i, what).value, span), first.elem, arg(from + i, what).span));
   return out;
 }
 
@@ -119,7 +124,8 @@ Val Elaborator::call_builtin(const std::string& name, const ast::Call& c, Span s
     if (chain && chain->rest.back().op == ast::BinaryOp::Div) {
       Val a = eval(*chain->first, s);
       Span at = chain->first->span;
-      for (std::size_t i = 0; i + 1 < chain->rest.size(); ++i) a = binary(chain->rest[i].op, a, eval(*chain->rest[i].rhs, s), span, at, chain->rest[i].rhs->span);
+      for (std::size_t i = 0; i + 1 < chain->rest.size(); ++i)
+        a = binary(chain->rest[i].op, a, eval(*chain->rest[i].rhs, s), span, at, chain->rest[i].rhs->span);
       Val d = eval(*chain->rest.back().rhs, s);
       if (auto *x = a.as<IntConst>(), *y = d.as<IntConst>(); x && y) return {IntConst{facts_.normalise(ceil_div(x->value, y->value))}};
       auto integer = [](const Val& v) { return v.as<IntConst>() || (v.as<TileVal>() && is_integer(v.as<TileVal>()->elem)); };

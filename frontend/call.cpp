@@ -50,14 +50,19 @@ Val Elaborator::convert(const TileTy& t, const ast::Call& c, Span span, const Sc
   if (!t.dims.empty()) fail(Code::E0303, span, "only an element type converts; shapes follow from the value", "use `fill(v, type)` to make a tile");
   bool saturate = false;
   std::int64_t rounding = 0;
-  if (c.args.empty()) fail(Code::E0305, span, fmt::format("`{}` converts one value", describe(t.elem)));
+  if (c.args.empty()) fail(Code::E0305, span, fmt::format("{} converts one value", describe(t.elem)));
   for (std::size_t i = 1; i < c.args.size(); ++i) {
     auto* n = std::get_if<ast::Name>(&c.args[i].value->node);
-    if (n && n->name == "sat") saturate = true;
-    else if (n && n->name == "zero") rounding = 1;
-    else if (n && n->name == "up") rounding = 2;
-    else if (n && n->name == "down") rounding = 3;
-    else fail(Code::E0306, c.args[i].value->span, "the modes of a conversion are `sat`, `up`, `down` and `zero`");
+    if (n && n->name == "sat")
+      saturate = true;
+    else if (n && n->name == "zero")
+      rounding = 1;
+    else if (n && n->name == "up")
+      rounding = 2;
+    else if (n && n->name == "down")
+      rounding = 3;
+    else
+      fail(Code::E0306, c.args[i].value->span, "the modes of a conversion are `sat`, `up`, `down` and `zero`");
   }
   Val v = decay(eval(*c.args[0].value, s), c.args[0].value->span);
   at(span);
@@ -70,7 +75,7 @@ Val Elaborator::convert(const TileTy& t, const ast::Call& c, Span span, const Sc
   TileVal x = tile(v, at, "the value to convert");
   if (x.elem == t.elem && !saturate && !rounding) return {x};
   if (x.elem.nominal && t.elem.nominal && x.elem.nominal != t.elem.nominal)
-    fail(Code::E0310, span, fmt::format("{} does not become {}", describe(x.elem), describe(t.elem)), "go through the base type explicitly");
+    fail(Code::E0310, span, fmt::format("nothing converts {} to {}", describe(x.elem), describe(t.elem)), "go through the base type explicitly");
   if (!saturate && !rounding) return {coerce_elem({x}, t.elem, at, true)};
   ir::Value* out = nullptr;
   if (builder_) out = builder_->cast(x.v, t.elem.dtype, saturate, static_cast<Rounding>(rounding));
@@ -108,13 +113,15 @@ Val Elaborator::opaque_results(const std::vector<ast::TypeExpr>& results, const 
   return {TupleVal{out}};
 }
 
-Val Elaborator::return_value(const std::vector<ast::TypeExpr>& results, const ScopePtr& types, std::vector<Val> values, Span span, const std::string& what) {
+Val Elaborator::return_value(const std::vector<ast::TypeExpr>& results, const ScopePtr& types, std::vector<Val> values, Span span,
+                             const std::string& what) {
   if (values.size() == 1 && results.size() > 1)
     if (auto* t = values[0].as<TupleVal>()) values = std::vector<Val>(t->items);
   if (values.size() != results.size()) fail(Code::E0313, span, fmt::format("{} returns {} values, not {}", what, results.size(), values.size()));
   if (results.empty()) return {Nothing{}};
   for (std::size_t i = 0; i < values.size(); ++i)
-    values[i] = coerce(values[i], resolve_type(results[i], types), span, results.size() == 1 ? fmt::format("the result of {}", what) : fmt::format("result {} of {}", i + 1, what));
+    values[i] = coerce(values[i], resolve_type(results[i], types), span,
+                       results.size() == 1 ? fmt::format("the result of {}", what) : fmt::format("result {} of {}", i + 1, what));
   if (values.size() == 1) return values[0];
   return {TupleVal{values}};
 }
@@ -174,7 +181,9 @@ Val Elaborator::call_lambda(const FnVal& f, std::vector<ArgVal> args, Span span)
   const ast::Lambda& l = *f.lambda;
   for (const ArgVal& a : args)
     if (!a.name.empty()) fail(Code::E0306, a.span, "the arguments of a lambda have no names");
-  if (args.size() != l.params.size()) fail(Code::E0306, span, fmt::format("the lambda takes {} arguments, not {}", l.params.size(), args.size()), "", {{l.params.empty() ? span : l.params[0].span, "declared here"}});
+  if (args.size() != l.params.size())
+    fail(Code::E0306, span, fmt::format("the lambda takes {} arguments, not {}", l.params.size(), args.size()), "",
+         {{l.params.empty() ? span : l.params[0].span, "declared here"}});
   for (const void* a : active_)
     if (a == &l) fail(Code::E0407, span, "the lambda calls itself", "use a loop: functions are inlined");
   require_shallow_calls(span);
@@ -222,12 +231,18 @@ Val Elaborator::call_fn(const FnVal& f, std::vector<ArgVal> args, Span span) {
     if (!p.optional) require_present(*view, span);
     bool writes = p.mode != ast::ParamMode::In;
     if (writes) stored_.insert(view->root);
-    if (writes && view->mode == ir::Mode::In) fail(Code::E0505, span, fmt::format("`{}` is read-only, but `{}` writes its argument `{}`", view->root, fn.name.name, p.name.name), "", {{view->bound, "declared here"}});
+    if (writes && view->mode == ir::Mode::In)
+      fail(Code::E0505, span, fmt::format("`{}` is read-only, but `{}` writes its argument `{}`", view->root, fn.name.name, p.name.name), "",
+           {{view->bound, "declared here"}});
     bool reads = p.mode == ast::ParamMode::In || p.mode == ast::ParamMode::InOut;
-    if (reads && view->mode != ir::Mode::In && view->mode != ir::Mode::InOut) fail(Code::E0504, span, fmt::format("`{}` cannot be read, but `{}` reads its argument `{}`", view->root, fn.name.name, p.name.name), "", {{view->bound, "declared here"}});
+    if (reads && view->mode != ir::Mode::In && view->mode != ir::Mode::InOut)
+      fail(Code::E0504, span, fmt::format("`{}` cannot be read, but `{}` reads its argument `{}`", view->root, fn.name.name, p.name.name), "",
+           {{view->bound, "declared here"}});
   }
   for (const void* a : active_)
-    if (a == &fn) fail(Code::E0407, span, fmt::format("`{}` calls itself through the function it was given", fn.name.name), "use a loop: functions are inlined", {{fn.name.span, "defined here"}});
+    if (a == &fn)
+      fail(Code::E0407, span, fmt::format("`{}` calls itself through the function it was given", fn.name.name), "use a loop: functions are inlined",
+           {{fn.name.span, "defined here"}});
   if (!lowering()) return opaque_results(fn.results, bound, fn.name.name, span);
   require_shallow_calls(span);
   active_.push_back(&fn);

@@ -32,7 +32,8 @@ void Elaborator::check_module(LoadedModule& m) {
             isolated(program_, diagnostics_, [&](Elaborator& e) { (void)e.item_value(m, x.name.name, x.name.span); });
           } else if constexpr (std::is_same_v<T, ast::Struct>) {
             auto it = m.structs.find(x.name.name);
-            if (it != m.structs.end() && it->second->ast == &x) isolated(program_, diagnostics_, [&](Elaborator& e) { e.check_struct(m, *it->second); });
+            if (it != m.structs.end() && it->second->ast == &x)
+              isolated(program_, diagnostics_, [&](Elaborator& e) { e.check_struct(m, *it->second); });
           } else if constexpr (std::is_same_v<T, ast::Fn>) {
             isolated(program_, diagnostics_, [&](Elaborator& e) { e.check_fn(m, x); });
           } else if constexpr (std::is_same_v<T, ast::Kernel> || std::is_same_v<T, ast::KernelInstance>) {
@@ -63,12 +64,12 @@ void Elaborator::check_struct(LoadedModule& m, const StructDecl& s) {
     try {
       Ty type = resolve_type(f.type, scope);
       if (f.fallback) (void)coerce(eval(*f.fallback, scope), type, f.fallback->span, fmt::format("`{}`", f.name.name));
-    } catch (const Failed&) {
-    }
+    } catch (const Failed&) {}
   }
 }
 
 void Elaborator::check_fn(LoadedModule& m, const ast::Fn& fn) {
+  auto before = failures_;
   auto s = std::make_shared<Scope>();
   s->parent = m.scope;
   s->function = true;
@@ -100,31 +101,36 @@ void Elaborator::check_fn(LoadedModule& m, const ast::Fn& fn) {
       s->names[p.name.name] = Binding{Val{Nothing{true}}, false, p.name.span, p.name.name, false};
     }
   }
-  std::size_t before = diagnostics_.count();
   run_body(fn.body, s);
-  if (diagnostics_.count() != before) return;
-  if (!returned_ && !fn.results.empty()) fail(Code::E0313, fn.name.span, fmt::format("`{}` returns nothing, but declares {} result{}", fn.name.name, fn.results.size(), fn.results.size() == 1 ? "" : "s"), "end it with `return ..;`");
+  if (failures_ != before) return;
+  if (!returned_ && !fn.results.empty())
+    fail(Code::E0313, fn.name.span,
+         fmt::format("`{}` returns nothing, but declares {} result{}", fn.name.name, fn.results.size(), fn.results.size() == 1 ? "" : "s"),
+         "end it with `return ..;`");
   if (returned_) (void)return_value(fn.results, s, *returned_, return_span_, fmt::format("`{}`", fn.name.name));
 }
 
 void Elaborator::check_kernel(const KernelDecl& k) {
   ScopePtr s = constants_scope(k, {}, true);
   if (!k.instances.empty()) return;  // the body was checked with its own declaration
-  std::size_t before = diagnostics_.count();
+  auto before = failures_;
   Interface face = declare(k, s, {});
   in_kernel_ = true;
   deterministic_ = k.ast->deterministic;
   body_ = nullptr;
   run_body(k.ast->body, s);
-  if (diagnostics_.count() != before) return;
+  if (failures_ != before) return;
   for (const ir::Param& p : face.params)
-    if (p.mode == ir::Mode::Out && p.is_view && !stored_.count(p.name)) report(Code::E0501, p.span, fmt::format("`{}` is never stored", p.name), "store it, or remove the parameter");
+    if (p.mode == ir::Mode::Out && p.is_view && !stored_.count(p.name))
+      report(Code::E0501, p.span, fmt::format("`{}` is never stored", p.name), "store it, or remove the parameter");
   if (!k.ast->deterministic) return;
   for (const ast::Param& p : k.ast->params) {
     auto* n = std::get_if<ast::NamedType>(&p.type.node);
     if (p.mode != ast::ParamMode::Add || !n) continue;
     auto* v = s->names[p.name.name].value.as<ViewVal>();
-    if (v && is_float(v->elem)) report(Code::E0517, p.name.span, fmt::format("`{}` adds floats in any order", p.name.name), "drop `deterministic`, or accumulate into integers");
+    if (v && is_float(v->elem))
+      report(Code::E0517, p.name.span, fmt::format("`{}` adds floats in any order", p.name.name),
+             "drop `deterministic`, or accumulate into integers");
   }
 }
 

@@ -13,7 +13,8 @@ using ir::OpKind;
 ir::Value* Elaborator::emit(OpKind k, std::vector<ir::Value*> operands, ir::Attrs attrs) {
   if (!builder_) return nullptr;
   if (++op_count_ > max_ops)
-    fail(Code::E0601, builder_->span(), fmt::format("the kernel has more than {} operations after inlining and unrolling", max_ops), "use a run-time loop instead of `for const`");
+    fail(Code::E0601, builder_->span(), fmt::format("the kernel has more than {} operations after inlining and unrolling", max_ops),
+         "use a run-time loop instead of `for const`");
   ir::Op* op = builder_->op(k, std::move(operands), std::move(attrs));
   return op->results.empty() ? nullptr : op->result();
 }
@@ -116,8 +117,7 @@ Val Elaborator::decay(Val v, Span span) {
   auto* view = v.as<ViewVal>();
   if (!view || view->peers) return v;
   for (const Sym& d : view->dims)
-    for (const std::string& n : d.symbols())
-      if (launch_symbols_.count(n) || n.find('#') != std::string::npos) return v;
+    if (run_time(d)) return v;
   std::vector<Val> items;
   std::vector<Span> spans;
   for (std::size_t i = 0; i < view->dims.size(); ++i) {
@@ -137,7 +137,8 @@ TileVal Elaborator::tile(const Val& given, Span span, const char* what) {
   if (auto* c = v.as<BoolConst>()) return constant(elem(DType::Bool), {}, c->value.value_or(false) ? 1 : 0);
   if (auto* view = v.as<ViewVal>())
     fail(Code::E0210, span, fmt::format("{} is a {} with run-time axes, not a tile", what, describe(v)),
-         fmt::format("read it in tiles: `for i in tiles({}, N)`", view->dims.empty() ? "axis" : display(view->dims.back())));
+         fmt::format("read it in tiles: `for i in tiles({}, 64)`", view->dims.empty() ? "axis" : display(view->dims.back())));
+  if (v.as<Nothing>()) fail(Code::E0316, span, "the call returns nothing");
   if (v.as<FnVal>() || v.as<TypeVal>() || v.as<ModuleVal>())
     fail(Code::E0314, span, fmt::format("{} must be a run-time value, not {}", what, describe(v)));
   fail(Code::E0302, span, fmt::format("{} must be a tile or scalar, not {}", what, describe(v)));
@@ -178,20 +179,22 @@ TileVal Elaborator::coerce_elem(const Val& given, const Elem& to, Span span, boo
   }
   if (auto* c = given.as<FloatConst>()) {
     if (!is_float(to) && !(explicit_cast && to.opaque())) {
-      if (!explicit_cast) fail(Code::E0309, span, fmt::format("the float literal {} is not an {}", c->value, describe(to)), fmt::format("convert it: `{}(..)`", describe(to)));
+      if (!explicit_cast)
+        fail(Code::E0309, span, fmt::format("the float literal {} is not of type {}", c->value, describe(to)),
+             fmt::format("convert it: `{}(..)`", spelled(to)));
       return int_constant(to, {}, Sym(float_to_int(to.dtype, c->value)));
     }
     return constant(to, {}, to.opaque() ? c->value : round_to_float(to.dtype, c->value));
   }
   TileVal t = tile(given, span, "an operand");
   if (t.elem == to) return t;
-  bool widen = !t.elem.nominal && !to.nominal && !t.elem.opaque() && !to.opaque() && is_int(t.elem.dtype) && is_int(to.dtype) && t.elem.dtype != DType::Idx &&
-               bits(t.elem.dtype) >= 8 &&
-               ((to.dtype == DType::Idx && bits(t.elem.dtype) <= 32) ||
-                (kind(t.elem.dtype) == kind(to.dtype) && bits(t.elem.dtype) < bits(to.dtype)));
+  bool widen =
+      !t.elem.nominal && !to.nominal && !t.elem.opaque() && !to.opaque() && is_int(t.elem.dtype) && is_int(to.dtype) && t.elem.dtype != DType::Idx &&
+      bits(t.elem.dtype) >= 8 &&
+      ((to.dtype == DType::Idx && bits(t.elem.dtype) <= 32) || (kind(t.elem.dtype) == kind(to.dtype) && bits(t.elem.dtype) < bits(to.dtype)));
   if (!widen && !explicit_cast) {
     Code code = t.elem.nominal != to.nominal ? Code::E0310 : Code::E0301;
-    fail(code, span, fmt::format("{} where {} is needed", describe(t.elem), describe(to)), fmt::format("convert it: `{}(..)`", describe(to)));
+    fail(code, span, fmt::format("this is {}, but {} is needed", describe(t.elem), describe(to)), fmt::format("convert it: `{}(..)`", spelled(to)));
   }
   TileVal out = make(to, t.dims, builder_ ? (t.elem.dtype == to.dtype ? t.v : builder_->cast(t.v, to.dtype)) : nullptr, t.valid);
   if (is_integer(t.elem) && is_integer(to) && (widen || is_idx(to))) out.sym = t.sym, out.id = t.id;
@@ -199,8 +202,11 @@ TileVal Elaborator::coerce_elem(const Val& given, const Elem& to, Span span, boo
 }
 
 TileVal Elaborator::broadcast_to(TileVal t, const std::vector<Sym>& dims, Span span) {
+  if (dims.empty() && !t.dims.empty())
+    fail(Code::E0202, span, fmt::format("{} where a scalar is needed", describe(Val{t})), "reduce it, e.g. `sum(x)`, or pick an element");
   if (t.dims.size() != dims.size() && !t.dims.empty())
-    fail(Code::E0202, span, fmt::format("{} does not stretch to {}", describe(Val{t}), describe_dims(dims)), t.dims.size() == 1 ? "make it a column with `col(x)` or a row with `row(x)`" : "");
+    fail(Code::E0202, span, fmt::format("{} does not stretch to {}", describe(Val{t}), describe_dims(dims)),
+         t.dims.size() == 1 ? "make it a column with `col(x)` or a row with `row(x)`" : "");
   bool same = t.dims.size() == dims.size();
   for (std::size_t i = 0; i < t.dims.size(); ++i) {
     bool one = t.dims[i] == Sym(1);
@@ -228,17 +234,23 @@ Val Elaborator::coerce(const Val& v, const Ty& to, Span span, const std::string&
   if (auto* t = std::get_if<ViewTy>(&to.kind)) {
     auto* x = v.as<ViewVal>();
     if (!x || x->dims.size() != t->dims.size()) return mismatch();
-    if (!(x->elem == t->elem)) fail(x->elem.nominal != t->elem.nominal ? Code::E0310 : Code::E0301, span, fmt::format("{} is {}, but {} is needed", what, describe(v), describe(to)));
+    if (!(x->elem == t->elem))
+      fail(x->elem.nominal != t->elem.nominal ? Code::E0310 : Code::E0301, span,
+           fmt::format("{} is {}, but {} is needed", what, describe(v), describe(to)));
     for (std::size_t i = 0; i < t->dims.size(); ++i)
-      if (!same_axis(x->dims[i], t->dims[i]))
-        fail(Code::E0205, span, fmt::format("{} is {}, but {} is needed: axis {} is not provably `{}`", what, describe(v), describe(to), i, display(t->dims[i])),
+      if (x->dims[i].is_constant() && t->dims[i].is_constant() && known_different(x->dims[i], t->dims[i]))
+        fail(Code::E0201, span, fmt::format("{} is {}, but {} is needed", what, describe(v), describe(to)));
+      else if (!same_axis(x->dims[i], t->dims[i]))
+        fail(Code::E0205, span,
+             fmt::format("{} is {}, but {} is needed: axis {} is not provably `{}`", what, describe(v), describe(to), i, display(t->dims[i])),
              "bind the slice or the length once with `let` and use it for both");
     return v;
   }
   if (auto* t = std::get_if<RangeTy>(&to.kind)) {
     RangeVal r = as_range(v, span);
     if (r.axis && !same_axis(*r.axis, t->axis))
-      fail(Code::E0203, span, fmt::format("{} runs over axis `{}`, but `{}` is needed", what, display(*r.axis), display(t->axis)), "", axis_labels({}, t->axis, r));
+      fail(Code::E0203, span, fmt::format("{} runs over axis `{}`, but `{}` is needed", what, display(*r.axis), display(t->axis)), "",
+           axis_labels({}, t->axis, r));
     if (!r.axis) r.axis = t->axis;
     return {r};
   }
@@ -273,7 +285,8 @@ Val Elaborator::merge_assign(const Val& old, const Val& now, Span span) {
   }
   if (auto* o = old.as<StructVal>()) {
     auto* n = now.as<StructVal>();
-    if (!n || !same_type(Ty{o->type}, Ty{n->type})) fail(Code::E0302, span, fmt::format("{} cannot be assigned to a variable of type {}", describe(now), describe(old)));
+    if (!n || !same_type(Ty{o->type}, Ty{n->type}))
+      fail(Code::E0302, span, fmt::format("{} cannot be assigned to a variable of type {}", describe(now), describe(old)));
     StructVal out = *o;
     for (std::size_t i = 0; i < o->fields.size(); ++i) out.fields[i] = merge_assign(o->fields[i], n->fields[i], span);
     return {out};

@@ -24,30 +24,45 @@ std::string display(const Sym& s) {
       while (i + 1 < text.size() && std::isdigit(static_cast<unsigned char>(text[i + 1]))) ++i;
       continue;
     }
+    if (text[i] == '?') {  // an integer that is unknown while a generic body is checked
+      while (i + 1 < text.size() && std::isdigit(static_cast<unsigned char>(text[i + 1]))) ++i;
+      out += '_';
+      continue;
+    }
     out += text[i];
   }
   return out;
 }
 
-std::string describe_dims(const std::vector<Sym>& dims) {
+namespace {
+
+std::string spelled(const std::vector<Sym>& dims) {
   std::string out = "[";
   for (std::size_t i = 0; i < dims.size(); ++i) out += (i ? ", " : "") + display(dims[i]);
   return out + "]";
 }
 
-std::string describe(const Elem& e) {
+std::string spelled(const Elem& e, const std::vector<Sym>& dims) { return tessera::spelled(e) + (dims.empty() ? "" : spelled(dims)); }
+
+}  // namespace
+
+std::string describe_dims(const std::vector<Sym>& dims) { return fmt::format("`{}`", spelled(dims)); }
+
+std::string spelled(const Elem& e) {
   if (e.nominal) return e.nominal->name;
   return e.opaque() ? e.generic : name(e.dtype);
 }
 
-std::string describe(const Ty& t) {
+std::string describe(const Elem& e) { return fmt::format("`{}`", spelled(e)); }
+
+std::string spelled(const Ty& t) {
   return std::visit(
       [](const auto& x) -> std::string {
         using T = std::decay_t<decltype(x)>;
         if constexpr (std::is_same_v<T, TileTy>) {
-          return describe(x.elem) + (x.dims.empty() ? "" : describe_dims(x.dims));
+          return spelled(x.elem, x.dims);
         } else if constexpr (std::is_same_v<T, ViewTy>) {
-          return "view " + describe(x.elem) + describe_dims(x.dims);
+          return "view " + spelled(x.elem, x.dims);
         } else if constexpr (std::is_same_v<T, RangeTy>) {
           return fmt::format("range[{}]", display(x.axis));
         } else if constexpr (std::is_same_v<T, StructTy>) {
@@ -58,6 +73,8 @@ std::string describe(const Ty& t) {
       },
       t.kind);
 }
+
+std::string describe(const Ty& t) { return std::get_if<FnTy>(&t.kind) ? spelled(t) : fmt::format("`{}`", spelled(t)); }
 
 std::string describe(const Val& v) {
   return std::visit(
@@ -72,15 +89,15 @@ std::string describe(const Val& v) {
         } else if constexpr (std::is_same_v<T, BoolConst>) {
           return x.value ? (*x.value ? "the constant true" : "the constant false") : "a bool constant";
         } else if constexpr (std::is_same_v<T, TileVal>) {
-          return describe(x.elem) + (x.dims.empty() ? "" : describe_dims(x.dims));
+          return fmt::format("`{}`", spelled(x.elem, x.dims));
         } else if constexpr (std::is_same_v<T, ViewVal>) {
-          return "view " + describe(x.elem) + describe_dims(x.dims);
+          return fmt::format("`view {}`", spelled(x.elem, x.dims));
         } else if constexpr (std::is_same_v<T, RangeVal>) {
           return x.axis ? fmt::format("a range over `{}`", display(*x.axis)) : "a range";
         } else if constexpr (std::is_same_v<T, TilesVal>) {
           return "tiles of a range";
         } else if constexpr (std::is_same_v<T, StructVal>) {
-          return x.type.decl ? x.type.decl->name : x.type.generic;
+          return fmt::format("`{}`", x.type.decl ? x.type.decl->name : x.type.generic);
         } else if constexpr (std::is_same_v<T, FnVal>) {
           return x.name.empty() ? "a lambda" : fmt::format("the function `{}`", x.name);
         } else if constexpr (std::is_same_v<T, TypeVal>) {

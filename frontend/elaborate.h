@@ -24,7 +24,7 @@ struct Binding {
 struct Scope {
   std::shared_ptr<Scope> parent;
   std::map<std::string, Binding> names;
-  LoadedModule* module = nullptr;        ///< set on module scopes: items are looked up there
+  LoadedModule* module = nullptr;  ///< set on module scopes: items are looked up there
   bool function = false;           ///< the outermost scope of a fn or lambda body: variables beyond it are read-only
   bool free_symbols = false;       ///< unknown names are launch symbols (view dims of kernel parameters and structs)
   std::string symbol_prefix;       ///< "x." for the symbols of a struct parameter
@@ -36,11 +36,10 @@ enum class Builtin : std::uint8_t;
 struct Failed {};
 
 /// Work that one kernel or one checked item may cost, so that no text makes the compiler hang or run out of stack.
-constexpr int max_calls = 64;               ///< inlined calls that are open at one place
-constexpr int max_nesting = 1500;           ///< expressions and statements that are open at one place, through calls and constants
-constexpr std::int64_t max_ops = 200'000;   ///< operations of a kernel
+constexpr int max_calls = 64;                  ///< inlined calls that are open at one place
+constexpr int max_nesting = 1500;              ///< expressions and statements that are open at one place, through calls and constants
+constexpr std::int64_t max_ops = 200'000;      ///< operations of a kernel
 constexpr std::int64_t max_steps = 2'000'000;  ///< expressions evaluated, those that emit nothing included
-
 
 class Elaborator {
  public:
@@ -49,14 +48,17 @@ class Elaborator {
   // --- kernel.cpp
   void check_module(LoadedModule& m);
   /// For std::length_error, which sym.h throws where symbolic integers grow beyond all use.
-  void report_too_large() { report(Code::E0605, here_, "this integer expression is too large", "split the kernel, or name its extents by fewer symbols"); }
+  void report_too_large() {
+    report(Code::E0605, here_, "this integer expression is too large", "split the kernel, or name its extents by fewer symbols");
+  }
   void check_fn(LoadedModule& m, const ast::Fn& fn);
   void check_struct(LoadedModule& m, const StructDecl& s);
   void check_kernel(const KernelDecl& k);
   void check_tune(LoadedModule& m, const ast::Tune& t);
   void check_schedule(LoadedModule& m, const ast::Schedule& s);
   Schedule schedule(const KernelDecl& k, const std::string& family, const Constants& constants);
-  std::unique_ptr<ir::Kernel> lower_kernel(const KernelDecl& k, const Constants& constants, const std::vector<std::string>& absent, bool judge_presence = true);
+  std::unique_ptr<ir::Kernel> lower_kernel(const KernelDecl& k, const Constants& constants, const std::vector<std::string>& absent,
+                                           bool judge_presence = true);
   /// Evaluates a where-condition: facts are recorded, the outcome of constant ones is in `holds`, the rest is returned for the launch.
   std::vector<SymCondition> condition(const ast::Condition& c, const std::shared_ptr<Scope>& s, std::optional<bool>& holds);
   Val eval_constant(const ast::Expr& e, std::shared_ptr<Scope> s);
@@ -106,6 +108,7 @@ class Elaborator {
     Elaborator& e_;
   };
   void require_shallow_calls(Span span);
+  bool run_time(const Sym& s) const;
   std::vector<Label> axis_labels(const ViewVal& v, const Sym& axis, const RangeVal& r);
   int fresh_id() { return ++next_id_; }
   Sym fresh_symbol(const std::string& base, ir::Value* value);
@@ -135,7 +138,7 @@ class Elaborator {
   void positive_dims(const std::vector<Sym>& dims, Span span);
 
   // --- convert.cpp
-  Val decay(Val v, Span span);                          ///< a view whose axes are all constant becomes the tile it holds
+  Val decay(Val v, Span span);                              ///< a view whose axes are all constant becomes the tile it holds
   TileVal tile(const Val& v, Span span, const char* what);  ///< a run-time tile, constants materialised
   TileVal as_idx(const Val& v, Span span);
   Sym const_int(const Val& v, Span span, const char* what);
@@ -177,7 +180,10 @@ class Elaborator {
   Val eval_node(const ast::Expr& e, const ScopePtr& s);
   Val eval_unary(const ast::Unary& u, Span span, const ScopePtr& s);
   Val eval_chain(const ast::Chain& c, Span span, const ScopePtr& s);
-  Val eval_postfix(const ast::Postfix& p, Span span, const ScopePtr& s) { (void)span; return eval_prefix(p, p.suffixes.size(), s); }
+  Val eval_postfix(const ast::Postfix& p, Span span, const ScopePtr& s) {
+    (void)span;
+    return eval_prefix(p, p.suffixes.size(), s);
+  }
   Val eval_prefix(const ast::Postfix& p, std::size_t count, const ScopePtr& s);
   Val member(Val base, const ast::Ident& name, Span span);
   Val method(Val base, const ast::Ident& name, std::vector<ArgVal> args, Span span);
@@ -229,8 +235,9 @@ class Elaborator {
   Val call_builtin_on(Builtin b, const std::string& name, std::vector<ArgVal> args, Span span);
   Val place_builtin(const std::string& name, const Target& t, const ast::Call& c, Span span, const ScopePtr& s);
   Val convert(const TileTy& t, const ast::Call& c, Span span, const ScopePtr& s);
-  void bind_params(const std::vector<ast::Generic>& generics, std::vector<ArgVal>& args, const std::vector<std::pair<const ast::Ident*, const ast::TypeExpr*>>& params,
-                   const std::vector<const ast::Expr*>& fallbacks, const ScopePtr& bound, Span span, const std::string& callee, Span declared);
+  void bind_params(const std::vector<ast::Generic>& generics, std::vector<ArgVal>& args,
+                   const std::vector<std::pair<const ast::Ident*, const ast::TypeExpr*>>& params, const std::vector<const ast::Expr*>& fallbacks,
+                   const ScopePtr& bound, Span span, const std::string& callee, Span declared);
   Val construct(const StructTy& t, std::vector<ArgVal> args, Span span);
   std::vector<ArgVal> eval_args(const ast::Call& c, const ScopePtr& s);
   void check_fn_value(const Val& v, const FnTy& type, Span span);
@@ -261,7 +268,8 @@ class Elaborator {
   void unroll(const ast::For& f, const Val& iter, Span span, const ScopePtr& s);
   void loop(const std::set<std::string>& assigned, const ScopePtr& s, ir::Value* lo, ir::Value* hi, ir::Value* step,
             const std::function<void(ir::Value*)>& body);
-  void while_loop(const std::set<std::string>& assigned, const ScopePtr& s, const std::function<ir::Value*()>& condition, const std::function<void()>& body);
+  void while_loop(const std::set<std::string>& assigned, const ScopePtr& s, const std::function<ir::Value*()>& condition,
+                  const std::function<void()>& body);
   std::vector<Binding*> carried(const std::set<std::string>& assigned, const ScopePtr& s);
   std::vector<ir::Value*> current(const std::vector<Binding*>& vars);
   void rebind(const std::vector<Binding*>& vars, const std::vector<ir::Value*>& values);
@@ -274,34 +282,38 @@ class Elaborator {
   std::unique_ptr<ir::Builder> builder_;
   ir::Kernel* kernel_ = nullptr;
   SymFacts facts_;
-  std::map<std::string, ir::Value*> symbols_;   ///< run-time value of each symbol
-  std::map<std::string, Span> symbol_bound_;    ///< where a launch symbol was bound first
+  std::map<std::string, ir::Value*> symbols_;  ///< run-time value of each symbol
+  std::map<std::string, Span> symbol_bound_;   ///< where a launch symbol was bound first
   std::set<std::string> launch_symbols_;
   std::vector<std::string> symbol_order_;
-  std::vector<Label> trail_;                    ///< inlined calls, outermost first
-  std::vector<std::string> labels_;             ///< of labelled calls
-  std::vector<const void*> active_;             ///< bodies being inlined, to refuse recursion
+  std::vector<Label> trail_;         ///< inlined calls, outermost first
+  std::vector<std::string> labels_;  ///< of labelled calls
+  std::vector<const void*> active_;  ///< bodies being inlined, to refuse recursion
   std::optional<std::vector<Val>> returned_;
   Span return_span_;
-  std::string pending_label_;                   ///< `let x = label: f(..)`
-  std::map<int, Sym> range_extents_;            ///< fresh symbols for run-time lengths, by range identity
-  std::set<std::string> stored_;                ///< parameters that something is stored to
-  std::set<std::string> present_;               ///< optional views known to be there (checking)
+  std::string pending_label_;         ///< `let x = label: f(..)`
+  std::map<int, Sym> range_extents_;  ///< fresh symbols for run-time lengths, by range identity
+  std::set<std::string> stored_;      ///< parameters that something is stored to
+  std::set<std::string> present_;     ///< optional views known to be there (checking)
   int loop_depth_ = 0;
-  ScopePtr declaring_;                          ///< the kernel scope while its parameters are declared
-  const Constants* given_ = nullptr;            ///< what the kernel being lowered was asked for
+  ScopePtr declaring_;                ///< the kernel scope while its parameters are declared
+  const Constants* given_ = nullptr;  ///< what the kernel being lowered was asked for
   std::vector<std::pair<const ast::Generic*, std::pair<Val, Span>>> pending_generics_;
-  const ast::Block* body_ = nullptr;            ///< the block of the fn, lambda or kernel being run
-  bool in_kernel_ = false;                      ///< that block is a kernel's
+  const ast::Block* body_ = nullptr;  ///< the block of the fn, lambda or kernel being run
+  bool in_kernel_ = false;            ///< that block is a kernel's
   int next_id_ = 0;
   std::int64_t op_count_ = 0, steps_ = 0;
   int depth_ = 0;
-  bool stopped_ = false;                        ///< a limit was exceeded: nothing more is evaluated or reported
-  Span here_;                                   ///< of the expression at hand
-  bool in_dim_ = false;                         ///< a dim is being evaluated: an unknown name is an undeclared dimension
-  bool unused_ = false;                         ///< the value of the call at hand is dropped
-  bool deterministic_ = false;                  ///< the kernel is
-  std::map<const ast::Const*, Val> constants_;  ///< values of constants that are known at compile time
+  bool stopped_ = false;  ///< a limit was exceeded: nothing more is evaluated or reported
+  Span here_;             ///< of the expression at hand
+  /// What an unknown name would be: in the dims of a kernel's views a launch symbol, in those of tiles an undeclared dimension, in types an error.
+  enum class Naming : std::uint8_t { Value, ViewDim, TileDim, Type } naming_ = Naming::Value;
+  std::set<std::string> constant_symbols_;        ///< made for the variables of `for const` loops while checking
+  const std::vector<ast::Stmt>* exit_ = nullptr;  ///< the block of a kernel's `if .. { return; }` that is being run
+  std::int64_t failures_ = 0;                     ///< errors, those that were known already included
+  bool unused_ = false;                           ///< the value of the call at hand is dropped
+  bool deterministic_ = false;                    ///< the kernel is
+  std::map<const ast::Const*, Val> constants_;    ///< values of constants that are known at compile time
 };
 
 /// A symbolic integer too large to be worth keeping: proofs about it would cost more than they give.

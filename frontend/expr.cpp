@@ -32,7 +32,8 @@ Val Elaborator::eval_node(const ast::Expr& e, const ScopePtr& s) {
         if constexpr (std::is_same_v<T, ast::Number>) {
           if (x.is_float) return {FloatConst{x.real}};
           // Beyond the range of idx a literal is a u64.
-          if (x.integer > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) return {int_constant(elem(DType::U64), {}, Sym(static_cast<std::int64_t>(x.integer)))};
+          if (x.integer > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()))
+            return {int_constant(elem(DType::U64), {}, Sym(static_cast<std::int64_t>(x.integer)))};
           return {IntConst{Sym(static_cast<std::int64_t>(x.integer))}};
         } else if constexpr (std::is_same_v<T, ast::String>) {
           return {StringVal{x.value}};
@@ -115,14 +116,18 @@ std::vector<Sym> Elaborator::broadcast_dims(const TileVal& a, const TileVal& b, 
   if (a.dims.empty()) return b.dims;
   if (b.dims.empty()) return a.dims;
   if (a.dims.size() != b.dims.size())
-    fail(Code::E0202, span, fmt::format("ranks differ: {} and {}", describe(Val{a}), describe(Val{b})), "make the rank-1 tile a column with `col(x)` or a row with `row(x)`");
+    fail(Code::E0202, span, fmt::format("ranks differ: {} and {}", describe(Val{a}), describe(Val{b})),
+         "make the rank-1 tile a column with `col(x)` or a row with `row(x)`");
   std::vector<Sym> out;
   for (std::size_t i = 0; i < a.dims.size(); ++i) {
-    if (a.dims[i] == Sym(1)) out.push_back(b.dims[i]);
-    else if (b.dims[i] == Sym(1)) out.push_back(a.dims[i]);
+    if (a.dims[i] == Sym(1))
+      out.push_back(b.dims[i]);
+    else if (b.dims[i] == Sym(1))
+      out.push_back(a.dims[i]);
     else if (known_different(a.dims[i], b.dims[i]))
       fail(Code::E0201, span, fmt::format("shapes differ: {} and {}", describe(Val{a}), describe(Val{b})));
-    else out.push_back(a.dims[i]);
+    else
+      out.push_back(a.dims[i]);
   }
   return out;
 }
@@ -155,12 +160,14 @@ std::pair<TileVal, TileVal> Elaborator::unify_operands(const Val& a0, const Val&
   if (x.elem == y.elem) return {x, y};
   if (is_idx(x.elem) && is_integer(y.elem)) return {x, coerce_elem({y}, x.elem, b_span)};
   if (is_idx(y.elem) && is_integer(x.elem)) return {coerce_elem({x}, y.elem, a_span), y};
-  if (!x.elem.opaque() && !y.elem.opaque() && !x.elem.nominal && !y.elem.nominal && is_int(x.elem.dtype) && is_int(y.elem.dtype) && kind(x.elem.dtype) == kind(y.elem.dtype)) {
+  if (!x.elem.opaque() && !y.elem.opaque() && !x.elem.nominal && !y.elem.nominal && is_int(x.elem.dtype) && is_int(y.elem.dtype) &&
+      kind(x.elem.dtype) == kind(y.elem.dtype)) {
     if (bits(x.elem.dtype) < bits(y.elem.dtype)) return {coerce_elem({x}, y.elem, a_span), y};
     return {x, coerce_elem({y}, x.elem, b_span)};
   }
   Code code = x.elem.nominal || y.elem.nominal ? Code::E0310 : Code::E0301;
-  fail(code, span, fmt::format("element types differ: {} and {}", describe(Val{x}), describe(Val{y})), fmt::format("convert one side, e.g. `{}(..)`", describe(is_float(x.elem) ? elem(DType::F32) : x.elem)));
+  fail(code, span, fmt::format("element types differ: {} and {}", describe(Val{x}), describe(Val{y})),
+       fmt::format("convert one side, e.g. `{}(..)`", spelled(is_float(x.elem) ? elem(DType::F32) : x.elem)));
 }
 
 Val Elaborator::elementwise(OpKind k, const Elem& result, std::vector<TileVal> operands, Span span) {
@@ -208,15 +215,22 @@ OpKind op_kind(BinaryOp op) {
   TESSERA_UNREACHABLE("binary operator");
 }
 
-std::optional<Sym> fold(BinaryOp op, const Sym& a, const Sym& b) {
-  if (heavy(a) || heavy(b)) return std::nullopt;
+bool of_bits(BinaryOp op) {
+  return op == BinaryOp::BitAnd || op == BinaryOp::BitOr || op == BinaryOp::BitXor || op == BinaryOp::Shl || op == BinaryOp::Shr;
+}
+
+std::optional<Sym> folded(BinaryOp op, const Sym& a, const Sym& b) {
   switch (op) {
     case BinaryOp::Add: return a + b;
     case BinaryOp::Sub: return a - b;
     case BinaryOp::Mul: return a * b;
     case BinaryOp::Div: return floor_div(a, b);
     case BinaryOp::Mod: return mod(a, b);
-    case BinaryOp::BitAnd: case BinaryOp::BitOr: case BinaryOp::BitXor: case BinaryOp::Shl: case BinaryOp::Shr: {
+    case BinaryOp::BitAnd:
+    case BinaryOp::BitOr:
+    case BinaryOp::BitXor:
+    case BinaryOp::Shl:
+    case BinaryOp::Shr: {
       auto x = a.as_constant(), y = b.as_constant();
       if (!x || !y) return std::nullopt;
       if (op == BinaryOp::BitAnd) return Sym(*x & *y);
@@ -226,6 +240,16 @@ std::optional<Sym> fold(BinaryOp op, const Sym& a, const Sym& b) {
       return op == BinaryOp::Shl ? Sym(static_cast<std::int64_t>(static_cast<std::uint64_t>(*x) << *y)) : Sym(*x >> *y);
     }
     default: return std::nullopt;
+  }
+}
+
+/// Empty where no form is worth keeping.
+std::optional<Sym> fold(BinaryOp op, const Sym& a, const Sym& b) {
+  if (heavy(a) || heavy(b)) return std::nullopt;
+  try {
+    return folded(op, a, b);
+  } catch (const std::length_error&) {
+    return std::nullopt;
   }
 }
 
@@ -244,13 +268,17 @@ Compare comparison(BinaryOp op) {
 
 Val Elaborator::logical(BinaryOp op, const Val& a, const Val& b, Span span) {
   bool is_and = op == BinaryOp::And;
-  auto constant = [&](const Val& v) -> std::optional<bool> { auto* c = v.as<BoolConst>(); return c ? c->value : std::nullopt; };
+  auto constant = [&](const Val& v) -> std::optional<bool> {
+    auto* c = v.as<BoolConst>();
+    return c ? c->value : std::nullopt;
+  };
   if (auto c = constant(a)) return *c == is_and ? b : a;
   if (auto c = constant(b)) return *c == is_and ? a : b;
   if (a.as<BoolConst>() && b.as<BoolConst>()) return {BoolConst{}};
   TileVal x = tile(a, span, "an operand"), y = tile(b, span, "an operand");
   if (!is_bool(x.elem) || !is_bool(y.elem))
-    fail(Code::E0308, span, fmt::format("`{}` needs bools, not {} and {}", text(op), describe(x.elem), describe(y.elem)), is_and ? "use `&` for bits" : "use `|` for bits");
+    fail(Code::E0308, span, fmt::format("`{}` needs bools, not {} and {}", text(op), describe(x.elem), describe(y.elem)),
+         is_and ? "use `&` for bits" : "use `|` for bits");
   return elementwise(is_and ? OpKind::And : OpKind::Or, elem(DType::Bool), {x, y}, span);
 }
 
@@ -282,10 +310,17 @@ Val Elaborator::binary(BinaryOp op, Val a, Val b, Span span, Span a_span, Span b
       return {BoolConst{}};
     }
     if (auto folded = fold(op, x->value, y->value)) return {IntConst{*folded}};
-    return {IntConst{Sym::symbol(fmt::format("?{}", fresh_id()))}};
+    if (!of_bits(op)) {
+      at(span);
+      report_too_large();
+      throw Failed{};
+    }
+    if (!lowering()) return {IntConst{Sym::symbol(fmt::format("?{}", fresh_id()))}};
   }
   if ((a.as<FloatConst>() || a.as<IntConst>()) && (b.as<FloatConst>() || b.as<IntConst>()) && !is_comparison(op)) {
-    auto number = [&](const Val& v) { return v.as<FloatConst>() ? v.as<FloatConst>()->value : static_cast<double>(v.as<IntConst>()->value.as_constant().value_or(1)); };
+    auto number = [&](const Val& v) {
+      return v.as<FloatConst>() ? v.as<FloatConst>()->value : static_cast<double>(v.as<IntConst>()->value.as_constant().value_or(1));
+    };
     double x = number(a), y = number(b);
     switch (op) {
       case BinaryOp::Add: return {FloatConst{x + y}};
@@ -299,11 +334,13 @@ Val Elaborator::binary(BinaryOp op, Val a, Val b, Span span, Span a_span, Span b
   const Elem& e = x.elem;
   bool bitwise = op == BinaryOp::BitAnd || op == BinaryOp::BitOr || op == BinaryOp::BitXor;
   if (bitwise || op == BinaryOp::Shl || op == BinaryOp::Shr || op == BinaryOp::Mod) {
-    if (!(is_integer(e) && !storage_only(e)) && !(bitwise && is_bool(e))) fail(Code::E0308, span, fmt::format("`{}` needs integers, not {}", text(op), describe(e)));
+    if (!(is_integer(e) && !storage_only(e)) && !(bitwise && is_bool(e)))
+      fail(Code::E0308, span, fmt::format("`{}` needs integers, not {}", text(op), describe(e)));
   } else if (is_comparison(op)) {
     if (storage_only(e)) fail(Code::E0308, span, fmt::format("{} is a storage type; convert it before comparing", describe(e)), "e.g. `f32(x)`");
   } else if (is_bool(e) || storage_only(e)) {
-    fail(Code::E0308, span, fmt::format("`{}` is not defined for {}", text(op), describe(e)), storage_only(e) ? "convert it first, e.g. `f32(x)`" : "");
+    fail(Code::E0308, span, fmt::format("`{}` is not defined for {}", text(op), describe(e)),
+         storage_only(e) ? "convert it first, e.g. `f32(x)`" : "");
   }
   Val out = elementwise(op_kind(op), is_comparison(op) ? elem(DType::Bool) : e, {x, y}, span);
   if (auto* t = out.as<TileVal>(); t && t->dims.empty() && x.sym && y.sym && is_idx(e) && !is_comparison(op)) t->sym = fold(op, *x.sym, *y.sym);
@@ -313,14 +350,18 @@ Val Elaborator::binary(BinaryOp op, Val a, Val b, Span span, Span a_span, Span b
 Val Elaborator::matmul(const Val& a, const Val& b, Span span) {
   TileVal x = tile(a, span, "an operand of `@`"), y = tile(b, span, "an operand of `@`");
   if (x.dims.size() != 2 || y.dims.size() != 2)
-    fail(Code::E0202, span, fmt::format("`@` multiplies two rank-2 tiles, not {} and {}", describe(Val{x}), describe(Val{y})), "make a rank-1 tile a column with `col(x)` or a row with `row(x)`");
+    fail(Code::E0202, span, fmt::format("`@` multiplies two rank-2 tiles, not {} and {}", describe(Val{x}), describe(Val{y})),
+         "make a rank-1 tile a column with `col(x)` or a row with `row(x)`");
   bool fp8 = !x.elem.opaque() && !y.elem.opaque() && bits(x.elem.dtype) == 8 && bits(y.elem.dtype) == 8 && is_float(x.elem) && is_float(y.elem);
-  if (!(x.elem == y.elem) && !fp8) fail(Code::E0301, span, fmt::format("`@` needs one element type, not {} and {}", describe(Val{x}), describe(Val{y})), "convert one side");
+  if (!(x.elem == y.elem) && !fp8)
+    fail(Code::E0301, span, fmt::format("`@` needs one element type, not {} and {}", describe(Val{x}), describe(Val{y})), "convert one side");
   bool int8 = !x.elem.opaque() && (x.elem.dtype == DType::I8 || x.elem.dtype == DType::U8);
   bool any = x.elem.opaque() && x.elem.generic_kind == ast::GenericKind::DTypeAny;
-  if ((!is_float(x.elem) && !int8 && !any) || (storage_only(x.elem) && !fp8)) fail(Code::E0308, span, fmt::format("`@` is not defined for {}", describe(x.elem)));
+  if ((!is_float(x.elem) && !int8 && !any) || (storage_only(x.elem) && !fp8))
+    fail(Code::E0308, span, fmt::format("`@` is not defined for {}", describe(x.elem)));
   if (known_different(x.dims[1], y.dims[0]))
-    fail(Code::E0201, span, fmt::format("`@` needs the columns of {} to be the rows of {}", describe(Val{x}), describe(Val{y})), same_dim(x.dims[1], y.dims[1]) ? "transpose the second operand: `b.T`" : "");
+    fail(Code::E0201, span, fmt::format("`@` needs the columns of {} to be the rows of {}", describe(Val{x}), describe(Val{y})),
+         same_dim(x.dims[1], y.dims[1]) ? "transpose the second operand: `b.T`" : "");
   if (partial(x, 1) || partial(y, 0)) {
     // Zeros on both sides: 0 * NaN would be NaN.
     std::vector<Mask> k;
@@ -396,7 +437,8 @@ Val Elaborator::member(Val base, const ast::Ident& name, Span span) {
       names.push_back(fields[i].name.name);
     }
     std::string guess = did_you_mean(name.name, names);
-    fail(Code::E0304, name.span, fmt::format("`{}` has no field `{}`", st->type.decl->name, name.name), guess.empty() ? "" : fmt::format("did you mean `{}`?", guess), {{st->type.decl->ast->name.span, "declared here"}});
+    fail(Code::E0304, name.span, fmt::format("`{}` has no field `{}`", st->type.decl->name, name.name),
+         guess.empty() ? "" : fmt::format("did you mean `{}`?", guess), {{st->type.decl->ast->name.span, "declared here"}});
   }
   if (name.name == "T") {
     if (auto* v = base.as<ViewVal>(); v && v->dims.size() == 2) {
@@ -409,8 +451,10 @@ Val Elaborator::member(Val base, const ast::Ident& name, Span span) {
     if (t.dims.size() != 2) fail(Code::E0202, span, fmt::format("`.T` transposes a rank-2 tile, not {}", describe(Val{t})));
     std::vector<Mask> valid = t.valid;
     for (Mask& m : valid) {
-      if (m.range_id) m.axis = 1 - m.axis;
-      else std::swap(m.dims[0], m.dims[1]), m.tile = builder_ ? builder_->permute(m.tile, {1, 0}) : nullptr;
+      if (m.range_id)
+        m.axis = 1 - m.axis;
+      else
+        std::swap(m.dims[0], m.dims[1]), m.tile = builder_ ? builder_->permute(m.tile, {1, 0}) : nullptr;
     }
     return {make(t.elem, {t.dims[1], t.dims[0]}, builder_ ? builder_->permute(t.v, {1, 0}) : nullptr, valid)};
   }
@@ -423,7 +467,8 @@ Val Elaborator::member(Val base, const ast::Ident& name, Span span) {
     if (name.name == "start") return scalar(r->size ? r->start : r->lo, r->size ? r->start_sym : r->lo_sym);
     if (name.name == "size" && r->size) return {IntConst{*r->size}};
     if (name.name == "block" && r->size) return scalar(r->block, std::nullopt);
-    fail(Code::E0304, name.span, fmt::format("a range has no member `{}`", name.name), "ranges have `.start`, and those from `tiles` also `.size` and `.block`");
+    fail(Code::E0304, name.span, fmt::format("a range has no member `{}`", name.name),
+         "ranges have `.start`, and those from `tiles` also `.size` and `.block`");
   }
   fail(Code::E0304, name.span, fmt::format("{} has no member `{}`", describe(base), name.name));
 }

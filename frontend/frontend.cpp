@@ -47,11 +47,13 @@ std::vector<KernelInfo> kernels(const Program& program) {
       for (const auto& c : d.tune->choices) tuned.insert(c.name.name);
     for (const auto& g : d.ast->generics) {
       if (fixed.count(g.name.name)) continue;
-      info.constants.push_back({g.name.name, g.kind == ast::GenericKind::Fn ? "fn" : std::string(program.sources->text(g.kind_span)), g.fallback != nullptr, tuned.count(g.name.name) != 0});
+      info.constants.push_back({g.name.name, g.kind == ast::GenericKind::Fn ? "fn" : std::string(program.sources->text(g.kind_span)),
+                                g.fallback != nullptr, tuned.count(g.name.name) != 0});
     }
     for (const auto& p : d.ast->params) {
       static constexpr const char* modes[] = {"", "out ", "inout ", "scatter ", "add "};
-      info.parameters.push_back({p.name.name, modes[static_cast<int>(p.mode)] + std::string(program.sources->text(p.type.span)) + (p.optional ? " ?" : "")});
+      info.parameters.push_back(
+          {p.name.name, modes[static_cast<int>(p.mode)] + std::string(program.sources->text(p.type.span)) + (p.optional ? " ?" : "")});
     }
     out.push_back(std::move(info));
   }
@@ -66,7 +68,8 @@ const KernelDecl* find_kernel(const Program& program, const std::string& kernel,
   std::vector<std::string> names;
   for (const KernelInfo& i : kernels(program)) names.push_back(i.name);
   std::string guess = did_you_mean(kernel, names);
-  std::string help = guess.empty() ? (names.empty() ? "the file has no kernels" : fmt::format("it has {}", fmt::join(names, ", "))) : fmt::format("did you mean `{}`?", guess);
+  std::string help = guess.empty() ? (names.empty() ? "the file has no kernels" : fmt::format("it has {}", fmt::join(names, ", ")))
+                                   : fmt::format("did you mean `{}`?", guess);
   diagnostics.add({Code::E0519, {program.root().file, 0, 0}, fmt::format("no kernel `{}` in this file", kernel), {}, {}, help});
   return nullptr;
 }
@@ -124,8 +127,8 @@ std::vector<std::string> tune_keys(const Program& program, const std::string& ke
   return out;
 }
 
-std::unique_ptr<ir::Kernel> instantiate(const Program& program, const std::string& kernel, const Constants& constants, const std::vector<std::string>& absent,
-                                        Diagnostics& diagnostics) {
+std::unique_ptr<ir::Kernel> instantiate(const Program& program, const std::string& kernel, const Constants& constants,
+                                        const std::vector<std::string>& absent, Diagnostics& diagnostics) {
   const KernelDecl* k = find_kernel(program, kernel, diagnostics);
   if (!k) return nullptr;
   Elaborator e(program, diagnostics);

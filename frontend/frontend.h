@@ -35,9 +35,9 @@ std::string str(const Constant& c);
 /// A kernel's compile-time parameter as declared.
 struct ConstantInfo {
   std::string name;
-  std::string kind;          ///< "int", "bool", "half", "float", "dtype", "struct", "fn"
+  std::string kind;  ///< "int", "bool", "half", "float", "dtype", "struct", "fn"
   bool has_default = false;
-  bool tuned = false;        ///< named in the kernel's tune block
+  bool tuned = false;  ///< named in the kernel's tune block
 };
 
 /// A kernel's run-time parameter as declared; struct parameters are flattened only at instantiation.

@@ -22,6 +22,13 @@ bool is_tile_index(const Val& v) {
 
 }  // namespace
 
+/// Known at launch or later only: it mentions a symbol that no compile-time parameter or `for const` bound.
+bool Elaborator::run_time(const Sym& s) const {
+  for (const std::string& n : s.symbols())
+    if (launch_symbols_.count(n) || (n.find('#') != std::string::npos && !constant_symbols_.count(n))) return true;
+  return false;
+}
+
 /// Where the axis of a view and that of a range were bound, or failing that, declared.
 std::vector<Label> Elaborator::axis_labels(const ViewVal& v, const Sym& axis, const RangeVal& r) {
   std::vector<Label> out;
@@ -30,22 +37,28 @@ std::vector<Label> Elaborator::axis_labels(const ViewVal& v, const Sym& axis, co
     auto it = name ? symbol_bound_.find(*name) : symbol_bound_.end();
     return it == symbol_bound_.end() ? nullptr : &it->second;
   };
-  if (const Span* s = bound(axis)) out.push_back({*s, fmt::format("`{}` bound here", display(axis))});
-  else if (v.bound.known()) out.push_back({v.bound, fmt::format("`{}` declared here", v.root)});
+  if (const Span* s = bound(axis))
+    out.push_back({*s, fmt::format("`{}` bound here", display(axis))});
+  else if (v.bound.known())
+    out.push_back({v.bound, fmt::format("`{}` declared here", v.root)});
   if (!r.axis) return out;
-  if (const Span* s = bound(*r.axis)) out.push_back({*s, fmt::format("`{}` bound here", display(*r.axis))});
-  else if (r.bound.known()) out.push_back({r.bound, "the range is bound here"});
+  if (const Span* s = bound(*r.axis))
+    out.push_back({*s, fmt::format("`{}` bound here", display(*r.axis))});
+  else if (r.bound.known())
+    out.push_back({r.bound, "the range is bound here"});
   return out;
 }
 
 void Elaborator::require_present(const ViewVal& v, Span span) {
   if (v.absent || (v.optional && !present_.count(v.root)))
-    fail(Code::E0515, span, fmt::format("`{}` is optional and may be absent here", v.root), fmt::format("use it inside `if has({}) {{ .. }}`", v.root), {{v.bound, fmt::format("`{}` declared here", v.root)}});
+    fail(Code::E0515, span, fmt::format("`{}` is optional and may be absent here", v.root),
+         fmt::format("use it inside `if has({}) {{ .. }}`", v.root), {{v.bound, fmt::format("`{}` declared here", v.root)}});
 }
 
 std::vector<Val> Elaborator::index_items(const ViewVal& v, const ast::Index& ix, std::vector<Span>& spans, Span span, const ScopePtr& s) {
   if (ix.items.size() != v.dims.size())
-    fail(Code::E0204, span, fmt::format("`{}` has {} axes, but {} indices are given", v.root, v.dims.size(), ix.items.size()), "", {{v.bound, fmt::format("`{}` declared here", v.root)}});
+    fail(Code::E0204, span, fmt::format("`{}` has {} axes, but {} indices are given", v.root, v.dims.size(), ix.items.size()), "",
+         {{v.bound, fmt::format("`{}` declared here", v.root)}});
   std::vector<Val> items;
   for (std::size_t i = 0; i < ix.items.size(); ++i) {
     spans.push_back(ix.items[i]->span);
@@ -79,7 +92,7 @@ Val Elaborator::index(Val base, const ast::Index& ix, Span span, Span suffix, co
     return {TypeVal{Ty{TileTy{tile->elem, dims}}}};
   }
   if (auto* tiles = base.as<TilesVal>()) {
-    if (ix.items.size() != 1) fail(Code::E0204, span, "tiles are indexed by one number");
+    if (ix.items.size() != 1) fail(Code::E0204, suffix, "tiles are indexed by one number");
     TileVal i = as_idx(eval(*ix.items[0], s), ix.items[0]->span);
     ir::Value* offset = idx_binary(OpKind::Mul, i.v, emit_sym(tiles->size));
     std::optional<Sym> start;
@@ -88,7 +101,7 @@ Val Elaborator::index(Val base, const ast::Index& ix, Span span, Span suffix, co
   }
   if (auto* v = base.as<ViewVal>()) {
     if (v->peers) {
-      if (ix.items.size() != 1) fail(Code::E0204, span, fmt::format("`{}` is a peer view: index it by rank first", v->root));
+      if (ix.items.size() != 1) fail(Code::E0204, suffix, fmt::format("`{}` is a peer view: index it by rank first", v->root));
       TileVal r = as_idx(eval(*ix.items[0], s), ix.items[0]->span);
       ViewVal out = *v;
       out.peers.reset();
@@ -104,7 +117,8 @@ Val Elaborator::index(Val base, const ast::Index& ix, Span span, Span suffix, co
   if (base.poison()) throw Failed{};
   if (base.as<TileVal>()) {
     const TileVal& t = *base.as<TileVal>();
-    if (ix.items.size() != t.dims.size()) fail(Code::E0204, suffix, fmt::format("{} has {} axes, but {} indices are given", describe(base), t.dims.size(), ix.items.size()));
+    if (ix.items.size() != t.dims.size())
+      fail(Code::E0204, suffix, fmt::format("{} has {} axes, but {} indices are given", describe(base), t.dims.size(), ix.items.size()));
     std::vector<Val> items;
     std::vector<bool> all;
     for (const auto& e : ix.items) {
@@ -177,14 +191,15 @@ Elaborator::Target Elaborator::target(ViewVal v, std::vector<Val> items, const s
     if (auto* r = items[i].as<RangeVal>()) {
       ++ranges;
       if (r->axis && !same_axis(*r->axis, v.dims[i]))
-        fail(Code::E0203, spans[i], fmt::format("the range runs over axis `{}`, but `{}` has axis `{}` here", display(*r->axis), v.root, display(v.dims[i])),
+        fail(Code::E0203, spans[i],
+             fmt::format("the range runs over axis `{}`, but `{}` has axis `{}` here", display(*r->axis), v.root, display(v.dims[i])),
              fmt::format("index with a range over `{}`, or declare both views with one symbol", display(v.dims[i])), axis_labels(v, v.dims[i], *r));
       if (!r->size) {
         Sym extent = range_extent(*r);
-        bool run_time = false;
-        for (const std::string& n : facts_.normalise(extent).symbols()) run_time |= launch_symbols_.count(n) || n.find('#') != std::string::npos;
-        if (run_time)
-          fail(Code::E0210, spans[i], fmt::format("axis `{}` of `{}` is known only at run time and cannot be read as one tile", display(extent), v.root), fmt::format("read it in tiles: `for i in tiles({}, N)`", display(extent)));
+        if (run_time(facts_.normalise(extent)))
+          fail(Code::E0210, spans[i],
+               fmt::format("axis `{}` of `{}` is known only at run time and cannot be read as one tile", display(extent), v.root),
+               fmt::format("read it in tiles: `for i in tiles({}, 64)`", display(extent)));
         positive_dims({facts_.normalise(extent)}, spans[i]);
         RangeVal whole = *r;
         if (!whole.axis) whole.axis = v.dims[i];
@@ -197,7 +212,8 @@ Elaborator::Target Elaborator::target(ViewVal v, std::vector<Val> items, const s
     }
   }
   t.gather = gathers > 0;
-  if (gathers > 0 && ranges > 0 && gathers != 1) fail(Code::E0302, span, "a gather takes tile indices on every axis, or one rank-1 tile among ranges");
+  if (gathers > 0 && ranges > 0 && gathers != 1)
+    fail(Code::E0302, span, "a gather takes tile indices on every axis, or one rank-1 tile among ranges");
   TileVal shape;
   for (std::size_t i = 0; i < items.size(); ++i) {
     if (auto* r = items[i].as<RangeVal>()) {
@@ -226,6 +242,7 @@ Elaborator::Target Elaborator::target(ViewVal v, std::vector<Val> items, const s
       t.operands.push_back(x.v);
     }
   }
+  positive_dims(t.dims, span);
   t.indices = std::move(items);
   t.view = std::move(v);
   return t;
@@ -234,7 +251,8 @@ Elaborator::Target Elaborator::target(ViewVal v, std::vector<Val> items, const s
 Val Elaborator::load(const Target& t) {
   using ir::Mode;
   if (t.view.mode == Mode::Out || t.view.mode == Mode::Scatter || t.view.mode == Mode::Add)
-    fail(Code::E0504, t.span, fmt::format("`{}` is an `{}` view and cannot be read", t.view.root, ir::name(t.view.mode)), t.view.mode == Mode::Add ? "" : "declare it `inout`", {{t.view.bound, "declared here"}});
+    fail(Code::E0504, t.span, fmt::format("`{}` is declared `{}` and cannot be read", t.view.root, ir::name(t.view.mode)),
+         t.view.mode == Mode::Add ? "" : "declare it `inout`", {{t.view.bound, "declared here"}});
   std::vector<ir::Value*> operands{t.view.v};
   operands.insert(operands.end(), t.operands.begin(), t.operands.end());
   at(t.span);
@@ -246,8 +264,10 @@ TileVal Elaborator::drop_units(const TileVal& t, std::size_t rank) {
   std::vector<Sym> dims;
   std::size_t excess = t.dims.size() - rank;
   for (std::size_t i = t.dims.size(); i-- > 0;) {
-    if (excess > 0 && t.dims[i] == Sym(1)) --excess;
-    else dims.insert(dims.begin(), t.dims[i]);
+    if (excess > 0 && t.dims[i] == Sym(1))
+      --excess;
+    else
+      dims.insert(dims.begin(), t.dims[i]);
   }
   return excess ? t : reshape(t, dims, {});
 }
@@ -256,8 +276,11 @@ void Elaborator::store(const Target& t, Val given, Span span, bool add) {
   using ir::Mode;
   const ViewVal& v = t.view;
   stored_.insert(v.root);
-  if (v.mode == Mode::In) fail(Code::E0505, t.span, fmt::format("`{}` is read-only", v.root), "declare it `out`, `inout`, `scatter` or `add`", {{v.bound, "declared here"}});
-  if (v.mode == Mode::Add && !add) fail(Code::E0506, t.span, fmt::format("`{}` is an `add` view", v.root), "accumulate with `+=`", {{v.bound, "declared here"}});
+  if (v.mode == Mode::In)
+    fail(Code::E0505, t.span, fmt::format("`{}` is read-only", v.root), "declare it `out`, `inout`, `scatter` or `add`",
+         {{v.bound, "declared here"}});
+  if (v.mode == Mode::Add && !add)
+    fail(Code::E0506, t.span, fmt::format("`{}` is an `add` view", v.root), "accumulate with `+=`", {{v.bound, "declared here"}});
   if (add && v.mode != Mode::Add) {
     Val old = load(t);
     given = binary(ast::BinaryOp::Add, old, given, span, t.span, span);
@@ -288,11 +311,15 @@ void Elaborator::store(const Target& t, Val given, Span span, bool add) {
 
 Val Elaborator::fetch_add(const Target& t, Val given, Span span) {
   bool unused = std::exchange(unused_, false);
-  if (t.view.mode == ir::Mode::In) fail(Code::E0505, t.span, fmt::format("`{}` is read-only", t.view.root), "declare it `add`", {{t.view.bound, "declared here"}});
+  if (t.view.mode == ir::Mode::In)
+    fail(Code::E0505, t.span, fmt::format("`{}` is read-only", t.view.root), "declare it `add`", {{t.view.bound, "declared here"}});
   if (deterministic_ && (!unused || is_float(t.view.elem)))
-    fail(Code::E0517, span, is_float(t.view.elem) ? fmt::format("`{}` adds floats in any order", t.view.root) : "`fetch_add` returns what the order of the instances decides",
+    fail(Code::E0517, span,
+         is_float(t.view.elem) ? fmt::format("`{}` adds floats in any order", t.view.root)
+                               : "`fetch_add` returns what the order of the instances decides",
          is_float(t.view.elem) ? "drop `deterministic`, or accumulate into integers" : "drop `deterministic`, or leave the value unused");
-  if (t.view.mode != ir::Mode::Add && t.view.mode != ir::Mode::InOut) fail(Code::E0506, t.span, fmt::format("`{}` cannot be added to", t.view.root), "declare it `add`", {{t.view.bound, "declared here"}});
+  if (t.view.mode != ir::Mode::Add && t.view.mode != ir::Mode::InOut)
+    fail(Code::E0506, t.span, fmt::format("`{}` cannot be added to", t.view.root), "declare it `add`", {{t.view.bound, "declared here"}});
   stored_.insert(t.view.root);
   TileVal x = broadcast_to(coerce_elem(decay(given, span), t.view.elem, span), t.dims, span);
   std::vector<ir::Value*> operands{t.view.v, x.v};

@@ -22,6 +22,12 @@ const char* kind_name(ast::GenericKind k) {
   TESSERA_UNREACHABLE("generic kind");
 }
 
+/// Parameters of fn types have a number instead, `#1`.
+bool named(const ast::Ident& param) { return param.name[0] != '#'; }
+std::string called(const ast::Ident& param) {
+  return named(param) ? fmt::format("`{}`", param.name) : fmt::format("argument {}", param.name.substr(1));
+}
+
 }  // namespace
 
 /// The parameter as a value about which nothing is known but its kind.
@@ -56,16 +62,20 @@ Val Elaborator::opaque_generic(const ast::Generic& g, const ScopePtr& s) {
 void Elaborator::bind_generic(const ast::Generic& g, const Val& v, Scope& bound, Span span) {
   if (v.poison()) throw Failed{};
   auto wrong = [&]() {
-    fail(Code::E0312, span, fmt::format("`{}` is a compile-time {}, not {}", g.name.name, kind_name(g.kind), describe(v)), "", {{g.name.span, "declared here"}});
+    fail(Code::E0312, span, fmt::format("`{}` is a compile-time {}, not {}", g.name.name, kind_name(g.kind), describe(v)), "",
+         {{g.name.span, "declared here"}});
   };
   Val out = v;
   switch (g.kind) {
     case ast::GenericKind::Int: {
       auto* c = v.as<IntConst>();
       auto* t = v.as<TileVal>();
-      if (c) out = {IntConst{facts_.normalise(c->value)}};
-      else if (t && t->sym && facts_.normalise(*t->sym).is_constant()) out = {IntConst{facts_.normalise(*t->sym)}};
-      else wrong();
+      if (c)
+        out = {IntConst{facts_.normalise(c->value)}};
+      else if (t && t->sym && facts_.normalise(*t->sym).is_constant())
+        out = {IntConst{facts_.normalise(*t->sym)}};
+      else
+        wrong();
       break;
     }
     case ast::GenericKind::Bool:
@@ -89,7 +99,10 @@ void Elaborator::bind_generic(const ast::Generic& g, const Val& v, Scope& bound,
       }
       if (!ok)
         fail(Code::E0312, span, fmt::format("`{}` must be of kind {}, and {} is not", g.name.name, kind_name(g.kind), describe(e)),
-             g.kind == ast::GenericKind::Half ? "half is f16 or bf16" : g.kind == ast::GenericKind::Float ? "float is f16, bf16, f32, e4m3 or e5m2" : "", {{g.name.span, "declared here"}});
+             g.kind == ast::GenericKind::Half    ? "half is f16 or bf16"
+             : g.kind == ast::GenericKind::Float ? "float is f16, bf16, f32, e4m3 or e5m2"
+                                                 : "",
+             {{g.name.span, "declared here"}});
       break;
     }
     case ast::GenericKind::Struct: {
@@ -99,10 +112,14 @@ void Elaborator::bind_generic(const ast::Generic& g, const Val& v, Scope& bound,
     }
     case ast::GenericKind::Dim: {
       Sym s;
-      if (auto* c = v.as<IntConst>()) s = c->value;
-      else if (auto* r = v.as<RangeVal>()) s = r->axis && !r->size && r->lo_sym && *r->lo_sym == Sym(0) ? *r->axis : range_extent(*r);
-      else if (auto* t = v.as<TileVal>(); t && t->dims.empty() && is_integer(t->elem)) s = t->sym ? *t->sym : fresh_symbol(g.name.name, as_idx(v, span).v);
-      else wrong();
+      if (auto* c = v.as<IntConst>())
+        s = c->value;
+      else if (auto* r = v.as<RangeVal>())
+        s = r->axis && !r->size && r->lo_sym && *r->lo_sym == Sym(0) ? *r->axis : range_extent(*r);
+      else if (auto* t = v.as<TileVal>(); t && t->dims.empty() && is_integer(t->elem))
+        s = t->sym ? *t->sym : fresh_symbol(g.name.name, as_idx(v, span).v);
+      else
+        wrong();
       TileVal t = make(elem(DType::Idx), {}, emit_sym(s));
       t.sym = s;
       out = {t};
@@ -130,7 +147,8 @@ void Elaborator::infer_dim(const ast::Expr& e, const Sym& dim, const std::map<st
     bound.names[n->name] = Binding{Val{t}, false, it->second->name.span, n->name, false};
   } else if (it->second->kind == ast::GenericKind::Int) {
     if (lowering() && !facts_.normalise(dim).is_constant())
-      fail(Code::E0315, span, fmt::format("`{}` is a compile-time int, but the axis `{}` is known only at run time", n->name, display(dim)), fmt::format("declare it `{}: dim`", n->name), {{it->second->name.span, "declared here"}});
+      fail(Code::E0315, span, fmt::format("`{}` is a compile-time int, but the axis `{}` is known only at run time", n->name, display(dim)),
+           fmt::format("declare it `{}: dim`", n->name), {{it->second->name.span, "declared here"}});
     bound.names[n->name] = Binding{Val{IntConst{facts_.normalise(dim)}}, false, it->second->name.span, n->name, false};
   }
 }
@@ -176,7 +194,8 @@ void Elaborator::bind_defaults(const std::vector<ast::Generic>& gs, const ScopeP
   for (const ast::Generic& g : gs) {
     if (bound->names.count(g.name.name)) continue;
     if (!g.fallback)
-      fail(Code::E0311, span, fmt::format("the arguments do not determine `{}` of `{}`", g.name.name, callee), fmt::format("name it in the call: `{}: ..`", g.name.name), {{g.name.span, "declared here"}});
+      fail(Code::E0311, span, fmt::format("the arguments do not determine `{}` of `{}`", g.name.name, callee),
+           fmt::format("name it in the call: `{}: ..`", g.name.name), {{g.name.span, "declared here"}});
     bind_generic(g, eval(*g.fallback, bound), *bound, g.fallback->span);
   }
 }
@@ -184,8 +203,9 @@ void Elaborator::bind_defaults(const std::vector<ast::Generic>& gs, const ScopeP
 /// Matches arguments to parameters: named ones to parameters or compile-time parameters, positional ones in order; infers the open
 /// compile-time parameters; converts; fills defaults. All end up as names in `bound`.
 void Elaborator::bind_params(const std::vector<ast::Generic>& generics, std::vector<ArgVal>& args,
-                             const std::vector<std::pair<const ast::Ident*, const ast::TypeExpr*>>& params, const std::vector<const ast::Expr*>& fallbacks,
-                             const ScopePtr& bound, Span span, const std::string& callee, Span declared) {
+                             const std::vector<std::pair<const ast::Ident*, const ast::TypeExpr*>>& params,
+                             const std::vector<const ast::Expr*>& fallbacks, const ScopePtr& bound, Span span, const std::string& callee,
+                             Span declared) {
   std::map<std::string, const ast::Generic*> open;
   for (const ast::Generic& g : generics) open[g.name.name] = &g;
   std::vector<ArgVal*> given(params.size(), nullptr);
@@ -194,7 +214,8 @@ void Elaborator::bind_params(const std::vector<ast::Generic>& generics, std::vec
   for (ArgVal& a : args) {
     if (a.value.poison()) throw Failed{};
     if (a.name.empty()) {
-      if (next >= params.size()) fail(Code::E0306, a.span, fmt::format("`{}` takes {} arguments", callee, params.size()), "", {{declared, "declared here"}});
+      if (next >= params.size())
+        fail(Code::E0306, a.span, fmt::format("`{}` takes {} arguments", callee, params.size()), "", {{declared, "declared here"}});
       given[next++] = &a;
       continue;
     }
@@ -209,10 +230,12 @@ void Elaborator::bind_params(const std::vector<ast::Generic>& generics, std::vec
     auto it = open.find(a.name);
     if (it == open.end()) {
       std::vector<std::string> names;
-      for (const auto& p : params) names.push_back(p.first->name);
+      for (const auto& p : params)
+        if (named(*p.first)) names.push_back(p.first->name);
       for (const auto& g : generics) names.push_back(g.name.name);
       std::string guess = did_you_mean(a.name, names);
-      fail(Code::E0306, a.span, fmt::format("`{}` has no parameter `{}`", callee, a.name), guess.empty() ? "" : fmt::format("did you mean `{}`?", guess), {{declared, "declared here"}});
+      fail(Code::E0306, a.span, fmt::format("`{}` has no parameter `{}`", callee, a.name),
+           guess.empty() ? "" : fmt::format("did you mean `{}`?", guess), {{declared, "declared here"}});
     }
     explicit_generics.push_back({it->second, &a});
   }
@@ -228,17 +251,20 @@ void Elaborator::bind_params(const std::vector<ast::Generic>& generics, std::vec
     if (g->kind == ast::GenericKind::Fn) bind_generic(*g, a->value, *bound, a->span);
   // Missing parameters with defaults may still determine nothing; those without a default are an error before inference complains.
   for (std::size_t i = 0; i < params.size(); ++i)
-    if (!given[i] && !fallbacks[i]) fail(Code::E0305, span, fmt::format("`{}` needs the argument `{}`", callee, params[i].first->name), "", {{params[i].first->span, "declared here"}});
+    if (!given[i] && !fallbacks[i])
+      fail(Code::E0305, span, fmt::format("`{}` needs the argument {}", callee, called(*params[i].first)), "",
+           {{params[i].first->span, "declared here"}});
   // A struct made of constants alone, such as the identity `Lin(a: 1.0, b: 0.0)`, is a single element: its dims are 1.
   bool constants_only = !args.empty();
   for (const ArgVal& a : args) constants_only &= a.value.as<IntConst>() || a.value.as<FloatConst>() || a.value.as<BoolConst>();
   for (const ast::Generic& g : generics)
-    if (constants_only && g.kind == ast::GenericKind::Int && !g.fallback && !bound->names.count(g.name.name)) bind_generic(g, {IntConst{Sym(1)}}, *bound, span);
+    if (constants_only && g.kind == ast::GenericKind::Int && !g.fallback && !bound->names.count(g.name.name))
+      bind_generic(g, {IntConst{Sym(1)}}, *bound, span);
   bind_defaults(generics, bound, span, callee);
   for (std::size_t i = 0; i < params.size(); ++i) {
     Ty type = resolve_type(*params[i].second, bound);
-    Val v = given[i] ? coerce(given[i]->value, type, given[i]->span, fmt::format("`{}`", params[i].first->name))
-                     : coerce(eval(*fallbacks[i], bound), type, fallbacks[i]->span, fmt::format("`{}`", params[i].first->name));
+    Val v = given[i] ? coerce(given[i]->value, type, given[i]->span, called(*params[i].first))
+                     : coerce(eval(*fallbacks[i], bound), type, fallbacks[i]->span, called(*params[i].first));
     bound->names[params[i].first->name] = Binding{v, false, params[i].first->span, params[i].first->name, false};
   }
 }

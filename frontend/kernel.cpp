@@ -65,8 +65,10 @@ std::vector<SymCondition> Elaborator::condition(const ast::Condition& c, const S
       all_constant &= v.has_value();
       if (l && v) any |= holds(k.op, *l, *v);
     }
-    if (all_constant) outcome = outcome.value_or(true) && any;
-    else out.push_back(k), note_fact(k);
+    if (all_constant)
+      outcome = outcome.value_or(true) && any;
+    else
+      out.push_back(k), note_fact(k);
   };
   if (!c.set.empty() || c.range) {
     Val v = eval(*c.value, s);
@@ -109,8 +111,10 @@ std::vector<SymCondition> Elaborator::condition(const ast::Condition& c, const S
       return out;
     }
     Val v = binary(chain.rest[0].op, l, r, c.span, chain.first->span, chain.rest[0].rhs->span);
-    if (auto* b = v.as<BoolConst>()) outcome = b->value;
-    else fail(Code::E0315, c.value->span, "a `where` clause is about constants and extents");
+    if (auto* b = v.as<BoolConst>())
+      outcome = b->value;
+    else
+      fail(Code::E0315, c.value->span, "a `where` clause is about constants and extents");
     return out;
   }
   Val v = eval(*c.value, s);
@@ -120,7 +124,8 @@ std::vector<SymCondition> Elaborator::condition(const ast::Condition& c, const S
   return out;
 }
 
-Val Elaborator::declare_param(const std::string& name, const Ty& type, const ast::Param& p, Span span, const std::vector<std::string>& absent, Interface& out) {
+Val Elaborator::declare_param(const std::string& name, const Ty& type, const ast::Param& p, Span span, const std::vector<std::string>& absent,
+                              Interface& out) {
   ir::Param param;
   param.name = name;
   param.span = span;
@@ -146,7 +151,8 @@ Val Elaborator::declare_param(const std::string& name, const Ty& type, const ast
       out_value.peers = resolve_dim(*p.peers, const_cast<const ScopePtr&>(declaring_), true);
       if (lowering()) param.peers = out_value.peers->as_constant().value_or(0);
     }
-    if (kernel_ && param.present) out_value.v = kernel_->body.add_arg(ir::ViewType{v->elem.dtype, static_cast<int>(v->dims.size()), param.mode}, name);
+    if (kernel_ && param.present)
+      out_value.v = kernel_->body.add_arg(ir::ViewType{v->elem.dtype, static_cast<int>(v->dims.size()), param.mode}, name);
     if (lowering() && !p.optional) out_value.optional = false;
     out.params.push_back(std::move(param));
     if (lowering() && out_value.optional && !out_value.absent) present_.insert(name);
@@ -156,7 +162,8 @@ Val Elaborator::declare_param(const std::string& name, const Ty& type, const ast
     fail(Code::E0302, p.type.span, fmt::format("{} is not a view: only views are written, optional or of peers", describe(type)));
   if (auto* t = std::get_if<TileTy>(&type.kind)) {
     if (!t->dims.empty()) fail(Code::E0302, p.type.span, "a kernel takes views and scalars; a tile lives inside it", "declare it `view`");
-    if (storage_only(t->elem) && !t->elem.opaque()) fail(Code::E0308, p.type.span, fmt::format("{} is a storage type and cannot be a scalar parameter", describe(t->elem)));
+    if (storage_only(t->elem) && !t->elem.opaque())
+      fail(Code::E0308, p.type.span, fmt::format("{} is a storage type and cannot be a scalar parameter", describe(t->elem)));
     param.dtype = t->elem.dtype;
     param.nominal = nominal(t->elem);
     TileVal v = make(t->elem, {}, kernel_ ? kernel_->body.add_arg(ir::scalar(t->elem.dtype), name) : nullptr);
@@ -179,7 +186,8 @@ Val Elaborator::declare_param(const std::string& name, const Ty& type, const ast
       Ty field = resolve_type(f.type, fields);
       for (const auto& [n, b] : fields->names)
         if (b.kernel_symbol && !declaring_->names.count(n)) declaring_->names[n] = b;
-      if (std::get_if<FnTy>(&field.kind)) fail(Code::E0314, p.type.span, fmt::format("`{}` holds functions and cannot be a run-time parameter", st->decl->name));
+      if (std::get_if<FnTy>(&field.kind))
+        fail(Code::E0314, p.type.span, fmt::format("`{}` holds functions and cannot be a run-time parameter", st->decl->name));
       v.fields.push_back(declare_param(name + "." + f.name.name, field, p, f.name.span, absent, out));
     }
     return {v};
@@ -199,7 +207,8 @@ void Elaborator::bind_grid(const ast::Kernel& k, const ScopePtr& s, Interface& o
       return true;
     };
     if (!launch_known(r.lo_sym) || !launch_known(r.hi_sym))
-      fail(Code::E0516, o.domain->span, fmt::format("the extent of `{}` is not known at launch", o.name.name), "the grid is made of view extents and constants");
+      fail(Code::E0516, o.domain->span, fmt::format("the extent of `{}` is not known at launch", o.name.name),
+           "the grid is made of view extents and constants");
     Sym extent = *r.hi_sym - *r.lo_sym;
     Sym count = facts_.normalise(tiles ? ceil_div(extent, tiles->size) : extent);
     out.grid.push_back({o.name.name, count});
@@ -220,7 +229,8 @@ void Elaborator::bind_grid(const ast::Kernel& k, const ScopePtr& s, Interface& o
   }
 }
 
-/// "the nearest `D` that fits is 40": for the first given integer that the violated clause mentions and that alone can be changed to satisfy all clauses.
+/// "the nearest `D` that fits is 40": for the first given integer that the violated clause mentions and that alone can be changed to satisfy all
+/// clauses.
 std::string Elaborator::nearest_allowed(const KernelDecl& k, const ast::Condition& violated) const {
   constexpr std::int64_t reach = 256;
   if (!given_) return "";
@@ -288,12 +298,16 @@ Elaborator::ScopePtr Elaborator::constants_scope(const KernelDecl& k, const Cons
   std::map<std::string, const ast::Generic*> generics;
   for (const auto& g : k.ast->generics) {
     auto [it, fresh] = generics.emplace(g.name.name, &g);
-    if (!fresh) fail(Code::E0402, g.name.span, fmt::format("`{}` is defined twice", g.name.name), "", {{it->second->name.span, "first defined here"}});
+    if (!fresh)
+      fail(Code::E0402, g.name.span, fmt::format("`{}` is defined twice", g.name.name), "", {{it->second->name.span, "first defined here"}});
   }
   for (const auto& [instance, module] : k.instances) {
     for (const auto& a : instance->args) {
       auto it = a.name ? generics.find(a.name->name) : generics.end();
-      if (it == generics.end()) fail(Code::E0511, a.name ? a.name->span : a.value->span, fmt::format("`{}` has no compile-time parameter `{}`", k.ast->name.name, a.name ? a.name->name : "?"), "", {{k.ast->name.span, "declared here"}});
+      if (it == generics.end())
+        fail(Code::E0511, a.name ? a.name->span : a.value->span,
+             fmt::format("`{}` has no compile-time parameter `{}`", k.ast->name.name, a.name ? a.name->name : "?"), "",
+             {{k.ast->name.span, "declared here"}});
       if (!s->names.count(it->first)) pending_generics_.push_back({it->second, {eval(*a.value, module->scope), a.value->span}});
     }
   }
@@ -307,19 +321,25 @@ Elaborator::ScopePtr Elaborator::constants_scope(const KernelDecl& k, const Cons
       std::vector<std::string> names;
       for (const auto& [g, ptr] : generics) names.push_back(g);
       std::string guess = did_you_mean(n, names);
-      fail(Code::E0511, k.span, fmt::format("`{}` has no compile-time parameter `{}`", k.name, n), guess.empty() ? "" : fmt::format("did you mean `{}`?", guess));
+      fail(Code::E0511, k.span, fmt::format("`{}` has no compile-time parameter `{}`", k.name, n),
+           guess.empty() ? "" : fmt::format("did you mean `{}`?", guess));
     }
     Val v;
-    if (auto* i = std::get_if<std::int64_t>(&c)) v = {IntConst{Sym(*i)}};
-    else if (auto* b = std::get_if<bool>(&c)) v = {BoolConst{*b}};
-    else if (auto* t = std::get_if<DType>(&c)) v = {TypeVal{Ty{TileTy{elem(*t), {}}}}};
+    if (auto* i = std::get_if<std::int64_t>(&c))
+      v = {IntConst{Sym(*i)}};
+    else if (auto* b = std::get_if<bool>(&c))
+      v = {BoolConst{*b}};
+    else if (auto* t = std::get_if<DType>(&c))
+      v = {TypeVal{Ty{TileTy{elem(*t), {}}}}};
     else {
       ast::Path path;
       path.span = k.span;
       std::string text = std::get<std::string>(c), part;
       for (char ch : text + ".") {
-        if (ch == '.') path.parts.push_back({part, k.span}), part.clear();
-        else part += ch;
+        if (ch == '.')
+          path.parts.push_back({part, k.span}), part.clear();
+        else
+          part += ch;
       }
       v = lookup(path.parts[0], program_.root().scope);
       for (std::size_t i = 1; i < path.parts.size(); ++i) v = member(std::move(v), path.parts[i], k.span);
@@ -338,7 +358,8 @@ Elaborator::ScopePtr Elaborator::constants_scope(const KernelDecl& k, const Cons
       } else if (partial) {
         s->names[g.name.name] = Binding{opaque_generic(g, s), false, g.name.span, g.name.name, false};
       } else {
-        fail(Code::E0510, g.name.span, fmt::format("`{}` needs a value for `{}`", k.name, g.name.name), fmt::format("give it as a constant: `{} = ..`", g.name.name));
+        fail(Code::E0510, g.name.span, fmt::format("`{}` needs a value for `{}`", k.name, g.name.name),
+             fmt::format("give it as a constant: `{} = ..`", g.name.name));
       }
     }
   }
@@ -346,7 +367,7 @@ Elaborator::ScopePtr Elaborator::constants_scope(const KernelDecl& k, const Cons
 }
 
 std::unique_ptr<ir::Kernel> Elaborator::lower_kernel(const KernelDecl& k, const Constants& constants, const std::vector<std::string>& absent,
-                                                    bool judge_presence) {
+                                                     bool judge_presence) {
   auto kernel = std::make_unique<ir::Kernel>();
   given_ = &constants;
   try {
@@ -387,7 +408,7 @@ std::unique_ptr<ir::Kernel> Elaborator::lower_kernel(const KernelDecl& k, const 
 std::string Elaborator::constant_text(const Val& v) {
   if (auto* c = v.as<IntConst>()) return c->value.str();
   if (auto* c = v.as<BoolConst>()) return c->value.value_or(false) ? "true" : "false";
-  if (auto* t = v.as<TypeVal>()) return describe(t->type);
+  if (auto* t = v.as<TypeVal>()) return spelled(t->type);
   if (auto* f = v.as<FnVal>()) return (f->module && !f->module->path.empty() ? f->module->path + "." : "") + f->name;
   return describe(v);
 }

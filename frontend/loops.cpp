@@ -115,7 +115,8 @@ void Elaborator::loop(const std::set<std::string>& assigned, const ScopePtr& s, 
   rebind(vars, add_results(*op, inits));
 }
 
-void Elaborator::while_loop(const std::set<std::string>& assigned, const ScopePtr& s, const std::function<ir::Value*()>& condition, const std::function<void()>& body) {
+void Elaborator::while_loop(const std::set<std::string>& assigned, const ScopePtr& s, const std::function<ir::Value*()>& condition,
+                            const std::function<void()>& body) {
   if (!lowering()) {
     (void)condition();
     return body();
@@ -142,7 +143,7 @@ void Elaborator::exec_while(const ast::While& w, Span span, const ScopePtr& s) {
   std::set<std::string> assigned = assigned_names(*w.body);
   ScopePtr inner = child(s);
   bool breaks = assigned.count("break") != 0;
-  inner->names["break"] = Binding{Val{constant(elem(DType::Bool), {}, 0)}, breaks, span, "break", false};
+  inner->names["break"] = Binding{Val{constant(elem(DType::Bool), {}, 0)}, true, span, "break", false};
   while_loop(
       assigned, inner,
       [&] {
@@ -155,14 +156,20 @@ void Elaborator::exec_while(const ast::While& w, Span span, const ScopePtr& s) {
 
 void Elaborator::unroll(const ast::For& f, const Val& iter, Span span, const ScopePtr& s) {
   const RangeVal r = as_range(iter, f.iter->span);
-  if (has_break(*f.body)) fail(Code::E0507, span, "`break` cannot leave a `for const` loop", "use a run-time `for`");
-  if (!r.lo_sym || !r.hi_sym) fail(Code::E0315, f.iter->span, "the ends of a `for const` loop are compile-time integers");
+  (void)span;
+  if (!r.lo_sym || !r.hi_sym || run_time(*r.lo_sym) || run_time(*r.hi_sym))
+    fail(Code::E0315, f.iter->span, "the ends of a `for const` loop are compile-time integers");
   auto lo = facts_.normalise(*r.lo_sym).as_constant(), hi = facts_.normalise(*r.hi_sym).as_constant();
   if (lo && hi && *hi > *lo && static_cast<std::uint64_t>(*hi) - static_cast<std::uint64_t>(*lo) > 1024)
-    fail(Code::E0602, f.iter->span, fmt::format("the loop would be unrolled {} times; the limit is 1024", static_cast<std::uint64_t>(*hi) - static_cast<std::uint64_t>(*lo)), "use a run-time `for`");
+    fail(Code::E0602, f.iter->span,
+         fmt::format("the loop would be unrolled {} times; the limit is 1024", static_cast<std::uint64_t>(*hi) - static_cast<std::uint64_t>(*lo)),
+         "use a run-time `for`");
   if (!lowering()) {
     ScopePtr inner = child(s);
-    inner->names[f.var.name] = Binding{Val{IntConst{fresh_symbol(f.var.name, nullptr)}}, false, f.var.span, f.var.name, false};
+    Sym at = fresh_symbol(f.var.name, nullptr);
+    constant_symbols_.insert(at.symbols()[0]);
+    inner->names[f.var.name] = Binding{Val{IntConst{at}}, false, f.var.span, f.var.name, false};
+    inner->names["break"] = Binding{};
     return exec_block(*f.body, inner);
   }
   if (!lo || !hi) fail(Code::E0315, f.iter->span, "the ends of a `for const` loop are compile-time integers", "use a run-time `for`");
@@ -170,6 +177,7 @@ void Elaborator::unroll(const ast::For& f, const Val& iter, Span span, const Sco
     Deeper deeper(*this, f.iter->span);
     ScopePtr inner = child(s);
     inner->names[f.var.name] = Binding{Val{IntConst{Sym(i)}}, false, f.var.span, f.var.name, false};
+    inner->names["break"] = Binding{};
     exec_block(*f.body, inner);
   }
 }

@@ -29,11 +29,14 @@ std::string builtins_table() {
 
 std::string ops_table() {
   std::string out = "| op | operands | results | meaning |\n|---|---|---|---|\n";
-  auto count = [](int least, int most) { return most < 0 ? fmt::format("{}..", least) : least == most ? fmt::to_string(least) : fmt::format("{}..{}", least, most); };
+  auto count = [](int least, int most) {
+    return most < 0 ? fmt::format("{}..", least) : least == most ? fmt::to_string(least) : fmt::format("{}..{}", least, most);
+  };
   for (int i = 0;; ++i) {
     auto k = static_cast<ir::OpKind>(i);
     const ir::OpInfo& op = ir::info(k);
-    out += fmt::format("| `{}` | {} | {} | {} |\n", op.name, count(op.min_operands, op.max_operands), op.results < 0 ? "any" : fmt::to_string(op.results), cell(op.doc));
+    out += fmt::format("| `{}` | {} | {} | {} |\n", op.name, count(op.min_operands, op.max_operands),
+                       op.results < 0 ? "any" : fmt::to_string(op.results), cell(op.doc));
     if (k == ir::OpKind::Wait) break;
   }
   return out;
@@ -66,11 +69,16 @@ std::string refresh_manual(const std::string& text) {
     std::string name = text.substr(begin + open.size(), name_end - begin - open.size());
     std::size_t body = name_end + close.size();
     out += text.substr(at, body - at);
-    if (name == "builtins") out += builtins_table();
-    else if (name == "ops") out += ops_table();
-    else if (name == "directives") out += directives_table();
-    else if (name == "diagnostics") out += diagnostics_table();
-    else out += text.substr(body, stop - body);
+    if (name == "builtins")
+      out += builtins_table();
+    else if (name == "ops")
+      out += ops_table();
+    else if (name == "directives")
+      out += directives_table();
+    else if (name == "diagnostics")
+      out += diagnostics_table();
+    else
+      out += text.substr(body, stop - body);
     out += end;
     at = stop + end.size();
   }

@@ -53,8 +53,10 @@ TileVal Elaborator::guard(const TileVal& t, double identity, int axis) {
   bool any = false;
   for (const Mask& m : t.valid) {
     bool concerned = axis < 0 || (m.range_id ? m.axis == axis : !(m.dims[static_cast<std::size_t>(axis)] == Sym(1)));
-    if (concerned) any = true;
-    else out.valid.push_back(m);
+    if (concerned)
+      any = true;
+    else
+      out.valid.push_back(m);
   }
   if (!any || !builder_) return out;
   ir::Value* mask = mask_value(t.valid, t.dims.size(), t.dims, axis);

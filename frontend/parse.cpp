@@ -559,6 +559,26 @@ BOOST_SPIRIT_DEFINE(tune, tune_entry, tune_body, choice, schedule, directive, di
 
 namespace tessera {
 
+namespace {
+
+/// Where a malformed word leaves a gap the grammar misses something: errors in the same statement behind one of the first `lexical` errors go.
+void drop_consequences(const std::vector<Token>& tokens, std::size_t lexical, std::vector<Diagnostic>& errors) {
+  if (lexical == 0) return;
+  std::vector<std::uint32_t> gaps, ends;  // both in order
+  for (std::size_t i = 0; i < lexical; ++i) gaps.push_back(errors[i].span.begin);
+  for (const Token& t : tokens)
+    if (t.kind == TokenKind::Semicolon || t.kind == TokenKind::LBrace || t.kind == TokenKind::RBrace) ends.push_back(t.begin);
+  auto consequence = [&](const Diagnostic& d) {
+    auto end = std::lower_bound(ends.begin(), ends.end(), d.span.begin);
+    std::uint32_t from = end == ends.begin() ? 0 : *std::prev(end);
+    auto gap = std::lower_bound(gaps.begin(), gaps.end(), from);
+    return gap != gaps.end() && *gap <= d.span.begin;
+  };
+  errors.erase(std::remove_if(errors.begin() + static_cast<std::ptrdiff_t>(lexical), errors.end(), consequence), errors.end());
+}
+
+}  // namespace
+
 ast::File parse(const SourceMap& sources, FileId id, Diagnostics& diagnostics) {
   ast::File result;
   result.id = id;
@@ -578,6 +598,7 @@ ast::File parse(const SourceMap& sources, FileId id, Diagnostics& diagnostics) {
   } else {
     state.errors = lexical.list();
   }
+  drop_consequences(tokens.list, lexical.list().size(), state.errors);
   std::stable_sort(state.errors.begin(), state.errors.end(), [](const Diagnostic& a, const Diagnostic& b) { return a.span.begin < b.span.begin; });
   for (Diagnostic& d : state.errors) diagnostics.add(std::move(d));
   return result;

@@ -26,8 +26,8 @@ struct StructDecl {
 /// A kernel, possibly an instance `kernel a = b[X: ..]` of another: then `args` are bound in this module.
 struct KernelDecl {
   std::string name;
-  const ast::Kernel* ast = nullptr;       ///< the body that runs
-  LoadedModule* body_module = nullptr;          ///< where that body was written
+  const ast::Kernel* ast = nullptr;                                             ///< the body that runs
+  LoadedModule* body_module = nullptr;                                          ///< where that body was written
   std::vector<std::pair<const ast::KernelInstance*, LoadedModule*>> instances;  ///< outermost first
   const ast::Tune* tune = nullptr;
   LoadedModule* tune_module = nullptr;
@@ -36,7 +36,7 @@ struct KernelDecl {
 };
 
 struct LoadedModule {
-  std::string path;                  ///< dotted import path; "" for the root file
+  std::string path;  ///< dotted import path; "" for the root file
   FileId file = 0;
   ast::File ast;
   std::map<std::string, LoadedModule*> imports;  ///< by local name
@@ -45,8 +45,8 @@ struct LoadedModule {
   std::map<std::string, std::unique_ptr<StructDecl>> structs;
   std::map<std::string, const ast::Fn*> fns;
   std::map<std::string, std::unique_ptr<KernelDecl>> kernels;
-  std::map<std::string, Span> defined;     ///< every top-level name
-  std::shared_ptr<Scope> scope;            ///< the module scope that fns and lambdas see
+  std::map<std::string, Span> defined;  ///< every top-level name
+  std::shared_ptr<Scope> scope;         ///< the module scope that fns and lambdas see
 };
 
 class Program {

@@ -129,7 +129,8 @@ Val Elaborator::range_shift(ast::BinaryOp op, const RangeVal& given, const Val& 
     }
     return {r};
   }
-  if (op != BinaryOp::Mul && op != BinaryOp::Div) fail(Code::E0302, span, "a range is shifted with `+` and `-`, and scaled by a constant with `*` and `/`");
+  if (op != BinaryOp::Mul && op != BinaryOp::Div)
+    fail(Code::E0302, span, "a range is shifted with `+` and `-`, and scaled by a constant with `*` and `/`");
   Sym c = const_int(by, span, "the factor of a range");
   bool divide = op == BinaryOp::Div;
   auto scale = [&](ir::Value* v, bool up) {
@@ -150,7 +151,8 @@ Val Elaborator::range_shift(ast::BinaryOp op, const RangeVal& given, const Val& 
   if (r.axis) r.axis = divide ? facts_.normalise(tessera::ceil_div(*r.axis, c)) : *r.axis * c;
   if (r.size) {
     if (divide && lowering() && !facts_.proves_divisible(*r.size, c))
-      fail(Code::E0208, span, fmt::format("a tile of {} coordinates cannot be divided by {}", display(*r.size), display(c)), "choose a tile size that is a multiple");
+      fail(Code::E0208, span, fmt::format("a tile of {} coordinates cannot be divided by {}", display(*r.size), display(c)),
+           "choose a tile size that is a multiple");
     r.size = divide ? facts_.normalise(tessera::floor_div(*r.size, c)) : *r.size * c;
     r.start = scale(r.start, false);
     r.start_sym = scale_sym(r.start_sym, false);

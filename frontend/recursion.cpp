@@ -208,8 +208,8 @@ class Mentions {
 
   Items& items_;
   Item& of_;
-  std::vector<std::string> local_;      ///< bound names, innermost last
-  std::map<std::string, int> count_;    ///< how often each is bound
+  std::vector<std::string> local_;    ///< bound names, innermost last
+  std::map<std::string, int> count_;  ///< how often each is bound
   std::set<const Item*> seen_;
 };
 
@@ -223,7 +223,8 @@ std::string message(const std::vector<Item*>& circle) {
   }
   std::string out = fmt::format("`{}` {}", circle[0]->name->name, verb);
   if (circle.size() > 6) return fmt::format("{} through {} others", out, circle.size() - 1);
-  for (std::size_t i = 1; i < circle.size(); ++i) out += fmt::format("{} `{}`", i == 1 ? " through" : i + 1 == circle.size() ? " and" : ",", circle[i]->name->name);
+  for (std::size_t i = 1; i < circle.size(); ++i)
+    out += fmt::format("{} `{}`", i == 1 ? " through" : i + 1 == circle.size() ? " and" : ",", circle[i]->name->name);
   return out;
 }
 
@@ -268,7 +269,12 @@ void check_recursion(const Program& program, Diagnostics& diagnostics) {
         std::size_t from = 0;
         while (stack[from].first != m.item) ++from;
         for (std::size_t i = from; i < stack.size(); ++i) circle.push_back(stack[i].first);
-        diagnostics.add({Code::E0407, m.span, message(circle), {{m.item->name->span, "defined here"}}, {}, m.item->kind == ItemKind::Fn ? "use a loop: functions are inlined" : ""});
+        diagnostics.add({Code::E0407,
+                         m.span,
+                         message(circle),
+                         {{m.item->name->span, "defined here"}},
+                         {},
+                         m.item->kind == ItemKind::Fn ? "use a loop: functions are inlined" : ""});
       }
     }
   }

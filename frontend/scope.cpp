@@ -7,6 +7,7 @@
 namespace tessera {
 
 void Elaborator::report(Code code, Span span, std::string message, std::string help, std::vector<Label> labels) {
+  ++failures_;
   Diagnostic d{code, span, std::move(message), std::move(labels), {}, std::move(help)};
   for (auto it = trail_.rbegin(); it != trail_.rend(); ++it) d.trail.push_back(*it);
   diagnostics_.add(std::move(d));
@@ -23,7 +24,8 @@ Elaborator::Deeper::Deeper(Elaborator& e, Span span) : e_(e) {
   if (deep || e.steps_ >= max_steps) {
     e.stopped_ = true;
     if (deep) e.fail(Code::E0603, span, fmt::format("expressions are nested more than {} deep, through calls and constants", max_nesting));
-    e.fail(Code::E0601, span, fmt::format("more than {} expressions after inlining and unrolling", max_steps), "use a run-time loop instead of `for const`");
+    e.fail(Code::E0601, span, fmt::format("more than {} expressions after inlining and unrolling", max_steps),
+           "use a run-time loop instead of `for const`");
   }
   ++e.depth_;
   ++e.steps_;
@@ -87,7 +89,7 @@ Val Elaborator::lookup(const ast::Ident& id, const ScopePtr& s) {
   if (auto t = dtype_from_name(id.name)) return {TypeVal{Ty{TileTy{elem(*t), {}}}}};
   if (is_builtin(id.name)) return {FnVal{nullptr, nullptr, nullptr, std::nullopt, std::nullopt, nullptr, id.name}};
   for (Scope* at = s.get(); at; at = at->parent.get()) {
-    if (!at->free_symbols) continue;
+    if (!at->free_symbols || naming_ == Naming::TileDim || naming_ == Naming::Type) continue;
     // A dim of a kernel's view that is nothing else is a launch symbol, bound by the first view that has it.
     std::string symbol = at->symbol_prefix + id.name;
     if (launch_symbols_.insert(symbol).second) {
@@ -102,9 +104,10 @@ Val Elaborator::lookup(const ast::Ident& id, const ScopePtr& s) {
   }
   // Beyond the limit of kept errors a guess would be work for nothing.
   std::string guess = diagnostics_.list().size() < Diagnostics::limit ? did_you_mean(id.name, visible_names(*s)) : "";
-  if (in_dim_)
+  if (naming_ == Naming::TileDim || naming_ == Naming::ViewDim)
     fail(Code::E0406, id.span, fmt::format("the dimension `{}` is not declared", id.name),
-         guess.empty() ? fmt::format("declare it in `[..]` after the name, e.g. `{}: dim` or `{}: int`", id.name, id.name) : fmt::format("did you mean `{}`?", guess));
+         guess.empty() ? fmt::format("declare it in `[..]` after the name, e.g. `{}: dim` or `{}: int`", id.name, id.name)
+                       : fmt::format("did you mean `{}`?", guess));
   fail(Code::E0401, id.span, fmt::format("unknown name `{}`", id.name), guess.empty() ? "" : fmt::format("did you mean `{}`?", guess));
 }
 

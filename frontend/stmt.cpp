@@ -81,14 +81,19 @@ void Elaborator::exec_stmts(const std::vector<ast::Stmt>& stmts, std::size_t fro
     const ast::Stmt& st = stmts[i];
     bool last = i + 1 == stmts.size();
     if (std::get_if<ast::Return>(&st.node) && !(body_ && &stmts == &body_->stmts && last)) {
-      bool kernel_exit = in_kernel_ && last && std::get<ast::Return>(st.node).values.empty();
-      if (!kernel_exit) report(Code::E0508, st.span, "`return` is the last statement of a function", in_kernel_ ? "a kernel leaves early by `if .. { return; }` at the top level of its body" : "");
+      bool kernel_exit = last && &stmts == exit_ && std::get<ast::Return>(st.node).values.empty();
+      if (!kernel_exit)
+        report(Code::E0508, st.span, "`return` is the last statement of a function",
+               in_kernel_ ? "a kernel leaves early by `if .. { return; }` at the top level of its body" : "");
       if (!kernel_exit && lowering()) throw Failed{};
       continue;
     }
     try {
       // `if c { ..; return; }` at the top of a kernel: the rest runs only where c is false.
-      if (auto* cond = std::get_if<ast::If>(&st.node); cond && in_kernel_ && body_ && &stmts == &body_->stmts && ends_in_return(*cond->then) && !cond->otherwise && lowering()) {
+      auto* cond = std::get_if<ast::If>(&st.node);
+      if (!(cond && in_kernel_ && body_ && &stmts == &body_->stmts && ends_in_return(*cond->then) && !cond->otherwise)) cond = nullptr;
+      if (cond) exit_ = &cond->then->stmts;
+      if (cond && lowering()) {
         Val c = eval(*cond->condition, s);
         if (auto* known = c.as<BoolConst>(); known && known->value) {
           if (*known->value) return exec_block(*cond->then, s);
@@ -147,6 +152,7 @@ void Elaborator::exec(const ast::Stmt& st, const ScopePtr& s) {
           bool crossed = false;
           Binding* flag = find(*s, "break", &crossed);
           if (!flag || crossed) fail(Code::E0507, st.span, "`break` outside a run-time loop");
+          if (!flag->is_var) fail(Code::E0507, st.span, "`break` cannot leave a `for const` loop, which is unrolled", "use a run-time `for`");
           flag->value = Val{constant(elem(DType::Bool), {}, 1)};
         } else if constexpr (std::is_same_v<T, ast::Assert>) {
           Val c = eval(*x.condition, s);
@@ -173,10 +179,11 @@ void Elaborator::exec_expr(const ast::ExprStmt& x, const ScopePtr& s) {
 }
 
 void Elaborator::exec_claim(const ast::Claim& x, Span span, const ScopePtr& s) {
+  (void)span;
   auto* p = std::get_if<ast::Postfix>(&x.what->node);
   auto* name = p ? std::get_if<ast::Name>(&p->base->node) : nullptr;
   auto* c = p && p->suffixes.size() == 1 ? std::get_if<ast::Call>(&p->suffixes[0].kind) : nullptr;
-  if (!name || name->name != "unique" || !c) fail(Code::E0302, span, "a claim reads `claim unique(..) \"why\";`");
+  if (!name || name->name != "unique" || !c) fail(Code::E0302, x.what->span, "a claim reads `claim unique(..) \"why\";`");
   std::vector<ir::Value*> operands;
   for (const auto& a : c->args) {
     TileVal t = as_idx(eval(*a.value, s), a.value->span);
@@ -216,7 +223,8 @@ void Elaborator::exec_let(const ast::Let& l, Span span, const ScopePtr& s) {
       std::function<void(const Val&)> check = [&](const Val& f) {
         if (auto* st = f.as<StructVal>())
           for (const Val& g : st->fields) check(g);
-        else if (!f.as<TileVal>()) holds = false;
+        else if (!f.as<TileVal>())
+          holds = false;
       };
       check(x);
       if (!holds) fail(Code::E0314, l.value->span, fmt::format("a variable cannot hold {}", describe(x)), "bind it with `let`");
@@ -237,7 +245,8 @@ void Elaborator::exec_assign(const ast::Assign& a, Span span, const ScopePtr& s)
     Val v = eval(*a.value, s);
     at(span);
     if (a.op == ast::AssignOp::Set || a.op == ast::AssignOp::Add) return store(*t, v, a.value->span, a.op == ast::AssignOp::Add);
-    if (t->view.mode == ir::Mode::Add) fail(Code::E0506, span, fmt::format("`{}` is an `add` view", t->view.root), "accumulate with `+=`", {{t->view.bound, "declared here"}});
+    if (t->view.mode == ir::Mode::Add)
+      fail(Code::E0506, t->span, fmt::format("`{}` is an `add` view", t->view.root), "accumulate with `+=`", {{t->view.bound, "declared here"}});
     Val old = load(*t);
     return store(*t, binary(op, old, v, span, a.target->span, a.value->span), a.value->span, false);
   }
@@ -261,7 +270,8 @@ void Elaborator::exec_assign(const ast::Assign& a, Span span, const ScopePtr& s)
     fail(Code::E0405, root->span, fmt::format("`{}` cannot be assigned to", n->name));
   }
   if (!b->is_var || crossed)
-    fail(Code::E0405, root->span, crossed ? fmt::format("a lambda cannot assign to `{}` outside it", n->name) : fmt::format("`{}` is not a variable", n->name),
+    fail(Code::E0405, root->span,
+         crossed ? fmt::format("a lambda cannot assign to `{}` outside it", n->name) : fmt::format("`{}` is not a variable", n->name),
          crossed ? "return the new value instead" : fmt::format("declare it with `var {}`", n->name), {{b->span, "defined here"}});
   Val now = eval(*a.value, s);
   at(span);
@@ -272,7 +282,10 @@ void Elaborator::exec_assign(const ast::Assign& a, Span span, const ScopePtr& s)
     (void)member(*place, *f, f->span);
     const auto& decl = st->type.decl->ast->fields;
     for (std::size_t i = 0; i < decl.size(); ++i)
-      if (decl[i].name.name == f->name) { place = &st->fields[i]; break; }
+      if (decl[i].name.name == f->name) {
+        place = &st->fields[i];
+        break;
+      }
   }
   if (place->poison()) throw Failed{};
   if (a.op != ast::AssignOp::Set) now = binary(op, *place, now, span, a.target->span, a.value->span);
@@ -286,8 +299,10 @@ void Elaborator::exec_if(const ast::If& i, Span span, const ScopePtr& s) {
   if (c.poison()) throw Failed{};
   if (auto* known = c.as<BoolConst>()) {
     if (known->value) {
-      if (*known->value) exec_block(*i.then, s);
-      else if (i.otherwise) exec_block(*i.otherwise, s);
+      if (*known->value)
+        exec_block(*i.then, s);
+      else if (i.otherwise)
+        exec_block(*i.otherwise, s);
       return;
     }
     // Checking: both arms, and a view is there in the first if the condition says so.
@@ -302,7 +317,11 @@ void Elaborator::exec_if(const ast::If& i, Span span, const ScopePtr& s) {
   std::set<std::string> assigned = assigned_names(*i.then);
   if (i.otherwise) assigned.merge(assigned_names(*i.otherwise));
   at(span);
-  exec_if_else(t.v, assigned, s, [&] { exec_block(*i.then, s); }, [&] { if (i.otherwise) exec_block(*i.otherwise, s); });
+  exec_if_else(
+      t.v, assigned, s, [&] { exec_block(*i.then, s); },
+      [&] {
+        if (i.otherwise) exec_block(*i.otherwise, s);
+      });
 }
 
 /// Records the views that `has(x)` or `has(x) && ..` says are there.

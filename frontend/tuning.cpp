@@ -55,8 +55,10 @@ class NameCollector {
       ast::Path path;
       if (auto* n = std::get_if<ast::Name>(&p->base->node)) path.parts.push_back({n->name, p->base->span});
       for (const auto& x : p->suffixes) {
-        if (auto* mem = std::get_if<ast::Member>(&x.kind)) path.parts.push_back(mem->name);
-        else break;
+        if (auto* mem = std::get_if<ast::Member>(&x.kind))
+          path.parts.push_back(mem->name);
+        else
+          break;
       }
       if (!path.parts.empty()) {
         auto [owner, name] = resolve_path(m, path);
@@ -91,14 +93,19 @@ std::string dotted(const ast::Path& p) {
 std::vector<Constant> Elaborator::tune_values(const ast::TuneChoice& c, ScopePtr s) {
   std::vector<Constant> out;
   auto add = [&](const Val& v, Span span) {
-    if (auto* i = v.as<IntConst>(); i && i->value.is_constant()) out.push_back(i->value.constant());
-    else if (auto* b = v.as<BoolConst>(); b && b->value) out.push_back(*b->value);
-    else if (auto* t = v.as<TypeVal>(); t && std::get_if<TileTy>(&t->type.kind)) out.push_back(std::get<TileTy>(t->type.kind).elem.dtype);
-    else fail(Code::E0315, span, fmt::format("a candidate is an integer, bool or dtype constant, not {}", describe(v)));
+    if (auto* i = v.as<IntConst>(); i && i->value.is_constant())
+      out.push_back(i->value.constant());
+    else if (auto* b = v.as<BoolConst>(); b && b->value)
+      out.push_back(*b->value);
+    else if (auto* t = v.as<TypeVal>(); t && std::get_if<TileTy>(&t->type.kind))
+      out.push_back(std::get<TileTy>(t->type.kind).elem.dtype);
+    else
+      fail(Code::E0315, span, fmt::format("a candidate is an integer, bool or dtype constant, not {}", describe(v)));
   };
   if (c.range) {
     const auto& r = std::get<ast::RangeExpr>(c.range->node);
-    auto lo = const_int(eval(*r.lo, s), r.lo->span, "a candidate").as_constant(), hi = const_int(eval(*r.hi, s), r.hi->span, "a candidate").as_constant();
+    auto lo = const_int(eval(*r.lo, s), r.lo->span, "a candidate").as_constant(),
+         hi = const_int(eval(*r.hi, s), r.hi->span, "a candidate").as_constant();
     if (!lo || !hi || (*hi > *lo && static_cast<std::uint64_t>(*hi) - static_cast<std::uint64_t>(*lo) > 4096))
       fail(Code::E0315, c.range->span, "the ends of a range of candidates are constants, at most 4096 apart");
     for (std::int64_t i = *lo; i < *hi; ++i) out.push_back(i);
@@ -155,19 +162,22 @@ void Elaborator::check_tune(LoadedModule& m, const ast::Tune& t) {
       if (g.name.name == c.name.name) found = &g;
     if (!found && !in_schedules.count(c.name.name)) {
       std::string guess = did_you_mean(c.name.name, names);
-      report(Code::E0512, c.name.span, fmt::format("`{}` has no compile-time parameter `{}`", k.name, c.name.name), guess.empty() ? "" : fmt::format("did you mean `{}`?", guess), {{k.ast->name.span, "declared here"}});
+      report(Code::E0512, c.name.span, fmt::format("`{}` has no compile-time parameter `{}`", k.name, c.name.name),
+             guess.empty() ? "" : fmt::format("did you mean `{}`?", guess), {{k.ast->name.span, "declared here"}});
       continue;
     }
     if (found && (found->kind == ast::GenericKind::Struct || found->kind == ast::GenericKind::Fn || found->kind == ast::GenericKind::Dim))
       report(Code::E0512, c.name.span, fmt::format("`{}` is not an int, bool or dtype", c.name.name), "", {{found->name.span, "declared here"}});
-    else if (!found) scheduled_only.push_back(c.name);
+    else if (!found)
+      scheduled_only.push_back(c.name);
     if (found) {
       for (const auto& p : k.ast->params) {
         auto* n = std::get_if<ast::NamedType>(&p.type.node);
         if (!n || !n->view) continue;
         for (const auto& d : n->dims)
           if (mentions(*d, c.name.name))
-            report(Code::E0518, c.name.span, fmt::format("`{}` is tuned, but the shape of `{}` depends on it", c.name.name, p.name.name), "", {{d->span, "used here"}});
+            report(Code::E0518, c.name.span, fmt::format("`{}` is tuned, but the shape of `{}` depends on it", c.name.name, p.name.name), "",
+                   {{d->span, "used here"}});
       }
     }
     (void)tune_values(c, m.scope);
@@ -178,7 +188,8 @@ void Elaborator::check_tune(LoadedModule& m, const ast::Tune& t) {
   auto require_known = [&](const std::string& n, Span span) {
     if (n == "bucket" || find(*s, n) || dtype_from_name(n)) return;
     std::string guess = did_you_mean(n, visible_names(*s));
-    report(Code::E0401, span, fmt::format("`{}` has no parameter or extent `{}`", k.name, n), guess.empty() ? "" : fmt::format("did you mean `{}`?", guess), {{k.ast->name.span, "declared here"}});
+    report(Code::E0401, span, fmt::format("`{}` has no parameter or extent `{}`", k.name, n),
+           guess.empty() ? "" : fmt::format("did you mean `{}`?", guess), {{k.ast->name.span, "declared here"}});
   };
   for (const auto& key : t.keys) for_each_name(*key, require_known);
   for (const auto& inv : t.invariant) require_known(inv.name, inv.span);
@@ -186,12 +197,13 @@ void Elaborator::check_tune(LoadedModule& m, const ast::Tune& t) {
     std::optional<bool> outcome;
     try {
       (void)condition(c, s, outcome);
-    } catch (const Failed&) {
-    }
+    } catch (const Failed&) {}
   }
   for (const auto& inv : t.invariant)
     for (const auto& key : t.keys)
-      if (mentions(*key, inv.name)) report(Code::E0512, key->span, fmt::format("a key mentions `{}`, which the choice must not depend on", inv.name), "", {{inv.span, "declared invariant here"}});
+      if (mentions(*key, inv.name))
+        report(Code::E0512, key->span, fmt::format("a key mentions `{}`, which the choice must not depend on", inv.name), "",
+               {{inv.span, "declared invariant here"}});
 }
 
 /// Whether a name occurs in an expression.
@@ -224,18 +236,20 @@ void Elaborator::check_schedule(LoadedModule& m, const ast::Schedule& s) {
   }
   static const std::vector<std::string> families = {"cpu", "sm80", "sm90", "sm100"};
   if (s.on && std::find(families.begin(), families.end(), s.on->name) == families.end())
-    report(Code::E0514, s.on->span, fmt::format("no target `{}`", s.on->name), "targets are cpu, sm80, sm90 and sm100");
+    fail(Code::E0514, s.on->span, fmt::format("no target `{}`", s.on->name), "targets are cpu, sm80, sm90 and sm100");
   for (const auto& d : s.directives) {
     auto kind = directive_from_name(d.name.name);
     if (!kind) {
       std::vector<std::string> all;
       for (DirectiveKind k : all_directives()) all.push_back(info(k).name);
       std::string guess = did_you_mean(d.name.name, all);
-      report(Code::E0514, d.name.span, fmt::format("no schedule directive `{}`", d.name.name), guess.empty() ? "" : fmt::format("did you mean `{}`?", guess));
+      report(Code::E0514, d.name.span, fmt::format("no schedule directive `{}`", d.name.name),
+             guess.empty() ? "" : fmt::format("did you mean `{}`?", guess));
       continue;
     }
     if (s.on && (" " + std::string(info(*kind).families) + " ").find(" " + s.on->name + " ") == std::string::npos)
-      report(Code::E0514, d.name.span, fmt::format("`{}` does not exist for {}", d.name.name, s.on->name), fmt::format("it exists for {}", info(*kind).families));
+      report(Code::E0514, d.name.span, fmt::format("`{}` does not exist for {}", d.name.name, s.on->name),
+             fmt::format("it exists for {}", info(*kind).families));
     if (std::string(info(*kind).subject) != "value") continue;
     for (const auto& a : d.args) {
       std::string subject = dotted(a.subject);
@@ -243,7 +257,8 @@ void Elaborator::check_schedule(LoadedModule& m, const ast::Schedule& s) {
       std::string root = a.subject.parts[0].name;
       if (subject.empty() || names.count(subject) || names.count(root)) continue;
       std::string guess = did_you_mean(subject, std::vector<std::string>(names.begin(), names.end()));
-      report(Code::E0513, a.subject.span, fmt::format("`{}` has no variable `{}`", name, subject), guess.empty() ? "" : fmt::format("did you mean `{}`?", guess));
+      report(Code::E0513, a.subject.span, fmt::format("`{}` has no variable `{}`", name, subject),
+             guess.empty() ? "" : fmt::format("did you mean `{}`?", guess));
     }
   }
 }
@@ -269,8 +284,10 @@ Schedule Elaborator::schedule(const KernelDecl& k, const std::string& family, co
         if (a.index) arg.index = const_int(eval(*a.index, s), a.index->span, "an axis").as_constant();
         if (a.value) {
           auto* n = std::get_if<ast::Name>(&a.value->node);
-          if (n && !s->names.count(n->name)) arg.word = n->name;
-          else arg.number = const_int(eval(*a.value, s), a.value->span, "a number").as_constant();
+          if (n && !s->names.count(n->name))
+            arg.word = n->name;
+          else
+            arg.number = const_int(eval(*a.value, s), a.value->span, "a number").as_constant();
         }
         x.args.push_back(std::move(arg));
       }

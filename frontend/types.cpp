@@ -15,7 +15,9 @@ bool mentions_wildcard(const Sym& s) {
 
 }  // namespace
 
-bool Elaborator::same_dim(const Sym& a, const Sym& b) const { return a == b || facts_.proves_equal(a, b) || mentions_wildcard(a) || mentions_wildcard(b); }
+bool Elaborator::same_dim(const Sym& a, const Sym& b) const {
+  return a == b || facts_.proves_equal(a, b) || mentions_wildcard(a) || mentions_wildcard(b);
+}
 
 bool Elaborator::known_different(const Sym& a, const Sym& b) const {
   if (same_dim(a, b)) return false;
@@ -40,15 +42,15 @@ void Elaborator::positive_dims(const std::vector<Sym>& dims, Span span) {
 }
 
 Sym Elaborator::resolve_dim(const ast::Expr& e, const ScopePtr& s, bool view_dim) {
-  bool saved = std::exchange(in_dim_, true);
+  Naming saved = std::exchange(naming_, view_dim ? Naming::ViewDim : Naming::TileDim);
   Val v;
   try {
     v = eval(e, s);
   } catch (const Failed&) {
-    in_dim_ = saved;
+    naming_ = saved;
     throw;
   }
-  in_dim_ = saved;
+  naming_ = saved;
   if (v.poison()) throw Failed{};
   if (auto* c = v.as<IntConst>()) return c->value;
   if (auto* t = v.as<TileVal>(); t && t->dims.empty() && t->sym) {
@@ -61,7 +63,15 @@ Sym Elaborator::resolve_dim(const ast::Expr& e, const ScopePtr& s, bool view_dim
 }
 
 std::optional<Ty> Elaborator::named_type(const ast::Path& p, const ScopePtr& s) {
-  Val v = lookup(p.parts[0], s);
+  Naming saved = std::exchange(naming_, Naming::Type);
+  Val v;
+  try {
+    v = lookup(p.parts[0], s);
+  } catch (const Failed&) {
+    naming_ = saved;
+    throw;
+  }
+  naming_ = saved;
   for (std::size_t i = 1; i < p.parts.size(); ++i) v = member(std::move(v), p.parts[i], p.span);
   if (auto* t = v.as<TypeVal>()) return t->type;
   return std::nullopt;
@@ -99,7 +109,8 @@ Ty Elaborator::resolve_type(const ast::TypeExpr& t, const ScopePtr& s) {
 StructTy Elaborator::struct_type(const StructDecl& d, const std::vector<Val>& args, Span span) {
   const auto& gs = d.ast->generics;
   if (args.size() != gs.size())
-    fail(Code::E0302, span, fmt::format("`{}` has {} compile-time parameters, not {}", d.name, gs.size(), args.size()), "", {{d.ast->name.span, "declared here"}});
+    fail(Code::E0302, span, fmt::format("`{}` has {} compile-time parameters, not {}", d.name, gs.size(), args.size()), "",
+         {{d.ast->name.span, "declared here"}});
   auto bound = std::make_shared<Scope>();
   bound->parent = d.module->scope;
   for (std::size_t i = 0; i < gs.size(); ++i) bind_generic(gs[i], args[i], *bound, span);
@@ -114,8 +125,7 @@ Elaborator::ScopePtr Elaborator::struct_scope(const StructTy& t) {
   s->free_symbols = true;
   s->symbol_prefix = t.decl->name + ".";
   if (t.generics)
-    for (const auto& [n, g] : *t.generics)
-      s->names[n] = Binding{*std::get<std::shared_ptr<Val>>(g.value), false, t.decl->ast->name.span, n, false};
+    for (const auto& [n, g] : *t.generics) s->names[n] = Binding{*std::get<std::shared_ptr<Val>>(g.value), false, t.decl->ast->name.span, n, false};
   else
     for (const auto& g : t.decl->ast->generics) s->names[g.name.name] = Binding{opaque_generic(g, s), false, g.name.span, g.name.name, false};
   return s;
@@ -187,7 +197,8 @@ Val Elaborator::opaque_value(const Ty& t, const std::string& hint, Span bound) {
           Deeper deeper(*this, bound);
           if (x.decl) {
             auto fields = struct_fields(x);
-            for (std::size_t i = 0; i < fields.size(); ++i) v.fields.push_back(opaque_value(fields[i], hint + "." + x.decl->ast->fields[i].name.name, bound));
+            for (std::size_t i = 0; i < fields.size(); ++i)
+              v.fields.push_back(opaque_value(fields[i], hint + "." + x.decl->ast->fields[i].name.name, bound));
           }
           return {v};
         } else {

@@ -21,10 +21,10 @@ struct NewTypeDecl;
 
 /// An element type: a dtype, or, while a generic body is checked, a declared parameter such as `T: half`.
 struct Elem {
-  DType dtype = DType::F32;               ///< meaningful if generic is empty
-  std::string generic;                    ///< name of the opaque parameter
+  DType dtype = DType::F32;  ///< meaningful if generic is empty
+  std::string generic;       ///< name of the opaque parameter
   ast::GenericKind generic_kind = ast::GenericKind::DTypeAny;
-  const NewTypeDecl* nominal = nullptr;   ///< `type Lse = f32`
+  const NewTypeDecl* nominal = nullptr;  ///< `type Lse = f32`
 
   bool opaque() const { return !generic.empty(); }
   friend bool operator==(const Elem& a, const Elem& b) {
@@ -79,11 +79,11 @@ struct GenericValue {
 
 /// Why some elements of a tile are not valid: a range limits `axis`, or (after a reshape of a partial axis) a bool tile says so.
 struct Mask {
-  int range_id = 0;             ///< identity of the range; 0 for a bool tile
+  int range_id = 0;  ///< identity of the range; 0 for a bool tile
   int axis = 0;
-  ir::Value* range = nullptr;   ///< the IR range, when lowering
-  ir::Value* tile = nullptr;    ///< bool tile of the value's rank, when lowering
-  std::vector<Sym> dims;        ///< shape of the bool tile (1 where it does not vary)
+  ir::Value* range = nullptr;  ///< the IR range, when lowering
+  ir::Value* tile = nullptr;   ///< bool tile of the value's rank, when lowering
+  std::vector<Sym> dims;       ///< shape of the bool tile (1 where it does not vary)
 };
 
 /// An untyped integer constant: a literal, a generic int, an expression of those. Takes the type of its surroundings, else idx.
@@ -102,20 +102,20 @@ struct TileVal {
   Elem elem;
   std::vector<Sym> dims;
   ir::Value* v = nullptr;
-  std::vector<Mask> valid;   ///< empty: every element is valid
-  std::optional<Sym> sym;    ///< an integer scalar's symbolic form
-  int id = 0;                ///< identity: copies of one value share it
+  std::vector<Mask> valid;  ///< empty: every element is valid
+  std::optional<Sym> sym;   ///< an integer scalar's symbolic form
+  int id = 0;               ///< identity: copies of one value share it
 };
 struct ViewVal {
   Elem elem;
   std::vector<Sym> dims;
   ir::Mode mode = ir::Mode::In;
   ir::Value* v = nullptr;
-  bool optional = false;          ///< declared `?` and not yet known to be there
-  bool absent = false;            ///< lowering: this instantiation has no such view
-  std::optional<Sym> peers;       ///< `peer[W]`: to be indexed by rank first
-  std::string root;               ///< name of the parameter it comes from
-  Span bound;                     ///< where it was declared
+  bool optional = false;     ///< declared `?` and not yet known to be there
+  bool absent = false;       ///< lowering: this instantiation has no such view
+  std::optional<Sym> peers;  ///< `peer[W]`: to be indexed by rank first
+  std::string root;          ///< name of the parameter it comes from
+  Span bound;                ///< where it was declared
 };
 struct RangeEnds {
   std::optional<Sym> lo_sym, hi_sym;
@@ -125,16 +125,17 @@ struct RangeEnds {
 };
 /// An interval [lo, hi) of an axis, or a tile of `size` coordinates from `start` of which those in [lo, hi) are valid.
 struct RangeVal : RangeEnds {
-  std::optional<Sym> axis;        ///< empty: `lo .. hi` not yet tied to an axis
-  std::optional<std::pair<RangeEnds, RangeEnds>> unclipped;  ///< of a shifted range whose ends are still the first: the ends before the axis clipped them
-  std::optional<Sym> size;        ///< a tile range
+  std::optional<Sym> axis;  ///< empty: `lo .. hi` not yet tied to an axis
+  std::optional<std::pair<RangeEnds, RangeEnds>>
+      unclipped;            ///< of a shifted range whose ends are still the first: the ends before the axis clipped them
+  std::optional<Sym> size;  ///< a tile range
   ir::Value* start = nullptr;
   std::optional<Sym> start_sym;
-  ir::Value* block = nullptr;     ///< index of the tile within what was tiled
-  ir::Value* range = nullptr;     ///< the IR range of a tile range
-  bool full = false;              ///< proved: all coordinates are valid
+  ir::Value* block = nullptr;  ///< index of the tile within what was tiled
+  ir::Value* range = nullptr;  ///< the IR range of a tile range
+  bool full = false;           ///< proved: all coordinates are valid
   int id = 0;
-  Span bound;                     ///< where the axis was bound, for messages
+  Span bound;  ///< where the axis was bound, for messages
 };
 /// `tiles(axis, N)`: iterated by `for` and `over`, indexed by a tile number.
 struct TilesVal {
@@ -149,9 +150,9 @@ struct StructVal {
 struct FnVal {
   const ast::Fn* fn = nullptr;
   const ast::Lambda* lambda = nullptr;
-  std::shared_ptr<Scope> scope;        ///< of the lambda, or the module scope of the fn
-  std::optional<FnTy> opaque;          ///< only the type is known
-  std::optional<FnTy> typed;           ///< the fn type it was passed or stored as: results are converted to it
+  std::shared_ptr<Scope> scope;  ///< of the lambda, or the module scope of the fn
+  std::optional<FnTy> opaque;    ///< only the type is known
+  std::optional<FnTy> typed;     ///< the fn type it was passed or stored as: results are converted to it
   LoadedModule* module = nullptr;
   std::string name;
 };
@@ -173,13 +174,18 @@ struct Nothing {
 };
 
 struct Val {
-  std::variant<Nothing, IntConst, FloatConst, BoolConst, TileVal, ViewVal, RangeVal, TilesVal, StructVal, FnVal, TypeVal, ModuleVal, TupleVal, StringVal>
+  std::variant<Nothing, IntConst, FloatConst, BoolConst, TileVal, ViewVal, RangeVal, TilesVal, StructVal, FnVal, TypeVal, ModuleVal, TupleVal,
+               StringVal>
       kind;
 
   template <class T>
-  const T* as() const { return std::get_if<T>(&kind); }
+  const T* as() const {
+    return std::get_if<T>(&kind);
+  }
   template <class T>
-  T* as() { return std::get_if<T>(&kind); }
+  T* as() {
+    return std::get_if<T>(&kind);
+  }
   bool poison() const { return as<Nothing>() && as<Nothing>()->poison; }
 };
 
@@ -187,6 +193,9 @@ struct Val {
 std::string describe(const Val& v);
 std::string describe(const Ty& t);
 std::string describe(const Elem& e);
+/// The same as the program would write it, without backticks.
+std::string spelled(const Ty& t);
+std::string spelled(const Elem& e);
 std::string describe_dims(const std::vector<Sym>& dims);
 /// A symbol as the user wrote it: without the suffix that makes compiler-made symbols unique.
 std::string display(const Sym& s);
