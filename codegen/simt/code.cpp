@@ -1,0 +1,64 @@
+#include "codegen/simt/code.h"
+
+#include <llvm/ExecutionEngine/Orc/LLJIT.h>
+#include <llvm/Support/MemoryBuffer.h>
+
+#include "codegen/cpu/machine.h"
+#include "codegen/cpu/object.h"
+#include "codegen/simt/hooks.h"
+#include "codegen/simt/lower.h"
+
+namespace tessera::simt {
+
+namespace orc = llvm::orc;
+
+namespace {
+
+void or_die(llvm::Error error, const char* what) {
+  if (error) TESSERA_UNREACHABLE(std::string(what) + ": " + llvm::toString(std::move(error)));
+}
+
+template <class T>
+T or_die(llvm::Expected<T> value, const char* what) {
+  if (!value) or_die(value.takeError(), what);
+  return static_cast<T>(std::move(*value));
+}
+
+}  // namespace
+
+std::unique_ptr<llvm::TargetMachine> host_machine() {
+  CpuTarget host = CpuTarget::host();
+  const auto has = [&](const char* feature) { return host.features.find(feature) != std::string::npos; };
+  if (has("+avx2") && has("+fma") && has("+f16c")) host = CpuTarget::x86("x86-64-v3");
+  return cpu::create_machine(host, 0);
+}
+
+struct Code::Impl {
+  std::unique_ptr<orc::LLJIT> jit;
+};
+
+Code::Code(llvm::Module& module, llvm::TargetMachine& machine) : impl_(std::make_unique<Impl>()) {
+  cpu::verify_module(module);
+  const std::string object = cpu::emit_object_bytes(module, machine);
+  orc::JITTargetMachineBuilder builder{machine.getTargetTriple()};
+  builder.setCodeModel(llvm::CodeModel::Small);
+  builder.setRelocationModel(llvm::Reloc::PIC_);
+  impl_->jit = or_die(orc::LLJITBuilder()
+                          .setJITTargetMachineBuilder(std::move(builder))
+                          .setLinkProcessSymbolsByDefault(false)
+                          .setPlatformSetUp(orc::setUpInactivePlatform)
+                          .create(),
+                      "JIT");
+  orc::LLJIT& jit = *impl_->jit;
+  orc::SymbolMap map;
+  for (const auto& [name, address] : hook_symbols()) {
+    map[jit.mangleAndIntern(name)] = {orc::ExecutorAddr::fromPtr(address), llvm::JITSymbolFlags::Exported | llvm::JITSymbolFlags::Callable};
+  }
+  or_die(jit.getMainJITDylib().define(orc::absoluteSymbols(std::move(map))), "hooks");
+  or_die(jit.addObjectFile(llvm::MemoryBuffer::getMemBufferCopy(object, "simt")), "object");
+  entry_ = or_die(jit.lookup(entry_name), "entry").toPtr<Run::Entry>();
+}
+
+Code::~Code() = default;
+
+}  // namespace tessera::simt

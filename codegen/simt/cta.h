@@ -1,0 +1,152 @@
+// One CTA: its threads as fibers, warps, barriers, shared memory, and the scheduler.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "codegen/gpu/primitives.h"
+#include "codegen/simt/clock.h"
+#include "codegen/simt/fiber.h"
+#include "codegen/simt/hazards.h"
+#include "codegen/simt/memory.h"
+#include "codegen/simt/shadow.h"
+#include "codegen/simt/traffic.h"
+
+namespace tessera::simt {
+
+struct Cta;
+struct Warp;
+
+enum class State : std::uint8_t { Ready, Collective, Barrier, Done };
+
+/// An asynchronous copy that has not happened yet.
+struct Copy {
+  std::uint32_t offset = 0;  ///< in shared memory
+  const std::byte* source = nullptr;
+  std::uint32_t bytes = 0, read = 0;  ///< written, and of those read; the rest becomes zero
+  std::uint32_t group = 0;
+};
+
+struct Thread {
+  Cta* cta = nullptr;
+  Warp* warp = nullptr;
+  std::uint32_t id = 0;
+  State state = State::Ready;
+  Fiber fiber;
+
+  Clock base;               ///< what it learned at its last synchronisation
+  std::uint32_t epoch = 1;  ///< its own, raised at every release
+
+  // The collective it waits in.
+  std::uint32_t site = 0;
+  gpu::Primitive primitive{};
+  std::array<std::uint32_t, 2> operands{};
+  std::uint32_t* registers = nullptr;
+  std::uint32_t inputs = 0, outputs = 0;
+  std::uint32_t result = 0;
+
+  std::uint32_t barrier = 0;  ///< the one it waits for
+
+  std::vector<Copy> copies;
+  std::uint32_t groups = 0;        ///< committed
+  std::uint32_t groups_known = 0;  ///< waited for
+
+  std::uint32_t lane() const { return id % 32; }
+  std::uint32_t copy_agent() const;
+  /// Whether `agent`'s epoch is ordered before what this thread does next.
+  bool knows(std::uint32_t agent, std::uint32_t epoch) const;
+};
+
+struct Warp {
+  std::uint32_t id = 0;
+  std::uint32_t arrived = 0;  ///< lanes waiting in the collective
+  std::uint32_t ready = 0;    ///< lanes that can run
+};
+
+struct Barrier {
+  std::uint32_t need = 0, arrived = 0;
+  Clock gathered;
+  Clock last;  ///< joined last: threads that left one barrier together need one join
+  std::vector<Thread*> waiters;
+};
+
+/// What all CTAs of a run share.
+struct Run {
+  using Entry = void (*)(Thread* self, const std::uint64_t* words);
+  Entry entry = nullptr;
+  const std::uint64_t* words = nullptr;
+  std::uint32_t threads = 0, shared_bytes = 0, ctas = 0;
+  SimtOptions options;
+  SimtPolicy policy{};
+  GlobalShadow* global = nullptr;
+  HazardLog* log = nullptr;
+  std::size_t sites = 0;
+};
+
+/// Reused for the CTAs that one host thread runs; not thread safe.
+struct Cta {
+  explicit Cta(const Run& run);
+  ~Cta();
+  /// False if the CTA was given up.
+  bool simulate(std::uint32_t cta);
+
+  const Run& run;
+  std::uint32_t id = 0;
+  std::uint32_t base = 0;  ///< shared address of the first byte
+  std::byte* shared = nullptr;
+  std::vector<Thread> threads;
+  std::vector<Warp> warps;
+  std::array<Barrier, 16> barriers;
+  std::vector<Thread*> copying;  ///< threads with copies under way
+  SharedShadow shadow;
+  ClockPool clocks;
+  Traffic traffic;
+  std::vector<std::int64_t> executed;
+  std::int64_t barriers_done = 0;
+  std::int64_t steps = 0;
+  bool given_up = false;
+
+  void report(HazardKind kind, std::uint32_t site, const std::string& what, std::uint32_t other = no_site) {
+    run.log->report(kind, site, what, other);
+  }
+  std::uint32_t random();
+  /// Counts an execution; gives the CTA up when it takes too many.
+  void step(Thread& t, std::uint32_t site);
+  /// The thread stops here until another one wakes it.
+  void block(Thread& t, State state);
+  void wake(Thread& t);
+  /// Lets others run first, now and then.
+  void maybe_yield(Thread& t);
+  /// Ends the CTA; does not return.
+  [[noreturn]] void give_up(Thread& t);
+  /// Gives the next epoch to a thread whose accesses so far others may learn of.
+  static void release(Thread& t) { ++t.epoch; }
+  /// One copy of the thread, or all of the groups up to `last`.
+  void finish_copies(Thread& t, std::uint32_t last);
+  void finish_some_copy(Thread& t);
+  bool in_shared(std::uint32_t address, std::uint32_t bytes) const {
+    return address >= base && static_cast<std::uint64_t>(address) + bytes <= static_cast<std::uint64_t>(base) + run.shared_bytes;
+  }
+
+ private:
+  static void thread_main(void* thread);
+  void prepare(std::uint32_t cta);
+  void schedule();
+  void report_stall();
+
+  std::uint64_t random_state_ = 1;
+  std::uint32_t done_ = 0;
+  StackPool stacks_;
+  std::vector<std::byte*> stack_of_;
+};
+
+inline std::uint32_t Thread::copy_agent() const { return static_cast<std::uint32_t>(cta->threads.size()) + id; }
+inline bool Thread::knows(std::uint32_t agent, std::uint32_t e) const {
+  if (agent == id) return true;
+  if (agent == copy_agent() && e <= groups_known) return true;
+  return base[agent] >= e;
+}
+
+}  // namespace tessera::simt
