@@ -42,7 +42,7 @@ std::string describe(const std::vector<SimtSite>& sites, std::uint32_t site) {
 
 void HazardLog::report(HazardKind kind, std::uint32_t site, const std::string& what, std::uint32_t other) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  const auto [entry, fresh] = index_.try_emplace({kind, site, other, what}, list_.size());
+  const auto [entry, fresh] = index_.try_emplace(Key{kind, site, other}, list_.size());
   if (fresh) {
     Hazard h;
     h.kind = kind;

@@ -1,4 +1,4 @@
-// Hazards of a run, one entry a (kind, site, other site, text).
+// Hazards of a run, one entry a (kind, site, other site).
 #pragma once
 
 #include <map>
@@ -20,12 +20,12 @@ std::string describe(const std::vector<SimtSite>& sites, std::uint32_t site);
 class HazardLog {
  public:
   explicit HazardLog(const std::vector<SimtSite>& sites) : sites_(&sites) {}
-  /// Reads as "<site> <what> <other>".
+  /// Reads as "<site> <what> <other>"; the first text stays.
   void report(HazardKind kind, std::uint32_t site, const std::string& what, std::uint32_t other = no_site);
   std::vector<Hazard> take();
 
  private:
-  using Key = std::tuple<HazardKind, std::uint32_t, std::uint32_t, std::string>;
+  using Key = std::tuple<HazardKind, std::uint32_t, std::uint32_t>;
   const std::vector<SimtSite>* sites_;
   std::mutex mutex_;
   std::map<Key, std::size_t> index_;
