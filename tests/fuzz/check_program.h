@@ -9,6 +9,7 @@
 #include "dsl/text.h"
 #include "dsl/verify.h"
 #include "frontend/frontend.h"
+#include "tests/fuzz/check_text.h"
 
 namespace tessera::fuzz {
 
@@ -34,6 +35,8 @@ inline std::string unreadable(const Diagnostics& diagnostics, const SourceMap& s
 /// Throws InternalError where the front end does.
 inline Verdict check_program(const std::string& text, const std::string& kernel, const Constants& constants, const std::vector<std::string>& absent) {
   Verdict out;
+  out.broken = check_text(text);
+  if (!out.broken.empty()) return out;
   LoadResult r = load_program("fuzz.tile", text, {});
   out.broken = unreadable(r.diagnostics, *r.sources);
   if (!r.program && !r.diagnostics.any()) out.broken = "refused without an error";

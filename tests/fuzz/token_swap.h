@@ -70,9 +70,29 @@ inline std::string swap_words(const std::vector<std::string>& corpus, Choices& c
   return text;
 }
 
+/// A real program with bytes changed, lost, doubled or moved.
+inline std::string damage(const std::vector<std::string>& corpus, Choices& c) {
+  std::string text = c.of(corpus);
+  for (std::size_t n = 1 + c.below(6); n > 0 && !text.empty(); --n) {
+    std::size_t at = c.below(text.size()), length = 1 + c.below(c.chance(50) ? 3 : 60);
+    switch (c.below(4)) {
+      case 0: text[at] = static_cast<char>(c.chance(50) ? 32 + c.below(95) : c.below(256)); break;
+      case 1: text.erase(at, length); break;
+      case 2: text.insert(c.below(text.size()), text.substr(at, length)); break;
+      default: {
+        const std::string& other = c.of(corpus);
+        text.insert(at, other.substr(c.below(other.size()), length));
+      }
+    }
+  }
+  return text;
+}
+
 /// Instantiates all kernels, generics without a default at random.
 inline Verdict check_every_kernel(const std::string& text, Choices& c) {
   Verdict out;
+  out.broken = check_text(text);
+  if (!out.broken.empty()) return out;
   LoadResult r = load_program("fuzz.tile", text, {});
   out.broken = unreadable(r.diagnostics, *r.sources);
   out.loaded = r.program != nullptr;
