@@ -109,6 +109,7 @@ class Elaborator {
   };
   void require_shallow_calls(Span span);
   bool run_time(const Sym& s) const;
+  bool is_tile_number(const TileVal& i, const TilesVal& tiles) const;
   std::vector<Label> axis_labels(const ViewVal& v, const Sym& axis, const RangeVal& r);
   int fresh_id() { return ++next_id_; }
   Sym fresh_symbol(const std::string& base, ir::Value* value);
@@ -282,8 +283,9 @@ class Elaborator {
   std::unique_ptr<ir::Builder> builder_;
   ir::Kernel* kernel_ = nullptr;
   SymFacts facts_;
-  std::map<std::string, ir::Value*> symbols_;  ///< run-time value of each symbol
-  std::map<std::string, Span> symbol_bound_;   ///< where a launch symbol was bound first
+  std::map<std::string, ir::Value*> symbols_;          ///< run-time value of each symbol
+  std::map<std::string, Span> symbol_bound_;           ///< where a launch symbol was bound first
+  std::map<std::string, std::pair<Sym, Sym>> bounds_;  ///< of grid indices and loop variables: the least, and one beyond the largest
   std::set<std::string> launch_symbols_;
   std::vector<std::string> symbol_order_;
   std::vector<Label> trail_;         ///< inlined calls, outermost first

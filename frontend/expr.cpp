@@ -1,9 +1,11 @@
 // Expressions: literals, operators, members.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
 #include <stdexcept>
 
+#include "dsl/sym_divisor.h"
 #include "frontend/elaborate.h"
 
 namespace tessera {
@@ -343,7 +345,13 @@ Val Elaborator::binary(BinaryOp op, Val a, Val b, Span span, Span a_span, Span b
          storage_only(e) ? "convert it first, e.g. `f32(x)`" : "");
   }
   Val out = elementwise(op_kind(op), is_comparison(op) ? elem(DType::Bool) : e, {x, y}, span);
-  if (auto* t = out.as<TileVal>(); t && t->dims.empty() && x.sym && y.sym && is_idx(e) && !is_comparison(op)) t->sym = fold(op, *x.sym, *y.sym);
+  bool divides = op == BinaryOp::Div || op == BinaryOp::Mod;
+  auto made = [](const std::string& symbol) { return symbol.find('#') != std::string::npos; };
+  auto symbols = y.sym ? y.sym->symbols() : std::vector<std::string>{};
+  // A run-time value may be zero; extents are not where an instance runs.
+  bool unsafe = divides && x.sym && std::any_of(symbols.begin(), symbols.end(), made) && assumes_nonzero(*x.sym, *y.sym);
+  if (auto* t = out.as<TileVal>(); t && t->dims.empty() && x.sym && y.sym && is_idx(e) && !is_comparison(op) && !unsafe)
+    t->sym = fold(op, *x.sym, *y.sym);
   return out;
 }
 

@@ -29,6 +29,22 @@ bool Elaborator::run_time(const Sym& s) const {
   return false;
 }
 
+/// Proved to lie among the whole tiles: a constant, or a grid index or loop variable plus a constant.
+bool Elaborator::is_tile_number(const TileVal& i, const TilesVal& tiles) const {
+  if (!i.sym || !tiles.of.lo_sym || !tiles.of.hi_sym) return false;
+  Sym number = facts_.normalise(*i.sym), least = number, beyond = number + 1;
+  for (const std::string& n : number.symbols()) {
+    auto it = bounds_.find(n);
+    if (it == bounds_.end()) continue;
+    if (number.coefficient(n) != 1) return false;
+    least = least - Sym::symbol(n) + it->second.first;
+    beyond = beyond - Sym::symbol(n) + it->second.second - 1;
+  }
+  auto room = facts_.normalise(floor_div(*tiles.of.hi_sym - *tiles.of.lo_sym, tiles.size) - beyond).as_constant(),
+       first = facts_.normalise(least).as_constant();
+  return first && *first >= 0 && room && *room >= 0;
+}
+
 /// Where the axis of a view and that of a range were bound, or failing that, declared.
 std::vector<Label> Elaborator::axis_labels(const ViewVal& v, const Sym& axis, const RangeVal& r) {
   std::vector<Label> out;
@@ -97,7 +113,7 @@ Val Elaborator::index(Val base, const ast::Index& ix, Span span, Span suffix, co
     ir::Value* offset = idx_binary(OpKind::Mul, i.v, emit_sym(tiles->size));
     std::optional<Sym> start;
     if (i.sym && tiles->of.lo_sym) start = *tiles->of.lo_sym + *i.sym * tiles->size;
-    return {tile_range(tiles->of, tiles->size, idx_binary(OpKind::Add, tiles->of.lo, offset), start, i.v)};
+    return {tile_range(tiles->of, tiles->size, idx_binary(OpKind::Add, tiles->of.lo, offset), start, i.v, is_tile_number(i, *tiles))};
   }
   if (auto* v = base.as<ViewVal>()) {
     if (v->peers) {

@@ -214,6 +214,7 @@ void Elaborator::bind_grid(const ast::Kernel& k, const ScopePtr& s, Interface& o
     out.grid.push_back({o.name.name, count});
     ir::Value* i = kernel_ ? kernel_->body.add_arg(ir::scalar(DType::Idx), o.name.name) : nullptr;
     Sym at = fresh_symbol(o.name.name, i);
+    bounds_[at.symbols()[0]] = {0, count};
     Val v;
     if (tiles) {
       ir::Value* start = builder_ ? idx_binary(OpKind::Add, r.lo, idx_binary(OpKind::Mul, i, emit_sym(tiles->size))) : nullptr;

@@ -201,6 +201,7 @@ void Elaborator::exec_for(const ast::For& f, Span span, const ScopePtr& s) {
   std::set<std::string> assigned = assigned_names(*f.body);
   auto enter = [&](const ScopePtr& inner, ir::Value* iv) {
     Sym at = fresh_symbol(f.var.name, iv);
+    if (!tiles && r.lo_sym && r.hi_sym) bounds_[at.symbols()[0]] = {*r.lo_sym, *r.hi_sym};
     if (iv) iv->hint = f.var.name;
     Val v;
     if (tiles) {

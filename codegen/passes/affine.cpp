@@ -4,6 +4,7 @@
 
 #include "codegen/passes/rewrite.h"
 #include "dsl/diagnostic.h"
+#include "dsl/sym_divisor.h"
 
 namespace tessera::ir {
 
@@ -174,8 +175,12 @@ std::optional<Sym> Affine::element_uncached(const Value* v) {
     case OpKind::Add: return binary([](const Sym& a, const Sym& b) { return a + b; });
     case OpKind::Sub: return binary([](const Sym& a, const Sym& b) { return a - b; });
     case OpKind::Mul: return binary([](const Sym& a, const Sym& b) { return a * b; });
-    case OpKind::Div: return binary([](const Sym& a, const Sym& b) { return floor_div(a, b); });
-    case OpKind::Mod: return binary([](const Sym& a, const Sym& b) { return mod(a, b); });
+    case OpKind::Div:
+    case OpKind::Mod: {
+      auto a = operand(0), b = operand(1);
+      if (!a || !b || (!is_extent(*b) && assumes_nonzero(*a, *b))) return opaque();
+      return op.kind == OpKind::Div ? floor_div(*a, *b) : mod(*a, *b);
+    }
     case OpKind::Min: return binary([](const Sym& a, const Sym& b) { return tessera::min(a, b); });
     case OpKind::Max: return binary([](const Sym& a, const Sym& b) { return tessera::max(a, b); });
     case OpKind::Broadcast: return operand(0);
@@ -206,6 +211,14 @@ std::optional<Sym> Affine::element_uncached(const Value* v) {
     }
     default: return opaque();
   }
+}
+
+/// Made of launch symbols. Those are not zero where an instance runs, which cannot be said of any value.
+bool Affine::is_extent(const Sym& d) const {
+  if (mentions_position(d)) return false;
+  for (const std::string& n : d.symbols())
+    if (value(n)) return false;
+  return true;
 }
 
 Sym Affine::extent(const Value* v, int axis) {

@@ -86,6 +86,7 @@ class PadStates {
         auto atoms = mask_atoms(s->operands[0]);
         if (!value || !atoms || !only_mixed(s->result())) continue;
         demands_.push_back({&op, i, s->operands[1], *value, *atoms, std::vector<bool>(atoms->size(), false)});
+        guarding_.insert(s->result());
       }
     });
   }
@@ -130,7 +131,8 @@ class PadStates {
     std::vector<Candidate> out;
     for (const Place& p : model.sources(d.x, atom)) {
       const Op* op = p.value->def;
-      if (!op || !visible(atom.range, *op)) continue;
+      // A guard that is a demand itself may go.
+      if (!op || !visible(atom.range, *op) || guarding_.count(p.value)) continue;
       const Atom at{atom.range, p.axis};
       if (op->kind == OpKind::Select) {
         for (std::size_t branch : {2U, 1U}) {
@@ -264,6 +266,7 @@ class PadStates {
   Kernel& kernel_;
   Uses uses_;
   std::vector<Demand> demands_;
+  std::set<const Value*> guarding_;  ///< the selects that the demands are read from
   Guards guards_;
   std::set<const Op*> zeroed_;
 };
