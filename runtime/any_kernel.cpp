@@ -20,6 +20,10 @@ void AnyKernel::prepare(const std::vector<std::string>& absent) const {
   guarded([&] { impl_->form(impl_->mask_of(absent)); });
 }
 
+void AnyKernel::prepare(const Context& context, const std::vector<std::string>& absent) const {
+  guarded([&] { impl_->form(impl_->mask_of(absent)).executable->prepare(context); });
+}
+
 std::map<std::string, std::vector<std::int64_t>> AnyKernel::infer_extents(const std::map<std::string, std::vector<std::int64_t>>& known) const {
   return guarded([&] {
     Shapes out = known;

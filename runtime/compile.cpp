@@ -79,6 +79,15 @@ std::unique_ptr<Executable> compile(ir::Kernel& kernel, const std::shared_ptr<co
   if (options.target == Target::Interp) return interpreted(kernel, sources, false);
   if (options.target == Target::InterpExact) return interpreted(kernel, sources, true);
 
+  if (options.target == Target::Cuda) {
+    Diagnostic d;
+    d.code = Code::E0804;
+    d.span = kernel.span;
+    d.message = "no code is made for GPUs yet";
+    diagnostics.add(d);
+    return nullptr;
+  }
+
   // fold -> pad_states -> fold -> split_masks -> fold -> ..: the list stands in codegen/passes/pipeline.cpp
   if (!run_target_free_passes(kernel, diagnostics, pass_options(options))) return nullptr;
   CpuObject object;

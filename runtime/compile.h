@@ -23,7 +23,8 @@ struct CompileHooks {
 
 struct CompileOptions {
   Target target = Target::Cpu;
-  bool debug = false;  ///< keep asserts and claims, and verify the IR after every pass
+  std::optional<GpuTarget> gpu = {};  ///< the architecture, for targets that have one
+  bool debug = false;                 ///< keep asserts and claims, and verify the IR after every pass
   CompileHooks hooks = {};
   Schedule schedule = {};
 };

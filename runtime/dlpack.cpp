@@ -50,8 +50,15 @@ struct Export {
 }  // namespace
 
 Tensor from_dlpack(const DLTensor& t) {
-  if (t.device.device_type != kDLCPU && t.device.device_type != kDLCUDAHost) {
-    fail(Code::E0804, fmt::format("the tensor lies on a device of type {}, not in the memory of the host", t.device.device_type));
+  Location location;  // pinned and managed memory is of both sides
+  switch (t.device.device_type) {
+    case kDLCPU: location = Location::host(); break;
+    case kDLCUDA: location = Location::cuda(t.device.device_id); break;
+    case kDLCUDAHost:
+    case kDLCUDAManaged: break;
+    default:
+      fail(Code::E0804,
+           fmt::format("the tensor lies on a device of type {}, neither in the host's memory nor on an NVIDIA GPU", t.device.device_type));
   }
   if (t.ndim < 0 || t.ndim > max_rank) fail(Code::E0703, fmt::format("a tensor has {} axes; at most {} are supported", t.ndim, max_rank));
   const auto* m = std::find_if(std::begin(mappings), std::end(mappings),
@@ -67,6 +74,7 @@ Tensor from_dlpack(const DLTensor& t) {
   }
   Tensor out(static_cast<void*>(t.data ? static_cast<char*>(t.data) + t.byte_offset : nullptr), m->type, shape);
   if (t.strides) std::copy_n(t.strides, t.ndim, out.strides.begin());
+  out.location = location;
   return out;
 }
 
@@ -111,7 +119,9 @@ DLManagedTensorVersioned* to_dlpack(const Tensor& t, std::shared_ptr<void> owner
     e->managed.manager_ctx = e.get();
     e->managed.deleter = [](DLManagedTensorVersioned* self) { delete static_cast<Export*>(self->manager_ctx); };
     e->managed.flags = t.read_only ? flag_read_only : 0;
-    e->managed.dl_tensor = {t.data, {kDLCPU, 0}, t.rank, {m->code, m->bits, 1}, e->shape.data(), e->strides.data(), 0};
+    const bool on_gpu = t.location.kind == Location::Kind::Cuda;
+    e->managed.dl_tensor = {
+        t.data, {on_gpu ? kDLCUDA : kDLCPU, on_gpu ? t.location.device : 0}, t.rank, {m->code, m->bits, 1}, e->shape.data(), e->strides.data(), 0};
     return &e.release()->managed;
   });
 }

@@ -13,15 +13,24 @@
 namespace tessera {
 namespace {
 
+void need_host(const Context& context) {
+  if (context.is_cuda()) {
+    fail(Code::E0804, fmt::format("the kernel was made for the host, but is launched on {}", context.target()),
+         "give Options::context, or a target cuda, when making the kernel");
+  }
+}
+
 class Interpreted : public Executable {
  public:
   Interpreted(const ir::Kernel& kernel, std::shared_ptr<const SourceMap> sources, bool exact)
       : kernel_(kernel), sources_(std::move(sources)), exact_(exact) {}
 
-  void run(const Context&, const Launch& launch, const std::function<void(const std::string&)>& print) const override {
+  void prepare(const Context& context) const override { need_host(context); }
+  void run(const Context& context, const Launch& launch, const std::function<void(const std::string&)>& print) const override {
+    need_host(context);
     if (launch.instances == 0) return;
     try {
-      interpret(kernel_, launch.frame, {.exact = exact_, .print = print});
+      interpret(kernel_, std::vector<std::uint64_t>(launch.frame.begin(), launch.frame.end()), {.exact = exact_, .print = print});
     } catch (const InterpretError& e) {
       Diagnostic d;
       d.code = Code::E0805;
@@ -43,7 +52,9 @@ class Compiled : public Executable {
   Compiled(std::shared_ptr<CpuLoader> loader, CpuKernel code, std::vector<CpuCheck> checks, std::shared_ptr<const SourceMap> sources)
       : loader_(std::move(loader)), code_(std::move(code)), checks_(std::move(checks)), sources_(std::move(sources)) {}
 
+  void prepare(const Context& context) const override { need_host(context); }
   void run(const Context& context, const Launch& launch, const std::function<void(const std::string&)>&) const override {
+    need_host(context);
     struct State {
       const Compiled* self;
       const Launch* launch;

@@ -14,6 +14,7 @@ namespace tessera {
 
 struct CpuObject;
 class CpuLoader;
+struct GpuObject;
 
 /// Links machine code into the process; made when first needed, since a check or an interpreter run never does. Thread safe.
 class LazyLoader {
@@ -29,13 +30,18 @@ class LazyLoader {
 class Executable {
  public:
   virtual ~Executable() = default;
-  /// Runs all instances. `print` receives the kernel's own output. Throws Error (E0805), MachineError, std::bad_alloc.
+  /// Runs all instances, or queues them on a GPU's stream. `print` receives the kernel's own output. Throws Error (E0804: the context is of another
+  /// kind; E0805), MachineError, std::bad_alloc.
   virtual void run(const Context& context, const Launch& launch, const std::function<void(const std::string&)>& print) const = 0;
+  /// Does what the first run on the context's device would have to do before. Throws as run().
+  virtual void prepare(const Context& context) const = 0;
 };
 
 /// The interpreter on `kernel`, which must outlive it.
 std::unique_ptr<Executable> interpreted(const ir::Kernel& kernel, std::shared_ptr<const SourceMap> sources, bool exact);
 /// The object, linked into the process.
 std::unique_ptr<Executable> linked(CpuObject object, std::shared_ptr<CpuLoader> loader, std::shared_ptr<const SourceMap> sources);
+/// PTX, assembled and loaded by the driver on every device that it is prepared for or runs on.
+std::unique_ptr<Executable> on_gpu(GpuObject object, std::string name, std::shared_ptr<const SourceMap> sources);
 
 }  // namespace tessera

@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "dsl/text.h"
+#include "runtime/cuda_device.h"
 #include "runtime/errors.h"
 
 namespace tessera::detail {
@@ -29,17 +30,37 @@ static_assert(static_cast<int>(Access::In) == static_cast<int>(ir::Mode::In) && 
               static_cast<int>(Access::Scatter) == static_cast<int>(ir::Mode::Scatter) &&
               static_cast<int>(Access::Add) == static_cast<int>(ir::Mode::Add));
 
+ResolvedTarget resolve_target(const Options& options) {
+  const std::optional<Context>& context = options.context;
+  const std::string text = !options.target.empty() ? options.target : context ? context->target() : "cpu";
+  const std::optional<TargetName> named = read_target(text);
+  if (!named) fail(Code::E0802, fmt::format("there is no target `{}`", text), target_names());
+  ResolvedTarget out{text, named->target, named->gpu, std::nullopt};
+  if (named->target != Target::Cuda) {
+    if (context && context->is_cuda()) fail(Code::E0802, fmt::format("target `{}` does not run on {}", text, context->target()));
+    return out;
+  }
+  if (context) {
+    if (!context->is_cuda() || (text.starts_with("cuda:") && *named->device != context->device()))
+      fail(Code::E0802, fmt::format("target `{}` does not run on {}", text, context->target()));
+    out.context = context;
+  } else if (named->device) {
+    out.context = Context::cuda(*named->device);
+  }
+  if (!out.gpu) out.gpu = out.context->gpu()->target();
+  out.name = out.gpu->name();
+  return out;
+}
+
 KernelImpl::KernelImpl(Instantiate instantiate, Schedule schedule, std::shared_ptr<const SourceMap> sources, std::shared_ptr<LazyLoader> loader,
-                       Options options, CompileHooks hooks)
+                       Options options, const ResolvedTarget& target, CompileHooks hooks)
     : instantiate_(std::move(instantiate)),
       schedule_(std::move(schedule)),
       sources_(std::move(sources)),
       loader_(std::move(loader)),
       options_(std::move(options)),
-      hooks_(std::move(hooks)) {
-  const std::optional<Target> target = target_from_name(options_.target);
-  if (!target) fail(Code::E0802, fmt::format("there is no target `{}`", options_.target), "the targets are cpu, interp and interp:exact");
-  target_ = *target;
+      hooks_(std::move(hooks)),
+      target_(target) {
   Diagnostics diagnostics;
   const auto start = std::chrono::steady_clock::now();
   signature_ = instantiate_(std::nullopt, diagnostics);
@@ -90,14 +111,17 @@ std::unique_ptr<ir::Kernel> KernelImpl::lower(std::uint64_t mask) const {
   return kernel;
 }
 
+const Form* KernelImpl::find_form(std::uint64_t mask) const {
+  const std::unique_ptr<Form>* at = forms_.find([&](const std::unique_ptr<Form>& f) { return f->absent == mask; });
+  return at ? at->get() : nullptr;
+}
+
 const Form& KernelImpl::form(std::uint64_t mask) {
-  {
-    std::shared_lock lock(mutex_);
-    if (const auto at = forms_.find(mask); at != forms_.end()) return *at->second;
-  }
-  std::unique_lock lock(mutex_);
-  if (const auto at = forms_.find(mask); at != forms_.end()) return *at->second;
+  if (const Form* f = find_form(mask)) return *f;
+  const std::lock_guard lock(mutex_);
+  if (const Form* f = find_form(mask)) return *f;
   auto form = std::make_unique<Form>();
+  form->absent = mask;
   form->source = lower(mask);
   Diagnostics diagnostics;
   guarded(
@@ -107,9 +131,10 @@ const Form& KernelImpl::form(std::uint64_t mask) {
         form->executable = compile(*form->compiled, sources_, *loader_, compile_options(), diagnostics);
         if (diagnostics.any()) throw to_error(diagnostics, *sources_);
         TESSERA_ASSERT(form->executable, "no code and no diagnostic");
+        if (target_.context) form->executable->prepare(*target_.context);
       },
       [&] { return ir::print(*form->source); });
-  return *forms_.emplace(mask, std::move(form)).first->second;
+  return *forms_.add(std::move(form));
 }
 
 void KernelImpl::launch(const Context& context, std::span<const Argument> arguments) {
@@ -119,15 +144,20 @@ void KernelImpl::launch(const Context& context, std::span<const Argument> argume
       if (arguments[optional_[i]].is_absent()) mask |= std::uint64_t{1} << i;
     }
   }
-  if (options_.on_miss == OnMiss::Fail) {
-    std::shared_lock lock(mutex_);
-    if (!forms_.contains(mask))
+  const Form* f = find_form(mask);
+  if (!f) {
+    if (options_.on_miss == OnMiss::Fail)
       refuse(Code::E0708, signature_->span, fmt::format("kernel `{}` is not prepared for these absent views", name()),
              "call prepare() with their names first");
+    if (context.is_cuda() && context.gpu()->capturing(static_cast<CUstream_st*>(context.raw_stream())))
+      refuse(Code::E0708, signature_->span, fmt::format("kernel `{}` is not prepared for these absent views, and a graph is being captured", name()),
+             "call prepare() before the capture");
+    f = &form(mask);
   }
-  const Form& f = form(mask);
-  const Launch launch = f.plan->bind(arguments);
-  f.executable->run(context, launch, options_.print);
+  std::optional<cuda::Current> current;  // entered once for all that the launch asks the driver
+  if (context.is_cuda()) current.emplace(*context.gpu());
+  const Launch launch = f->plan->bind(arguments, context);
+  f->executable->run(context, launch, options_.print);
 }
 
 std::vector<Argument> KernelImpl::in_order(const std::map<std::string, Argument>& arguments) const {
@@ -182,8 +212,8 @@ AnyKernel kernel_from_ir(std::unique_ptr<ir::Kernel> kernel, std::shared_ptr<con
                          const CompileHooks& hooks) {
   return guarded([&] {
     const std::shared_ptr<const ir::Kernel> shared = std::move(kernel);
-    auto impl = std::make_shared<KernelImpl>([shared](const std::optional<std::vector<std::string>>&, Diagnostics&) { return shared->clone(); }, Schedule{},
-                                             std::move(sources), std::make_shared<LazyLoader>(), options, hooks);
+    auto impl = std::make_shared<KernelImpl>([shared](const std::optional<std::vector<std::string>>&, Diagnostics&) { return shared->clone(); },
+                                             Schedule{}, std::move(sources), std::make_shared<LazyLoader>(), options, resolve_target(options), hooks);
     impl->form(0);
     return AnyKernel(std::move(impl));
   });

@@ -2,9 +2,10 @@
 #pragma once
 
 #include <memory>
-#include <shared_mutex>
+#include <mutex>
 
 #include "frontend/frontend.h"
+#include "runtime/append_list.h"
 #include "runtime/compile.h"
 #include "runtime/launch.h"
 #include "tessera/module.h"
@@ -13,6 +14,7 @@ namespace tessera::detail {
 
 /// One compiled choice of optional views.
 struct Form {
+  std::uint64_t absent = 0;              ///< the views left out, as bits
   std::unique_ptr<ir::Kernel> source;    ///< as the front end made it
   std::unique_ptr<ir::Kernel> compiled;  ///< what the passes made of it; the executable may refer to it
   std::unique_ptr<LaunchPlan> plan;
@@ -23,11 +25,21 @@ struct Form {
 /// Without a list: all views, whatever the kernel demands of their presence.
 using Instantiate = std::function<std::unique_ptr<ir::Kernel>(const std::optional<std::vector<std::string>>& absent, Diagnostics& diagnostics)>;
 
+/// Options::target and Options::context, understood.
+struct ResolvedTarget {
+  std::string name;  ///< as winners are filed under: "cpu", "sm_90a"
+  Target target = Target::Cpu;
+  std::optional<GpuTarget> gpu;
+  std::optional<Context> context;  ///< the device to load code on; none for the host, and for an architecture alone
+};
+/// Throws Error (E0802) for an unknown target or a context that does not fit it, MachineError if a device is named that does not work.
+ResolvedTarget resolve_target(const Options& options);
+
 class KernelImpl {
  public:
   /// Throws Error as Module::kernel does. Nothing is compiled yet.
   KernelImpl(Instantiate instantiate, Schedule schedule, std::shared_ptr<const SourceMap> sources, std::shared_ptr<LazyLoader> loader,
-             Options options, CompileHooks hooks);
+             Options options, const ResolvedTarget& target, CompileHooks hooks);
 
   const std::string& name() const { return signature_->name; }
   const std::vector<Parameter>& parameters() const { return parameters_; }
@@ -39,9 +51,9 @@ class KernelImpl {
   /// Tile IR of the form without the views whose bits are set (bit i = i-th optional view). Throws Error.
   std::unique_ptr<ir::Kernel> lower(std::uint64_t absent_mask) const;
   /// What the passes and the target are told.
-  CompileOptions compile_options() const { return {target_, options_.debug, hooks_, schedule_}; }
+  CompileOptions compile_options() const { return {target_.target, target_.gpu, options_.debug, hooks_, schedule_}; }
   LazyLoader& loader() const { return *loader_; }
-  /// The form without these views. Compiles it unless it exists. Throws Error.
+  /// The form without these views. Compiles it unless it exists, and loads it on the device that the options name. Throws Error.
   const Form& form(std::uint64_t absent_mask);
   std::uint64_t mask_of(const std::vector<std::string>& absent) const;
   void launch(const Context& context, std::span<const Argument> arguments);
@@ -58,12 +70,14 @@ class KernelImpl {
   std::shared_ptr<LazyLoader> loader_;
   Options options_;
   CompileHooks hooks_;
-  Target target_ = Target::Cpu;
+  ResolvedTarget target_;
   std::unique_ptr<ir::Kernel> signature_;  ///< the form with all optional views
   std::vector<Parameter> parameters_;
   std::vector<std::size_t> optional_;  ///< parameters that may be absent
-  std::shared_mutex mutex_;
-  std::map<std::uint64_t, std::unique_ptr<Form>> forms_;
+  /// Null if there is none yet. Takes no lock.
+  const Form* find_form(std::uint64_t absent_mask) const;
+  std::mutex mutex_;  ///< of adding to forms_
+  AppendList<std::unique_ptr<Form>> forms_;
 };
 
 class ModuleImpl {

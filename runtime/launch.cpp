@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "runtime/cuda_device.h"
 #include "runtime/errors.h"
 #include "runtime/overlap.h"
 
@@ -176,7 +177,7 @@ void LaunchPlan::extents_disagree(const Axis& axis, std::int64_t extent, const s
   throw to_error(d, *sources_);
 }
 
-void LaunchPlan::check_view(std::size_t i, const Argument& a) const {
+void LaunchPlan::check_view(std::size_t i, const Argument& a, const Context& context) const {
   const Param& p = params_[i];
   if (a.is_absent()) {
     refuse(Code::E0708, i, fmt::format("view `{}` is missing", p.name));
@@ -201,6 +202,29 @@ void LaunchPlan::check_view(std::size_t i, const Argument& a) const {
   if (t->read_only && written(p))
     refuse(Code::E0711, i, fmt::format("`{}` is written (`{}`), but the tensor is read-only", p.name, ir::name(p.mode)));
   check_memory(i, *t);
+  check_location(i, *t, context);
+}
+
+void LaunchPlan::check_location(std::size_t i, const Tensor& t, const Context& context) const {
+  const auto text = [](Location l) {
+    switch (l.kind) {
+      case Location::Kind::Unstated: break;
+      case Location::Kind::Host: return std::string("in the host's memory");
+      case Location::Kind::Cuda: return fmt::format("on GPU {}", l.device);
+    }
+    return std::string("nowhere");
+  };
+  const Location wanted = context.location();
+  const auto elsewhere = [&](Location l) {
+    refuse(Code::E0710, i,
+           fmt::format("`{}` lies {}, but the kernel runs {}", params_[i].name, text(l), context.is_cuda() ? text(wanted) : "on the CPU"),
+           context.is_cuda() ? "copy it into a DeviceBuffer of the context" : "copy it to the host, or launch on the GPU's context");
+  };
+  if (t.location.kind != Location::Kind::Unstated) {
+    if (t.location != wanted) elsewhere(t.location);
+  } else if (context.is_cuda() && t.data && !context.gpu()->reaches(t.data)) {
+    elsewhere(Location::host());
+  }
 }
 
 void LaunchPlan::check_memory(std::size_t i, const Tensor& t) const {
@@ -288,13 +312,16 @@ void LaunchPlan::check_where(std::span<const std::int64_t> values) const {
   for (const Where& w : where_) {
     const std::optional<std::int64_t> lhs = w.lhs.eval(values);
     bool ok = false;
-    std::vector<std::string> rhs;
     for (const SymProgram& r : w.rhs) {
       const std::optional<std::int64_t> value = r.eval(values);
       ok |= lhs && value && holds(w.op, *lhs, *value);
-      rhs.push_back(value ? std::to_string(*value) : "too large");
     }
     if (!ok) {
+      std::vector<std::string> rhs;
+      for (const SymProgram& r : w.rhs) {
+        const std::optional<std::int64_t> value = r.eval(values);
+        rhs.push_back(value ? std::to_string(*value) : "too large");
+      }
       refuse(Code::E0705, none,
              fmt::format("`{}` does not hold: {} {} {}", w.text, lhs ? std::to_string(*lhs) : "too large", w.rhs.size() == 1 ? text(w.op) : "in",
                          w.rhs.size() == 1 ? rhs[0] : fmt::format("{{{}}}", fmt::join(rhs, ", "))));
@@ -325,21 +352,21 @@ void LaunchPlan::check_aliases(std::span<const Argument> arguments) const {
   }
 }
 
-Launch LaunchPlan::bind(std::span<const Argument> arguments) const {
+Launch LaunchPlan::bind(std::span<const Argument> arguments, const Context& context) const {
   if (arguments.size() != params_.size()) {
     refuse(Code::E0701, none,
            fmt::format("kernel `{}` has {} parameter{}, but {} {} given", name_, params_.size(), params_.size() == 1 ? "" : "s", arguments.size(),
                        arguments.size() == 1 ? "is" : "are"));
   }
   Launch out;
-  out.frame.assign(layout_.words, 0);
-  std::vector<std::int64_t> values(symbols_.size(), 0);
+  out.frame.assign_zero(layout_.words);
+  InlineVector<std::int64_t, 32> values(symbols_.size());
   for (std::size_t i = 0; i < params_.size(); ++i) {
     const Param& p = params_[i];
     if (!p.is_view) {
       out.frame[layout_.params[i].base] = check_scalar(i, arguments[i]);
     } else if (p.present) {
-      check_view(i, arguments[i]);
+      check_view(i, arguments[i], context);
     } else {
       TESSERA_ASSERT(arguments[i].is_absent(), "a view is given to a form of the kernel without it");
     }

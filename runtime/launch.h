@@ -10,16 +10,18 @@
 #include "dsl/diagnostic.h"
 #include "dsl/frame.h"
 #include "dsl/ir.h"
+#include "runtime/inline_vector.h"
 #include "runtime/sym_program.h"
 #include "tessera/argument.h"
+#include "tessera/context.h"
 
 namespace tessera {
 
 /// What one launch needs, checked.
 struct Launch {
-  std::vector<std::uint64_t> frame;
-  std::vector<std::int64_t> grid;  ///< counts of the grid axes, never negative
-  std::int64_t instances = 0;      ///< their product
+  InlineVector<std::uint64_t, 96> frame;
+  InlineVector<std::int64_t, 8> grid;  ///< counts of the grid axes, never negative
+  std::int64_t instances = 0;          ///< their product
 };
 
 /// The signature of one form of a kernel (which optional views are present) as rules. Immutable; thread safe.
@@ -29,9 +31,9 @@ class LaunchPlan {
   /// E0804 for peer views.
   LaunchPlan(const ir::Kernel& kernel, std::shared_ptr<const SourceMap> sources);
 
-  /// Checks the arguments, one a parameter, and fills the frame. Throws Error E0701 to E0712 (see AnyKernel::launch).
+  /// Checks the arguments, one a parameter, and fills the frame. Throws Error E0701 to E0712 (see AnyKernel::launch), MachineError.
   /// Precondition: absent arguments are those of the form.
-  Launch bind(std::span<const Argument> arguments) const;
+  Launch bind(std::span<const Argument> arguments, const Context& context) const;
 
  private:
   struct Axis {
@@ -50,8 +52,9 @@ class LaunchPlan {
   };
 
   void plan_axes(const ir::Kernel& kernel);
-  void check_view(std::size_t i, const Argument& a) const;
+  void check_view(std::size_t i, const Argument& a, const Context& context) const;
   void check_memory(std::size_t i, const Tensor& t) const;
+  void check_location(std::size_t i, const Tensor& t, const Context& context) const;
   std::uint64_t check_scalar(std::size_t i, const Argument& a) const;
   void bind_symbols(std::span<const Argument> arguments, std::span<std::int64_t> values) const;
   void check_where(std::span<const std::int64_t> values) const;

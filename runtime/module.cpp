@@ -33,14 +33,14 @@ AnyKernel detail::make_kernel(const ModuleImpl& module, const std::string& name,
   const std::shared_ptr<const Program>& program = module.shared_program();
   Diagnostics diagnostics;
   const std::vector<Winner> winners = parse_winners(options.winners, "winners");
-  const Constants constants = choose_tuned(*program, name, options.target, to_constants(consts), winners, more.sizes, diagnostics);
+  const ResolvedTarget target = resolve_target(options);
+  const Constants constants = choose_tuned(*program, name, target.name, to_constants(consts), winners, more.sizes, diagnostics);
   if (diagnostics.any()) throw to_error(diagnostics, *module.sources());
   const auto instantiate_form = [program, name, constants](const std::optional<std::vector<std::string>>& absent, Diagnostics& ds) {
     return absent ? instantiate(*program, name, constants, *absent, ds) : instantiate_signature(*program, name, constants, ds);
   };
-  const std::optional<Target> target = target_from_name(options.target);
-  const Schedule schedule = target ? schedule_for(*program, name, schedule_family(*target)) : Schedule{};
-  auto impl = std::make_shared<KernelImpl>(instantiate_form, schedule, module.sources(), module.loader(), options, more.hooks);
+  const Schedule schedule = schedule_for(*program, name, schedule_family(target.target, target.gpu));
+  auto impl = std::make_shared<KernelImpl>(instantiate_form, schedule, module.sources(), module.loader(), options, target, more.hooks);
   std::vector<std::string> left_out = options.absent;
   if (!signature.empty()) {
     impl->check_signature(signature);

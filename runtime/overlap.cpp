@@ -4,6 +4,8 @@
 #include <array>
 #include <vector>
 
+#include "runtime/inline_vector.h"
+
 namespace tessera {
 namespace {
 
@@ -96,7 +98,7 @@ bool overlap(const StridedBox& a, const StridedBox& b) {
 
 bool overlaps_itself(const StridedBox& a) {
   if (empty(a)) return false;
-  std::vector<Term> terms;
+  InlineVector<Term, 8> terms;
   for (std::size_t i = 0; i < a.extents.size(); ++i) {
     if (a.extents[i] < 2) continue;
     if (a.strides[i] == 0) return true;
@@ -111,7 +113,7 @@ bool overlaps_itself(const StridedBox& a) {
     inner += terms[i].stride * terms[i].hi;
   }
   if (nested) return false;
-  return Search(std::move(terms), -1, 1, true).found(0);
+  return Search(std::vector<Term>(terms.begin(), terms.end()), -1, 1, true).found(0);
 }
 
 }  // namespace tessera

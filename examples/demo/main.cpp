@@ -156,7 +156,7 @@ class Demo {
   }
 
   std::string source_, out_;
-  tessera::Context context_ = tessera::Context::best();
+  tessera::Context context_ = tessera::Context::cpu();
   std::vector<std::pair<std::string, std::string>> facts_;
 };
 

@@ -13,6 +13,7 @@ struct BenchOptions {
   InvocationOptions invocation;
   std::vector<std::string> sizes;
   double seconds = 1;
+  bool cold = false;
 };
 
 void bench(BenchOptions options, Report& report) {
@@ -22,11 +23,12 @@ void bench(BenchOptions options, Report& report) {
   }
   options.invocation.random_inputs = true;
   Invocation call(options.invocation, report);
-  const double seconds = call.median_seconds(options.seconds);
+  const double seconds = call.median_seconds(options.seconds, options.cold);
   const Work work = count_work(call.compiled(), call.sizes());
   report.fields["kernel"] = call.kernel().name();
   report.fields["target"] = options.invocation.kernel.target;
   report.fields["threads"] = call.context().threads();
+  report.fields["device"] = call.context().description();
   llvm::json::Object constants, sizes;
   std::vector<std::string> shown;
   for (const auto& [n, value] : call.kernel().constants()) {
@@ -42,13 +44,17 @@ void bench(BenchOptions options, Report& report) {
   report.fields["median_s"] = seconds;
   report.fields["bytes"] = work.bytes;
   report.fields["bytes_per_s"] = static_cast<double>(work.bytes) / seconds;
-  report.line(fmt::format("{} on {}, {} thread{}: {}", call.kernel().name(), options.invocation.kernel.target, call.context().threads(),
-                          call.context().threads() == 1 ? "" : "s", fmt::join(shown, " ")));
-  report.line(fmt::format("median {:.3f} ms", seconds * 1e3));
+  const std::string& target = options.invocation.kernel.target;
+  const std::string where = call.context().is_cuda()
+                                ? call.context().description()
+                                : fmt::format("{}, {} thread{}", target, call.context().threads(), call.context().threads() == 1 ? "" : "s");
+  report.line(fmt::format("{} on {}: {}", call.kernel().name(), where, fmt::join(shown, " ")));
+  report.line(seconds < 1e-3 ? fmt::format("median {:.2f} us", seconds * 1e6) : fmt::format("median {:.3f} ms", seconds * 1e3));
   if (work.flops) {
     report.fields["flops"] = *work.flops;
     report.fields["flops_per_s"] = *work.flops / seconds;
-    report.line(fmt::format("{:.2f} GFLOP/s of products ({:.4g} FLOP)", *work.flops / seconds * 1e-9, *work.flops));
+    const double rate = *work.flops / seconds;
+    report.line(fmt::format("{:.2f} {}FLOP/s of products ({:.4g} FLOP)", rate * (rate < 1e12 ? 1e-9 : 1e-12), rate < 1e12 ? "G" : "T", *work.flops));
   } else {
     report.fields["flops"] = nullptr;
     report.fields["flops_per_s"] = nullptr;
@@ -70,6 +76,7 @@ void add_bench(CLI::App& app, Action& action) {
   sub->add_option("--shape", o->invocation.shapes, "NAME=2,3,4: extents of a view")->allow_extra_args(false);
   sub->add_option("--without", o->invocation.without, "leave out an optional output")->delimiter(',')->allow_extra_args(false);
   sub->add_option("--seconds", o->seconds, "how long to repeat")->check(CLI::Range(0.0, 600.0))->capture_default_str();
+  sub->add_flag("--cold", o->cold, "on a GPU: empty its L2 cache before each launch");
   sub->callback([&action, o] { action = [o](Report& r) { bench(*o, r); }; });
 }
 

@@ -7,7 +7,9 @@
 #include <chrono>
 #include <cstring>
 
+#include "runtime/cuda_device.h"
 #include "runtime/errors.h"
+#include "tessera/stream.h"
 
 namespace tessera::cli {
 namespace {
@@ -33,8 +35,10 @@ const Parameter& parameter(const AnyKernel& kernel, const std::string& name, con
 Invocation::Invocation(const InvocationOptions& options, Report& report) {
   const CompileHooks hooks = hooks_for(options.kernel, report);
   const Module module = load_timed(options.kernel, hooks);
+  context_ = context_for(options.kernel);
   Options o;
   o.target = options.kernel.target;
+  if (context_->is_cuda()) o.context = context_;
   o.debug = options.kernel.debug;
   o.winners = winners_text(options.kernel);
   const std::string name = kernel_name(module, options.kernel);
@@ -45,8 +49,8 @@ Invocation::Invocation(const InvocationOptions& options, Report& report) {
   find_symbols(options);
   read_scalars(options);
   make_tensors(options);
-  kernel_->prepare(absent_);
-  context_ = Context::cpu(options.kernel.threads);
+  kernel_->prepare(*context_, absent_);
+  if (context_->is_cuda()) move_to_device();
 }
 
 void Invocation::read_inputs(const InvocationOptions& options) {
@@ -146,11 +150,37 @@ SymbolValues Invocation::sizes() const {
   return out;
 }
 
-void Invocation::launch() const {
+std::vector<Argument> Invocation::arguments() const {
   std::map<std::string, Argument> arguments;
-  for (const auto& [n, t] : tensors_) arguments.emplace(n, t.tensor());
+  for (const auto& [n, t] : tensors_) {
+    arguments.emplace(n, context_->is_cuda() ? on_device_.at(n).tensor(t.dtype(), t.extents()) : t.tensor());
+  }
   for (const auto& [n, s] : scalars_) arguments.emplace(n, s);
-  kernel_->launch(*context_, arguments);
+  return kernel_->impl().in_order(arguments);
+}
+
+void Invocation::launch() const {
+  kernel_->launch(*context_, arguments());
+  context_->synchronize();
+}
+
+void Invocation::move_to_device() {
+  for (const Parameter& p : kernel_->parameters()) {
+    const auto t = tensors_.find(p.name);
+    if (t == tensors_.end()) continue;
+    DeviceBuffer b(*context_, t->second.bytes().size());
+    // An output that is not written whole must show: its bytes are those of NaN and of -1.
+    if (p.access == Access::Out)
+      b.fill(0xff, *context_);
+    else
+      b.copy_from(t->second.bytes(), *context_);
+    on_device_.emplace(p.name, std::move(b));
+  }
+}
+
+void Invocation::fetch() {
+  if (!context_->is_cuda()) return;
+  for (const Parameter* p : written()) on_device_.at(p->name).copy_to(tensors_.at(p->name).bytes(), *context_);
 }
 
 std::vector<const Parameter*> Invocation::written() const {
@@ -161,7 +191,17 @@ std::vector<const Parameter*> Invocation::written() const {
   return out;
 }
 
-double Invocation::median_seconds(double seconds) {
+namespace {
+
+double median(std::vector<double> times) {
+  std::sort(times.begin(), times.end());
+  return times.size() % 2 ? times[times.size() / 2] : (times[times.size() / 2 - 1] + times[times.size() / 2]) / 2;
+}
+
+}  // namespace
+
+double Invocation::median_seconds(double seconds, bool cold) {
+  if (context_->is_cuda()) return median_seconds_on_gpu(seconds, cold);
   std::map<std::string, HostTensor> before;
   for (const Parameter* p : written()) {
     if (p->access != Access::Out) before.emplace(p->name, tensors_.at(p->name).copy());
@@ -181,8 +221,46 @@ double Invocation::median_seconds(double seconds) {
     launch();
     times.push_back(std::chrono::duration<double>(now() - t).count());
   }
-  std::sort(times.begin(), times.end());
-  return times.size() % 2 ? times[times.size() / 2] : (times[times.size() / 2 - 1] + times[times.size() / 2]) / 2;
+  return median(std::move(times));
+}
+
+double Invocation::median_seconds_on_gpu(double seconds, bool cold) {
+  const Context& gpu = *context_;
+  const std::vector<Argument> given = arguments();
+  std::map<std::string, DeviceBuffer> before;
+  for (const Parameter* p : written()) {
+    if (p->access == Access::Out) continue;
+    const DeviceBuffer& now = on_device_.at(p->name);
+    before.emplace(p->name, DeviceBuffer(gpu, now.bytes())).first->second.copy_from(now, gpu);
+  }
+  const auto set_back = [&] {
+    for (const auto& [n, b] : before) on_device_.at(n).copy_from(b, gpu);
+  };
+  // Writing more than the cache holds drives everything else out of it.
+  const DeviceBuffer flush(gpu, cold ? std::max<std::size_t>(2 * static_cast<std::size_t>(gpu.gpu()->properties().l2_bytes), 64 << 20) : 0);
+  const auto batch_seconds = [&](int launches) {
+    Event start(gpu, Event::Timing::On), end(gpu, Event::Timing::On);
+    set_back();
+    if (cold) flush.fill(0, gpu);
+    start.record(gpu);
+    for (int i = 0; i < launches; ++i) kernel_->launch(gpu, given);
+    end.record(gpu);
+    end.synchronize();
+    return Event::elapsed_ms(start, end) * 1e-3 / launches;
+  };
+  launch();
+  // Launches that need nothing between them are timed in a row of about two milliseconds, so that what a launch costs the host is hidden.
+  const double once = batch_seconds(1);
+  const int row = cold || !before.empty() ? 1 : static_cast<int>(std::clamp(2e-3 / std::max(once, 1e-6), 1.0, 200.0));
+  std::vector<double> times;
+  const auto now = [] { return std::chrono::steady_clock::now(); };
+  const auto begin = now();
+  while (times.size() < 5 || (times.size() < 1000 && std::chrono::duration<double>(now() - begin).count() < seconds))
+    times.push_back(batch_seconds(row));
+  set_back();
+  launch();
+  fetch();
+  return median(std::move(times));
 }
 
 }  // namespace tessera::cli

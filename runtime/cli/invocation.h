@@ -9,6 +9,7 @@
 #include "runtime/cli/kernel_options.h"
 #include "runtime/cli/tensors.h"
 #include "runtime/shapes.h"
+#include "tessera/device_buffer.h"
 
 namespace tessera::cli {
 
@@ -33,15 +34,20 @@ class Invocation {
   const ir::Kernel& compiled() const;
   /// Launch symbols and idx scalars, for counting.
   SymbolValues sizes() const;
-  /// Launches once.
+  /// Launches once and waits; on a GPU, on the tensors there.
   void launch() const;
+  /// Brings what a GPU's kernel wrote into tensors(); nothing to do on the CPU.
+  void fetch();
   /// Parameters that the kernel writes, present ones only.
   std::vector<const Parameter*> written() const;
   /// Median seconds of a launch: at least five, until `seconds` have passed. Tensors that the kernel reads and writes are set back before each;
-  /// afterwards they hold what one launch makes of the inputs.
-  double median_seconds(double seconds);
+  /// afterwards they hold what one launch makes of the inputs. On a GPU, by its clock; `cold`: with none of the data in its L2 cache.
+  double median_seconds(double seconds, bool cold = false);
 
  private:
+  std::vector<Argument> arguments() const;
+  void move_to_device();
+  double median_seconds_on_gpu(double seconds, bool cold);
   void read_inputs(const InvocationOptions& options);
   void find_symbols(const InvocationOptions& options);
   void make_tensors(const InvocationOptions& options);
@@ -50,6 +56,7 @@ class Invocation {
   std::optional<AnyKernel> kernel_;
   std::optional<Context> context_;
   std::map<std::string, HostTensor> tensors_;
+  std::map<std::string, DeviceBuffer> on_device_;  ///< the same tensors on a GPU
   std::map<std::string, Scalar> scalars_;
   Shapes shapes_;
   SymbolValues symbols_;

@@ -44,6 +44,9 @@ CompileHooks hooks_for(const KernelOptions& options, Report& report);
 /// A scalar argument from text. Throws Error: E0712 out of range, E0802 not a value of that type or NaN.
 Scalar scalar_from_text(const Parameter& parameter, const std::string& text);
 
+/// The context that the options' target runs on. Throws Error: Machine if a GPU is asked for that is not there.
+Context context_for(const KernelOptions& options);
+
 /// The winners text: of --winners, else of the file beside the source with the ending .winners, if there is one.
 std::string winners_text(const KernelOptions& options);
 

@@ -22,6 +22,7 @@ void run(const RunOptions& options, Report& report) {
     report.line(fmt::format("median {:.3f} ms", seconds * 1e3));
   } else {
     call.launch();
+    call.fetch();
   }
   std::vector<TensorData> results;
   llvm::json::Object outputs, constants;

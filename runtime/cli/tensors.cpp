@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -40,7 +41,9 @@ void HostTensor::fill_random(std::mt19937_64& random, std::int64_t bound) {
   std::uniform_real_distribution<double> real(-1, 1);
   std::byte* at = memory_.get();
   const int width = bits(dtype_);
-  for (std::int64_t i = 0; i < elements_; ++i) {
+  // Large tensors repeat a block whose length divides no extent, so that no row meets itself.
+  const std::int64_t block = 1048583 * 2;
+  for (std::int64_t i = 0; i < std::min(elements_, block); ++i) {
     std::uint64_t raw = 0;
     if (is_bool(d)) {
       raw = random() & 1;
@@ -55,6 +58,13 @@ void HostTensor::fill_random(std::mt19937_64& random, std::int64_t bound) {
     } else {
       std::memcpy(at + i * (width / 8), &raw, static_cast<std::size_t>(width / 8));
     }
+  }
+  const std::size_t period = static_cast<std::size_t>(block) * static_cast<std::size_t>(width) / 8;
+  for (std::size_t done = period; done < bytes_;) {
+    const std::size_t n = std::min(done, bytes_ - done) / period * period;
+    const std::size_t step = n > 0 ? n : bytes_ - done;
+    std::memcpy(at + done, at, step);
+    done += step;
   }
 }
 

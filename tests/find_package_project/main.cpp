@@ -32,7 +32,7 @@ int main(int argc, char** argv) {
     constexpr std::int64_t rows = 37, columns = 40;
     std::vector<float> x(rows * columns), y(rows * columns, -1.f);
     for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i);
-    const tessera::Context context = tessera::Context::best();
+    const tessera::Context context = tessera::Context::cpu();
     const tessera::Module module = tessera::load_source("scale.tile", source);
     const auto scale = module.kernel<tessera::In<float, 2>, tessera::Out<float, 2>, float>("scale", {{"N", columns}});
     scale(context, tessera::View<const float, 2>(x, {rows, columns}), tessera::View<float, 2>(y, {rows, columns}), 2.f);

@@ -10,7 +10,9 @@
 namespace tessera {
 
 /// The tensor that `t` describes; it owns nothing. Strides may be null. Throws Error: E0702 for an element type the language lacks or vector
-/// lanes, E0703 for more than max_rank axes, E0706 for a negative extent, E0804 for memory of another device. Thread safety: any thread.
+/// lanes, E0703 for more than max_rank axes, E0706 for a negative extent, E0804 for memory neither of the host nor of an NVIDIA GPU. A tensor on a
+/// GPU may still be being written: launch on the stream that its producer was told of, or make the launch's stream wait for it (Stream::wait_for).
+/// Thread safety: any thread.
 TESSERA_API Tensor from_dlpack(const dlpack::DLTensor& t);
 
 /// The same for the DLTensor of a dlpack.h that the host includes itself.
@@ -57,8 +59,8 @@ class TESSERA_API Borrowed {
   void (*release_)(void*) = nullptr;
 };
 
-/// Lends `t` to another library, which calls the deleter when done; `owner` keeps the memory alive until then. Throws Error (Machine) if memory
-/// runs out. Thread safety: any thread.
+/// Lends `t` to another library, which calls the deleter when done; `owner` keeps the memory alive until then. Memory whose location is not stated
+/// counts as the host's. Throws Error (Machine) if memory runs out. Thread safety: any thread.
 TESSERA_API dlpack::DLManagedTensorVersioned* to_dlpack(const Tensor& t, std::shared_ptr<void> owner);
 
 }  // namespace tessera

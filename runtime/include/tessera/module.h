@@ -51,8 +51,12 @@ enum class OnMiss : std::uint8_t {
 };
 
 struct Options {
-  /// "cpu" (machine code), "interp" (the reference interpreter: every op rounds to its type), "interp:exact" (floats stay float64).
-  std::string target = "cpu";
+  /// "cpu" (machine code), "interp" (the reference interpreter: every op rounds to its type), "interp:exact" (floats stay float64), "cuda" or
+  /// "cuda:1" (machine code of that GPU, loaded there), "sm_80" (code of an architecture, loaded by prepare() or the first launch).
+  /// Empty: the target of `context`, without one the CPU.
+  std::string target = {};
+  /// With an empty target or "cuda": the device to compile for and to load the code on.
+  std::optional<Context> context = {};
   /// Check the kernel's asserts and claims while it runs (the interpreters always do).
   bool debug = false;
   OnMiss on_miss = OnMiss::Compile;
@@ -117,10 +121,12 @@ class TESSERA_API AnyKernel {
   /// All compile-time parameters with the values in force, tuned ones included, as text.
   const std::vector<std::pair<std::string, std::string>>& constants() const noexcept;
 
-  /// Runs the kernel to its end; one argument a parameter, in order. Throws Error:
-  /// E0701 number of arguments, E0702 element type, E0703 rank, E0704 extents, E0705 `where`, E0706 strides, E0707 overlap, E0708 missing,
-  /// E0710 pointer, E0711 mode, E0712 scalar out of range, E0805 a failed assertion (debug or interpreter); Machine if memory runs out.
-  /// On an E07xx error nothing has run.
+  /// On the CPU, runs the kernel to its end. On a GPU, queues it on the context's stream, as one kernel launch that allocates nothing and may be
+  /// captured into a CUDA graph; tensors must live until it has run. No instances: nothing is queued. With Options::debug it waits for the end. One
+  /// argument a parameter, in order. Throws Error: E0701 number of arguments, E0702 element type, E0703 rank, E0704 extents, E0705 `where`, E0706
+  /// strides, E0707 overlap, E0708 missing, E0710 pointer, or memory of another device; E0711 mode, E0712 scalar out of range, E0804 a kernel of
+  /// another target than the context's, or more than 2^31 - 1 instances on a GPU; E0805 a failed assertion (debug or interpreter); Machine if memory
+  /// runs out or the GPU fails. While a stream is being captured, E0708 if the kernel is not prepared. On an E07xx error nothing has run.
   void launch(const Context& context, std::span<const Argument> arguments) const;
   void launch(const Context& context, std::initializer_list<Argument> arguments) const {
     launch(context, std::span(arguments.begin(), arguments.size()));
@@ -130,6 +136,8 @@ class TESSERA_API AnyKernel {
 
   /// Compiles the form without these optional views now, so that a launch need not. Throws Error if a name is not an optional view.
   void prepare(const std::vector<std::string>& absent = {}) const;
+  /// The same, and loads the code on the context's device. Throws also Error: E0804 if it was made for another, Machine.
+  void prepare(const Context& context, const std::vector<std::string>& absent = {}) const;
 
   /// Extents of every view parameter that follow from the given ones, by name; what cannot be known stays out. Throws Error (Machine) if memory runs
   /// out.

@@ -10,6 +10,7 @@
 
 #include "tessera/dtype.h"
 #include "tessera/export.h"
+#include "tessera/location.h"
 
 namespace tessera {
 
@@ -47,9 +48,16 @@ class View {
   constexpr operator View<const T, R>() const  // NOLINT: lossless, so implicit
     requires(!std::is_const_v<T>)
   {
-    return {data_, extents_, strides_};
+    return View<const T, R>(data_, extents_, strides_).at(location_);
+  }
+  /// The same view, said to lie there: a launch elsewhere refuses it.
+  constexpr View at(Location location) const {
+    View v = *this;
+    v.location_ = location;
+    return v;
   }
 
+  constexpr Location location() const { return location_; }
   constexpr Storage* data() const { return data_; }
   constexpr const Extents& extents() const { return extents_; }
   constexpr const Extents& strides() const { return strides_; }
@@ -79,6 +87,7 @@ class View {
   Storage* data_ = nullptr;
   Extents extents_{};
   Extents strides_{};
+  Location location_;
 };
 
 /// What a kernel may do with a view. `Any` is an argument whose caller made no statement.
@@ -94,6 +103,7 @@ struct Tensor {
   std::array<std::int64_t, max_rank> strides{};  ///< in elements
   /// The nominal type the caller gave its elements; empty = none stated, which fits any.
   std::string_view nominal = {};
+  Location location = {};
 
   Tensor() = default;
   /// Compact, row-major. Throws Error (E0703) if there are more than max_rank extents.
@@ -105,7 +115,8 @@ struct Tensor {
         dtype(Element<std::remove_const_t<T>>::type),
         rank(R),
         read_only(std::is_const_v<T>),
-        nominal(Element<std::remove_const_t<T>>::nominal) {
+        nominal(Element<std::remove_const_t<T>>::nominal),
+        location(v.location()) {
     for (std::size_t i = 0; i < static_cast<std::size_t>(R); ++i) {
       extents[i] = v.extents()[i];
       strides[i] = v.strides()[i];

@@ -1,0 +1,51 @@
+// A libcuda.so.1 without a GPU: memory is the host's, launches are written down instead of run. Tests load it in the driver's place, look at what it
+// saw and tell it what to fail.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace fake_cuda {
+
+struct Launch {
+  unsigned grid_x = 0, grid_y = 0, grid_z = 0, threads = 0, shared_bytes = 0;
+  void* stream = nullptr;
+  void* context = nullptr;  ///< current in the calling thread
+  std::size_t words = 0;
+  std::array<std::uint64_t, 96> parameters{};
+};
+
+struct State {
+  // what the machine is
+  int devices = 1;
+  int version = 13000;
+  int major = 9, minor = 0;
+  int newest_ptx = 90;
+  int most_shared_bytes = 232448;
+  std::size_t memory_bytes = std::size_t{1} << 30;
+  // what goes wrong
+  int init_result = 0;
+  int sticky = 0;  ///< what every call returns, if not 0
+  int launch_result = 0;
+  bool legacy_capture = false;  ///< a capture elsewhere forbids the default stream
+  // what a kernel does: the report of the first failed check
+  std::int64_t failed_check = 0, failed_instance = 0;
+  // what was seen
+  std::atomic<int> modules_loaded = 0, modules_alive = 0, streams_alive = 0, events_alive = 0, retained = 0, synchronized = 0;
+  std::atomic<std::size_t> bytes_alive = 0;
+  std::atomic<int> launches = 0;
+  std::array<Launch, 64> launch{};  ///< the latest, by number modulo 64
+};
+
+/// Exported by the library under this name.
+using GetState = State* (*)();
+inline constexpr const char* get_state_name = "fake_cuda_state";
+
+/// A stream of the library starts with this.
+struct Stream {
+  bool capturing = false;
+};
+
+}  // namespace fake_cuda
