@@ -1,0 +1,199 @@
+#include "codegen/nvptx/lower_primitives.h"
+
+#include <fmt/format.h>
+#include <llvm/IR/IRBuilder.h>
+#include <llvm/IR/InlineAsm.h>
+#include <llvm/IR/IntrinsicsNVPTX.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "codegen/gpu/primitives.h"
+#include "dsl/diagnostic.h"
+
+namespace tessera::nvptx {
+namespace {
+
+using gpu::Primitive;
+using llvm::Value;
+namespace Intrinsic = llvm::Intrinsic;
+using Values = std::vector<Value*>;
+
+/// Gives what stands for one call.
+class Lowering {
+ public:
+  Lowering(llvm::CallInst& call, const GpuTarget& target) : call_(call), target_(target), b_(&call) {}
+
+  /// One value for a scalar result, the registers of an R, nothing for v.
+  Values lower(Primitive p);
+
+ private:
+  Value* arg(unsigned i) const { return call_.getArgOperand(i); }
+  Value* shared(unsigned i) { return b_.CreateIntToPtr(arg(i), b_.getPtrTy(3)); }
+  Value* as(Value* v, llvm::Type* t) { return b_.CreateBitCast(v, t); }
+  Value* i32(Value* v) { return as(v, b_.getInt32Ty()); }
+  llvm::Type* halves() { return llvm::FixedVectorType::get(b_.getHalfTy(), 2); }
+
+  Value* intrinsic(Intrinsic::ID id, llvm::ArrayRef<Value*> args = {}, llvm::ArrayRef<llvm::Type*> types = {}) {
+    return b_.CreateIntrinsic(id, types, args);
+  }
+  Values nothing(Value*) { return {}; }
+  Values fields(Value* v) {
+    if (!v->getType()->isStructTy()) return {v};
+    Values out;
+    for (unsigned i = 0; i < v->getType()->getStructNumElements(); ++i) out.push_back(b_.CreateExtractValue(v, i));
+    return out;
+  }
+  /// An instruction whose result depends on its operand alone.
+  Value* pure_asm(const char* text, const char* constraints) {
+    auto* type = llvm::FunctionType::get(call_.getType(), {arg(0)->getType()}, false);
+    llvm::CallInst* c = b_.CreateCall(type, llvm::InlineAsm::get(type, text, constraints, false, false), {arg(0)});
+    c->setDoesNotAccessMemory();
+    c->setDoesNotThrow();
+    return c;
+  }
+  Value* shuffle(Intrinsic::ID id, int clamp) { return intrinsic(id, {b_.getInt32(~0U), arg(0), arg(1), b_.getInt32(static_cast<unsigned>(clamp))}); }
+  /// Two f32 rounded to f16, low half first; one conversion where the target has it.
+  Value* pack_f16() {
+    if (target_.sm >= 80) return intrinsic(Intrinsic::nvvm_ff2f16x2_rn, {arg(1), arg(0)});
+    Value* v = llvm::PoisonValue::get(halves());
+    for (unsigned i = 0; i < 2; ++i) v = b_.CreateInsertElement(v, b_.CreateFPTrunc(arg(i), b_.getHalfTy()), i);
+    return v;
+  }
+  Value* pack_codes(Intrinsic::ID id) { return b_.CreateZExt(intrinsic(id, {arg(1), arg(0)}), b_.getInt32Ty()); }
+  Value* unpack_codes(Intrinsic::ID id) { return i32(intrinsic(id, {b_.CreateTrunc(arg(0), b_.getInt16Ty())})); }
+  Values matrix_load(Intrinsic::ID id) { return fields(intrinsic(id, {shared(0)}, {b_.getPtrTy(3)})); }
+  Values matrix_store(Intrinsic::ID id) {
+    return nothing(intrinsic(id, {shared(0), i32(arg(1)), i32(arg(2)), i32(arg(3)), i32(arg(4))}, {b_.getPtrTy(3)}));
+  }
+  /// The primitive takes C, A, B; the intrinsic A, B, C.
+  Values product(Intrinsic::ID id, llvm::Type* operand, llvm::Type* accumulator) {
+    Values args;
+    for (unsigned i = 4; i < call_.arg_size(); ++i) args.push_back(as(arg(i), operand));
+    for (unsigned i = 0; i < 4; ++i) args.push_back(as(arg(i), accumulator));
+    return fields(intrinsic(id, args));
+  }
+  Values float_product(Intrinsic::ID id) { return product(id, b_.getInt32Ty(), b_.getFloatTy()); }
+  Values half_product(Intrinsic::ID id) { return product(id, halves(), b_.getFloatTy()); }
+  Values int_product(Intrinsic::ID id) { return product(id, b_.getInt32Ty(), b_.getInt32Ty()); }
+  /// m16n8k16 of i8; before sm_80 its upper and lower eight rows apart, whose fragments are the same registers.
+  Values byte_product_k16() {
+    if (target_.sm >= 80) return int_product(Intrinsic::nvvm_mma_m16n8k16_row_col_s8);
+    Values out;
+    for (unsigned half = 0; half < 2; ++half) {
+      Value* r = intrinsic(Intrinsic::nvvm_mma_m8n8k16_row_col_s8, {i32(arg(4 + half)), i32(arg(6)), i32(arg(2 * half)), i32(arg(2 * half + 1))});
+      for (Value* v : fields(r)) out.push_back(v);
+    }
+    return out;
+  }
+
+  llvm::CallInst& call_;
+  const GpuTarget& target_;
+  llvm::IRBuilder<> b_;
+};
+
+Values Lowering::lower(Primitive p) {
+  switch (p) {
+    case Primitive::Tid: return {intrinsic(Intrinsic::nvvm_read_ptx_sreg_tid_x)};
+    case Primitive::Ctaid: return {intrinsic(Intrinsic::nvvm_read_ptx_sreg_ctaid_x)};
+    case Primitive::Nctaid: return {intrinsic(Intrinsic::nvvm_read_ptx_sreg_nctaid_x)};
+    case Primitive::ShflBfly: return {shuffle(Intrinsic::nvvm_shfl_sync_bfly_i32, 31)};
+    case Primitive::ShflIdx: return {shuffle(Intrinsic::nvvm_shfl_sync_idx_i32, 31)};
+    case Primitive::ShflUp: return {shuffle(Intrinsic::nvvm_shfl_sync_up_i32, 0)};
+    case Primitive::WarpSync: return nothing(intrinsic(Intrinsic::nvvm_bar_warp_sync, {b_.getInt32(~0U)}));
+    case Primitive::BarSyncAll: return nothing(intrinsic(Intrinsic::nvvm_barrier_cta_sync_aligned_all, {b_.getInt32(0)}));
+    case Primitive::BarSync: return nothing(intrinsic(Intrinsic::nvvm_barrier_cta_sync_aligned_count, {arg(0), arg(1)}));
+    case Primitive::BarArrive: return nothing(intrinsic(Intrinsic::nvvm_barrier_cta_arrive_aligned_count, {arg(0), arg(1)}));
+    case Primitive::Ex2: return {intrinsic(Intrinsic::nvvm_ex2_approx_ftz, {arg(0)}, {b_.getFloatTy()})};
+    case Primitive::Lg2: return {intrinsic(Intrinsic::nvvm_lg2_approx_f, {arg(0)})};
+    case Primitive::Rcp: return {intrinsic(Intrinsic::nvvm_rcp_approx_ftz_f, {arg(0)})};
+    case Primitive::Rsqrt: return {intrinsic(Intrinsic::nvvm_rsqrt_approx_f, {arg(0)})};
+    case Primitive::TanhApprox: return {pure_asm("tanh.approx.f32 $0, $1;", "=f,f")};
+    case Primitive::PackBf16x2: return {i32(intrinsic(Intrinsic::nvvm_ff2bf16x2_rn, {arg(1), arg(0)}))};
+    case Primitive::PackF16x2: return {i32(pack_f16())};
+    case Primitive::PackE4m3x2: return {pack_codes(Intrinsic::nvvm_ff_to_e4m3x2_rn)};
+    case Primitive::PackE5m2x2: return {pack_codes(Intrinsic::nvvm_ff_to_e5m2x2_rn)};
+    case Primitive::UnpackE4m3x2: return {unpack_codes(Intrinsic::nvvm_e4m3x2_to_f16x2_rn)};
+    case Primitive::UnpackE5m2x2: return {unpack_codes(Intrinsic::nvvm_e5m2x2_to_f16x2_rn)};
+    case Primitive::LdmatrixX1: return matrix_load(Intrinsic::nvvm_ldmatrix_sync_aligned_m8n8_x1_b16);
+    case Primitive::LdmatrixX2: return matrix_load(Intrinsic::nvvm_ldmatrix_sync_aligned_m8n8_x2_b16);
+    case Primitive::LdmatrixX4: return matrix_load(Intrinsic::nvvm_ldmatrix_sync_aligned_m8n8_x4_b16);
+    case Primitive::LdmatrixX1Trans: return matrix_load(Intrinsic::nvvm_ldmatrix_sync_aligned_m8n8_x1_trans_b16);
+    case Primitive::LdmatrixX2Trans: return matrix_load(Intrinsic::nvvm_ldmatrix_sync_aligned_m8n8_x2_trans_b16);
+    case Primitive::LdmatrixX4Trans: return matrix_load(Intrinsic::nvvm_ldmatrix_sync_aligned_m8n8_x4_trans_b16);
+    case Primitive::StmatrixX4: return matrix_store(Intrinsic::nvvm_stmatrix_sync_aligned_m8n8_x4_b16);
+    case Primitive::StmatrixX4Trans: return matrix_store(Intrinsic::nvvm_stmatrix_sync_aligned_m8n8_x4_trans_b16);
+    case Primitive::MmaF16K8: return half_product(Intrinsic::nvvm_mma_m16n8k8_row_col_f32_f32);
+    case Primitive::MmaF16K16: return half_product(Intrinsic::nvvm_mma_m16n8k16_row_col_f32_f32);
+    case Primitive::MmaBf16K8: return float_product(Intrinsic::nvvm_mma_m16n8k8_row_col_bf16);
+    case Primitive::MmaBf16K16: return float_product(Intrinsic::nvvm_mma_m16n8k16_row_col_bf16);
+    case Primitive::MmaTf32K8: return float_product(Intrinsic::nvvm_mma_m16n8k8_row_col_tf32);
+    case Primitive::MmaE4m3E4m3K32: return float_product(Intrinsic::nvvm_mma_m16n8k32_row_col_f32_e4m3_e4m3_f32);
+    case Primitive::MmaE4m3E5m2K32: return float_product(Intrinsic::nvvm_mma_m16n8k32_row_col_f32_e4m3_e5m2_f32);
+    case Primitive::MmaE5m2E4m3K32: return float_product(Intrinsic::nvvm_mma_m16n8k32_row_col_f32_e5m2_e4m3_f32);
+    case Primitive::MmaE5m2E5m2K32: return float_product(Intrinsic::nvvm_mma_m16n8k32_row_col_f32_e5m2_e5m2_f32);
+    case Primitive::MmaS8S8K16: return byte_product_k16();
+    case Primitive::MmaS8S8K32: return int_product(Intrinsic::nvvm_mma_m16n8k32_row_col_s8);
+    case Primitive::MmaU8U8K32: return int_product(Intrinsic::nvvm_mma_m16n8k32_row_col_u8);
+    case Primitive::CpAsync16: return nothing(intrinsic(Intrinsic::nvvm_cp_async_cg_shared_global_16_s, {shared(0), arg(1), arg(2)}));
+    case Primitive::CpAsync8: return nothing(intrinsic(Intrinsic::nvvm_cp_async_ca_shared_global_8_s, {shared(0), arg(1), arg(2)}));
+    case Primitive::CpAsync4: return nothing(intrinsic(Intrinsic::nvvm_cp_async_ca_shared_global_4_s, {shared(0), arg(1), arg(2)}));
+    case Primitive::CpAsyncCommit: return nothing(intrinsic(Intrinsic::nvvm_cp_async_commit_group));
+    case Primitive::CpAsyncWait: return nothing(intrinsic(Intrinsic::nvvm_cp_async_wait_group, {arg(0)}));
+  }
+  TESSERA_UNREACHABLE("bad primitive");
+}
+
+/// Users of a register list read single registers; each gets its value without a struct between.
+void replace(llvm::CallInst& call, const Values& values) {
+  llvm::IRBuilder<> b(&call);
+  llvm::Type* type = call.getType();
+  if (type->isVoidTy()) {
+    TESSERA_ASSERT(values.empty(), "a primitive without result has one");
+  } else if (!type->isStructTy()) {
+    TESSERA_ASSERT(values.size() == 1, "a scalar primitive has several results");
+    call.replaceAllUsesWith(b.CreateBitCast(values[0], type));
+  } else {
+    TESSERA_ASSERT(values.size() == type->getStructNumElements(),
+                   fmt::format("{} has {} results", call.getCalledFunction()->getName().str(), values.size()));
+    Values cast;
+    for (std::size_t i = 0; i < values.size(); ++i) cast.push_back(b.CreateBitCast(values[i], type->getStructElementType(static_cast<unsigned>(i))));
+    for (llvm::User* u : llvm::make_early_inc_range(call.users())) {
+      auto* e = llvm::dyn_cast<llvm::ExtractValueInst>(u);
+      if (!e || e->getNumIndices() != 1) continue;
+      e->replaceAllUsesWith(cast[e->getIndices()[0]]);
+      e->eraseFromParent();
+    }
+    if (!call.use_empty()) {
+      Value* whole = llvm::PoisonValue::get(type);
+      for (std::size_t i = 0; i < cast.size(); ++i) whole = b.CreateInsertValue(whole, cast[i], static_cast<unsigned>(i));
+      call.replaceAllUsesWith(whole);
+    }
+  }
+  call.eraseFromParent();
+}
+
+}  // namespace
+
+int lower_primitives(llvm::Module& module, const GpuTarget& target) {
+  int ptx = target.ptx();
+  for (llvm::Function& f : llvm::make_early_inc_range(module)) {
+    const std::optional<Primitive> p = gpu::primitive_of(f);
+    if (!p) {
+      TESSERA_ASSERT(!f.getName().starts_with("dp."), fmt::format("there is no device primitive {}", f.getName().str()));
+      continue;
+    }
+    const gpu::PrimitiveInfo& row = gpu::info(*p);
+    TESSERA_ASSERT(f.use_empty() || row.sm <= target.sm, fmt::format("{} needs sm_{}, the target is {}", row.name, row.sm, target.name()));
+    if (!f.use_empty()) ptx = std::max(ptx, row.ptx);
+    for (llvm::User* u : llvm::make_early_inc_range(f.users())) {
+      auto* call = llvm::dyn_cast<llvm::CallInst>(u);
+      TESSERA_ASSERT(call && call->getCalledFunction() == &f, fmt::format("{} is used other than by a call", row.name));
+      replace(*call, Lowering(*call, target).lower(*p));
+    }
+    f.eraseFromParent();
+  }
+  return ptx;
+}
+
+}  // namespace tessera::nvptx

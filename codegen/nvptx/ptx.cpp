@@ -1,0 +1,75 @@
+#include "codegen/nvptx/ptx.h"
+
+#include <llvm/IR/LegacyPassManager.h>
+#include <llvm/IR/Verifier.h>
+#include <llvm/Passes/PassBuilder.h>
+#include <llvm/Support/raw_ostream.h>
+
+#include <chrono>
+
+#include "codegen/nvptx/lower_primitives.h"
+#include "codegen/nvptx/machine.h"
+
+namespace tessera {
+namespace {
+
+double ms_since(std::chrono::steady_clock::time_point t) {
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - t).count();
+}
+
+void verify(const llvm::Module& module) {
+  std::string text;
+  llvm::raw_string_ostream out(text);
+  if (llvm::verifyModule(module, &out)) TESSERA_UNREACHABLE("malformed LLVM module: " + text);
+}
+
+/// Code generation for this target brings its own address arithmetic, redundancy elimination and load vectorisation; before it, only what makes
+/// its input small.
+void run_passes(llvm::Module& module, llvm::TargetMachine& machine) {
+  llvm::LoopAnalysisManager loops;
+  llvm::FunctionAnalysisManager functions;
+  llvm::CGSCCAnalysisManager graphs;
+  llvm::ModuleAnalysisManager modules;
+  llvm::PassBuilder builder(&machine);
+  builder.registerModuleAnalyses(modules);
+  builder.registerCGSCCAnalyses(graphs);
+  builder.registerFunctionAnalyses(functions);
+  builder.registerLoopAnalyses(loops);
+  builder.crossRegisterProxies(loops, functions, graphs, modules);
+  llvm::ModulePassManager passes;
+  llvm::cantFail(builder.parsePassPipeline(
+      passes, "function(early-cse<memssa>,instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(licm),early-cse<memssa>,adce)"));
+  passes.run(module, modules);
+}
+
+std::string emit(llvm::Module& module, llvm::TargetMachine& machine) {
+  llvm::SmallString<0> text;
+  llvm::raw_svector_ostream out(text);
+  llvm::legacy::PassManager passes;
+  TESSERA_ASSERT(!machine.addPassesToEmitFile(passes, out, nullptr, llvm::CodeGenFileType::AssemblyFile), "the target writes no text");
+  passes.run(module);
+  return std::string(text.str());
+}
+
+}  // namespace
+
+GpuObject make_ptx(GpuIr ir, const GpuTarget& target) {
+  TESSERA_ASSERT(ir.module, "no module to make PTX of");
+  GpuObject out{.entry = ir.entry, .target = target, .threads = ir.threads, .shared_bytes = ir.shared_bytes, .checks = std::move(ir.checks)};
+  const auto start = std::chrono::steady_clock::now();
+  llvm::Module& module = *ir.module;
+  const int ptx = nvptx::lower_primitives(module, target);
+  const std::unique_ptr<llvm::TargetMachine> machine = nvptx::create_machine(target, ptx);
+  module.setTargetTriple(machine->getTargetTriple());
+  module.setDataLayout(machine->createDataLayout());
+  verify(module);
+  TESSERA_ASSERT(module.getFunction(ir.entry) && !module.getFunction(ir.entry)->isDeclaration(), "no function " + ir.entry);
+  run_passes(module, *machine);
+  out.passes_ms = ms_since(start);
+  const auto middle = std::chrono::steady_clock::now();
+  out.ptx = emit(module, *machine);
+  out.codegen_ms = ms_since(middle);
+  return out;
+}
+
+}  // namespace tessera

@@ -1,0 +1,175 @@
+// The NVPTX lowering: every device primitive becomes the instruction that its row names, on every target that has it.
+#include "codegen/nvptx/ptx.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "codegen/nvptx/lower_primitives.h"
+#include "codegen/nvptx/tools.h"
+#include "dsl/diagnostic.h"
+#include "tests/gpu/hand_made.h"
+
+namespace tessera {
+namespace {
+
+using gpu::Primitive;
+using tessera::testing::hand_made;
+using ::testing::HasSubstr;
+
+std::string ptx_of(const std::vector<Primitive>& primitives, const GpuTarget& target) { return make_ptx(hand_made(primitives), target).ptx; }
+
+/// PTX that must occur; exhaustive, so that a new primitive needs an expectation.
+const char* instruction(Primitive p) {
+  switch (p) {
+    case Primitive::Tid: return "%tid.x";
+    case Primitive::Ctaid: return "%ctaid.x";
+    case Primitive::Nctaid: return "%nctaid.x";
+    case Primitive::ShflBfly: return "shfl.sync.bfly.b32";
+    case Primitive::ShflIdx: return "shfl.sync.idx.b32";
+    case Primitive::ShflUp: return "shfl.sync.up.b32";
+    case Primitive::WarpSync: return "bar.warp.sync";
+    case Primitive::BarSyncAll: return ".sync";
+    case Primitive::BarSync: return ".sync";
+    case Primitive::BarArrive: return ".arrive";
+    case Primitive::Ex2: return "ex2.approx.ftz.f32";
+    case Primitive::Lg2: return "lg2.approx.f32";
+    case Primitive::Rcp: return "rcp.approx.ftz.f32";
+    case Primitive::Rsqrt: return "rsqrt.approx.f32";
+    case Primitive::TanhApprox: return "tanh.approx.f32";
+    case Primitive::PackBf16x2: return "cvt.rn.bf16x2.f32";
+    case Primitive::PackF16x2: return "cvt.rn.f16";
+    case Primitive::PackE4m3x2: return "cvt.rn.satfinite.e4m3x2.f32";
+    case Primitive::PackE5m2x2: return "cvt.rn.satfinite.e5m2x2.f32";
+    case Primitive::UnpackE4m3x2: return "cvt.rn.f16x2.e4m3x2";
+    case Primitive::UnpackE5m2x2: return "cvt.rn.f16x2.e5m2x2";
+    case Primitive::LdmatrixX1: return "ldmatrix.sync.aligned.m8n8.x1.shared.b16";
+    case Primitive::LdmatrixX2: return "ldmatrix.sync.aligned.m8n8.x2.shared.b16";
+    case Primitive::LdmatrixX4: return "ldmatrix.sync.aligned.m8n8.x4.shared.b16";
+    case Primitive::LdmatrixX1Trans: return "ldmatrix.sync.aligned.m8n8.x1.trans.shared.b16";
+    case Primitive::LdmatrixX2Trans: return "ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16";
+    case Primitive::LdmatrixX4Trans: return "ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16";
+    case Primitive::StmatrixX4: return "stmatrix.sync.aligned.m8n8.x4.shared.b16";
+    case Primitive::StmatrixX4Trans: return "stmatrix.sync.aligned.m8n8.x4.trans.shared.b16";
+    case Primitive::MmaF16K8: return "mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32";
+    case Primitive::MmaF16K16: return "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32";
+    case Primitive::MmaBf16K8: return "mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32";
+    case Primitive::MmaBf16K16: return "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32";
+    case Primitive::MmaTf32K8: return "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32";
+    case Primitive::MmaE4m3E4m3K32: return "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32";
+    case Primitive::MmaE4m3E5m2K32: return "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e5m2.f32";
+    case Primitive::MmaE5m2E4m3K32: return "mma.sync.aligned.m16n8k32.row.col.f32.e5m2.e4m3.f32";
+    case Primitive::MmaE5m2E5m2K32: return "mma.sync.aligned.m16n8k32.row.col.f32.e5m2.e5m2.f32";
+    case Primitive::MmaS8S8K16: return "k16.row.col";
+    case Primitive::MmaS8S8K32: return "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32";
+    case Primitive::MmaU8U8K32: return "mma.sync.aligned.m16n8k32.row.col.s32.u8.u8.s32";
+    case Primitive::CpAsync16: return "cp.async.cg.shared.global";
+    case Primitive::CpAsync8: return "cp.async.ca.shared.global";
+    case Primitive::CpAsync4: return "cp.async.ca.shared.global";
+    case Primitive::CpAsyncCommit: return "cp.async.commit_group";
+    case Primitive::CpAsyncWait: return "cp.async.wait_group";
+  }
+  return "?";
+}
+
+class EveryTarget : public ::testing::TestWithParam<GpuTarget> {
+ protected:
+  std::vector<Primitive> available() const {
+    std::vector<Primitive> out;
+    for (Primitive p : gpu::all_primitives()) {
+      if (gpu::info(p).sm <= GetParam().sm) out.push_back(p);
+    }
+    return out;
+  }
+};
+
+TEST_P(EveryTarget, EachPrimitiveIsItsInstruction) {
+  for (Primitive p : available()) EXPECT_THAT(ptx_of({p}, GetParam()), HasSubstr(instruction(p))) << gpu::info(p).name;
+}
+
+TEST_P(EveryTarget, AllPrimitivesAssemble) {
+  const PtxasReport report = run_ptxas(make_ptx(hand_made(available()), GetParam()));
+  if (!report.found) GTEST_SKIP() << "no ptxas on PATH, in CUDA_HOME or in /usr/local/cuda";
+  EXPECT_TRUE(report.ok) << report.log;
+  EXPECT_GT(report.registers, 8);
+}
+
+TEST_P(EveryTarget, NewerPrimitivesAreRefused) {
+  for (Primitive p : gpu::all_primitives()) {
+    if (gpu::info(p).sm <= GetParam().sm) continue;
+    EXPECT_THROW(ptx_of({p}, GetParam()), InternalError) << gpu::info(p).name;
+  }
+}
+
+TEST_P(EveryTarget, TheHeaderNamesTargetAndLeastVersion) {
+  const std::string ptx = ptx_of({Primitive::Tid}, GetParam());
+  EXPECT_THAT(ptx, HasSubstr(".target " + GetParam().name()));
+  const int version = GetParam().ptx();
+  EXPECT_THAT(ptx, HasSubstr(".version " + std::to_string(version / 10) + "." + std::to_string(version % 10)));
+}
+
+INSTANTIATE_TEST_SUITE_P(Nvptx, EveryTarget, ::testing::ValuesIn(all_gpu_targets()), [](const auto& i) { return i.param.name(); });
+
+TEST(Nvptx, APrimitiveRaisesThePtxVersion) {
+  EXPECT_THAT(ptx_of({Primitive::Ex2}, {89}), HasSubstr(".version 7.8"));
+  EXPECT_THAT(ptx_of({Primitive::MmaE4m3E4m3K32}, {89}), HasSubstr(".version 8.4"));
+}
+
+TEST(Nvptx, BothPackedHalvesKeepTheirOrder) {
+  // The intrinsic takes the high half first; a constant pair shows which is which: 1.0 low (0x3c00), 2.0 high (0x4000).
+  for (const GpuTarget& t : {GpuTarget{75}, GpuTarget{90, true}}) {
+    GpuIr ir = hand_made({});
+    llvm::Function& f = *ir.module->getFunction(ir.entry);
+    llvm::IRBuilder<> b(f.getEntryBlock().getTerminator());
+    llvm::Value* packed =
+        gpu::call(b, *ir.module, Primitive::PackF16x2, {llvm::ConstantFP::get(b.getFloatTy(), 1.0), llvm::ConstantFP::get(b.getFloatTy(), 2.0)});
+    b.CreateStore(packed, b.CreateIntToPtr(f.getArg(0), b.getPtrTy(1)));
+    const std::string ptx = make_ptx(std::move(ir), t).ptx;
+    if (t.sm == 75) {
+      EXPECT_THAT(ptx, HasSubstr("1073757184")) << ptx;  // 0x40003c00, folded
+    } else {
+      const std::size_t at = ptx.find("cvt.rn.f16x2.f32");
+      ASSERT_NE(at, std::string::npos) << ptx;
+      const std::string line = ptx.substr(at, ptx.find(';', at) - at);
+      // 0f40000000 is 2.0; it is the first source, which becomes the upper half.
+      const std::size_t first = line.find(", ") + 2;
+      const std::string high = line.substr(first, line.find(',', first) - first);
+      const bool inline_high = high == "0f40000000";
+      EXPECT_TRUE(inline_high || ptx.find(high + ", 0f40000000") != std::string::npos) << ptx;
+    }
+  }
+}
+
+TEST(Nvptx, SharedAddressesHave32Bits) {
+  const std::string ptx = ptx_of({Primitive::LdmatrixX4}, {90, true});
+  const std::size_t at = ptx.find("ldmatrix.");
+  ASSERT_NE(at, std::string::npos);
+  EXPECT_THAT(ptx.substr(at, ptx.find(';', at) - at), HasSubstr("[%r")) << "an address in a 64-bit register starts with %rd";
+  EXPECT_EQ(ptx.substr(at, ptx.find(';', at) - at).find("[%rd"), std::string::npos);
+}
+
+TEST(Nvptx, TheKernelKeepsItsThreadCount) { EXPECT_THAT(ptx_of({Primitive::Tid}, {80}), HasSubstr(".reqntid 128")); }
+
+TEST(Nvptx, AMalformedModuleIsRefused) {
+  GpuIr ir = hand_made({Primitive::Tid});
+  ir.module->getFunction(ir.entry)->getEntryBlock().getTerminator()->eraseFromParent();
+  EXPECT_THROW(make_ptx(std::move(ir), {80}), InternalError);
+}
+
+TEST(Nvptx, AnUnknownPrimitiveIsRefused) {
+  GpuIr ir = hand_made({Primitive::Tid});
+  llvm::Function::Create(llvm::FunctionType::get(llvm::Type::getVoidTy(*ir.context), false), llvm::GlobalValue::ExternalLinkage, "dp.no_such",
+                         *ir.module);
+  EXPECT_THROW(make_ptx(std::move(ir), {80}), InternalError);
+}
+
+TEST(Ptxas, RefusedTextIsReported) {
+  GpuObject object = make_ptx(hand_made({Primitive::Tid}), {80});
+  object.ptx += "\nnonsense";
+  const PtxasReport report = run_ptxas(object);
+  if (!report.found) GTEST_SKIP() << "no ptxas on PATH, in CUDA_HOME or in /usr/local/cuda";
+  EXPECT_FALSE(report.ok);
+  EXPECT_FALSE(report.log.empty());
+}
+
+}  // namespace
+}  // namespace tessera
