@@ -165,6 +165,11 @@ Value* load_elements(Emitter& e, Cell cell, Value* base, const Lanes& offset, Va
   if (is_true(mask)) mask = nullptr;
   if (offset.uniform()) {
     if (!mask) return load_one(e, cell, base, offset.v);
+    // Memory that generic pointers do not reach has no place of zeros: a branch.
+    if (base->getType()->getPointerAddressSpace() != 0) {
+      return e.choose(
+          mask, [&] { return Values{load_one(e, cell, base, offset.v)}; }, [&] { return Values{e.zero(register_type(e, cell.dtype))}; })[0];
+    }
     const bool lane_mask = mask->getType()->isVectorTy();
     Value* any = lane_mask ? e.b.CreateOrReduce(mask) : mask;
     // No branch: an element that is not there is read from a place that holds zeros.
@@ -222,10 +227,7 @@ void store_elements(Emitter& e, Cell cell, Value* base, const Lanes& offset, Val
                           mask_vector(e, mask));
 }
 
-namespace {
-
-/// *p += x in one element of memory; returns the old value.
-Value* add_one(Emitter& e, DType t, Value* p, Value* x) {
+Value* add_element(Emitter& e, DType t, Value* p, Value* x) {
   const llvm::Align align(static_cast<std::uint64_t>(bits(t) / 8));
   constexpr auto order = llvm::AtomicOrdering::Monotonic;
   if (!is_float(t)) return e.b.CreateAtomicRMW(llvm::AtomicRMWInst::Add, p, x, align, order);
@@ -251,8 +253,6 @@ Value* add_one(Emitter& e, DType t, Value* p, Value* x) {
   return old_value;
 }
 
-}  // namespace
-
 Value* add_elements(Emitter& e, Cell cell, Value* base, const Lanes& offset, Value* x, Value* mask) {
   Value* offsets = as_vector(e, offset);
   if (!x->getType()->isVectorTy()) x = e.splat(x);
@@ -269,7 +269,7 @@ Value* add_elements(Emitter& e, Cell cell, Value* base, const Lanes& offset, Val
           e.b.CreateICmpNE(bit, e.integer(bit->getType(), 0)),
           [&] {
             Value* p = e.at(register_type(e, cell.dtype), self->getArg(0), e.b.CreateExtractElement(self->getArg(1), lane));
-            Value* old = add_one(e, cell.dtype, p, e.b.CreateExtractElement(self->getArg(2), lane));
+            Value* old = add_element(e, cell.dtype, p, e.b.CreateExtractElement(self->getArg(2), lane));
             return Values{e.b.CreateInsertElement(so_far[0], old, lane)};
           },
           [&] { return Values{so_far[0]}; });

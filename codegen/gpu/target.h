@@ -1,6 +1,7 @@
 // The GPUs that code is made for.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -18,6 +19,9 @@ struct GpuTarget {
   int ptx() const;
   bool has_cp_async() const { return sm >= 80; }
   bool has_fp8() const { return sm >= 89; }
+  /// Most shared memory of one CTA in bytes, and of one SM (CUDA C++ Programming Guide, "Compute Capabilities").
+  std::int64_t max_shared_cta() const;
+  std::int64_t max_shared_sm() const { return max_shared_cta() + (sm >= 80 ? 1024 : 0); }
   friend bool operator==(const GpuTarget&, const GpuTarget&) = default;
 };
 

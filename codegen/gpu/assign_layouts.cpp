@@ -1,0 +1,356 @@
+// Axis classes and their parts. See plan.h for the rules.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "codegen/gpu/plan.h"
+#include "dsl/diagnostic.h"
+
+namespace tessera::gpu {
+
+using ir::Op;
+using ir::OpKind;
+using ir::Value;
+
+namespace {
+
+std::int64_t power_below(std::int64_t n) {
+  std::int64_t p = 1;
+  while (p * 2 <= n) p *= 2;
+  return p;
+}
+std::int64_t power_above(std::int64_t n) {
+  std::int64_t p = 1;
+  while (p < n) p *= 2;
+  return p;
+}
+std::int64_t div_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+}  // namespace
+
+/// Union-find over (tile, axis).
+class Plan::Axes {
+ public:
+  explicit Axes(const Uses& uses) : uses_(uses) {}
+
+  void add(const Value* v) {
+    if (!is_real_tile(v) || uses_.lazy(v) || first_.count(v)) return;
+    first_[v] = static_cast<int>(parent_.size());
+    tiles_.push_back(v);
+    for (std::size_t a = 0; a < dims(v).size(); ++a) parent_.push_back(static_cast<int>(parent_.size()));
+  }
+  const std::vector<const Value*>& tiles() const { return tiles_; }
+  bool known(const Value* v) const { return first_.count(v) != 0; }
+
+  /// The class of an axis; -1 for axes of extent 1 and tiles without layouts.
+  int of(const Value* v, std::size_t a) const {
+    const auto at = first_.find(v);
+    if (at == first_.end() || dims(v)[a] == 1) return -1;
+    int n = at->second + static_cast<int>(a);
+    while (parent_[static_cast<std::size_t>(n)] != n) n = parent_[static_cast<std::size_t>(n)];
+    return n;
+  }
+  void tie(const Value* x, std::size_t a, const Value* y, std::size_t b) {
+    const int i = of(x, a), j = of(y, b);
+    if (i < 0 || j < 0 || i == j || dims(x)[a] != dims(y)[b]) return;
+    parent_[static_cast<std::size_t>(std::max(i, j))] = std::min(i, j);
+  }
+  void tie_all(const Value* x, const Value* y) {
+    if (!known(x) || !known(y) || dims(x).size() != dims(y).size()) return;
+    for (std::size_t a = 0; a < dims(x).size(); ++a) tie(x, a, y, a);
+  }
+  /// Axes that a reshape keeps: those of equal extent with equal products before them.
+  void tie_reshaped(const Value* x, const Value* y) {
+    if (!known(x) || !known(y)) return;
+    std::int64_t before = 1;
+    for (std::size_t a = 0; a < dims(x).size(); before *= dims(x)[a++]) {
+      std::int64_t other = 1;
+      for (std::size_t b = 0; b < dims(y).size(); other *= dims(y)[b++]) {
+        if (other == before && dims(y)[b] == dims(x)[a] && dims(x)[a] > 1) tie(x, a, y, b);
+      }
+    }
+  }
+
+ private:
+  const Uses& uses_;
+  std::vector<int> parent_;
+  std::map<const Value*, int> first_;
+  std::vector<const Value*> tiles_;
+};
+
+namespace {
+
+void tie_yields(auto& axes, const ir::Block& block, auto target) {
+  const std::vector<Value*>& y = block.yielded();
+  for (std::size_t i = 0; i < y.size(); ++i) axes.tie_all(y[i], target(i));
+}
+
+/// The ties of one op.
+void tie_op(auto& axes, const Op& op) {
+  if (ir::has(op.kind, ir::Elementwise)) {
+    for (const Value* v : op.operands) axes.tie_all(v, op.result());
+    return;
+  }
+  switch (op.kind) {
+    case OpKind::Broadcast:
+    case OpKind::Reduce:
+    case OpKind::Scan:
+    case OpKind::Sort:
+    case OpKind::Slice:
+    case OpKind::Concat:
+    case OpKind::Pick:
+    case OpKind::TopK:
+      for (const Value* v : op.operands) {
+        for (const auto& r : op.results) axes.tie_all(v, r.get());
+      }
+      return;
+    case OpKind::Reshape: axes.tie_reshaped(op.operands[0], op.result()); return;
+    case OpKind::ReduceWith:
+    case OpKind::ScanWith:
+      for (const Value* v : op.operands) {
+        axes.tie_all(v, op.operands[0]);
+        for (const auto& r : op.results) axes.tie_all(v, r.get());
+      }
+      return;
+    case OpKind::For: {
+      const ir::Block& body = op.region();
+      for (std::size_t i = 0; i < op.results.size(); ++i) {
+        axes.tie_all(op.operands[3 + i], op.result(i));
+        axes.tie_all(body.args[1 + i].get(), op.result(i));
+      }
+      tie_yields(axes, body, [&](std::size_t i) { return op.result(i); });
+      return;
+    }
+    case OpKind::While:
+      for (std::size_t i = 0; i < op.results.size(); ++i) {
+        axes.tie_all(op.operands[i], op.result(i));
+        axes.tie_all(op.region(0).args[i].get(), op.result(i));
+        axes.tie_all(op.region(1).args[i].get(), op.result(i));
+      }
+      tie_yields(axes, op.region(1), [&](std::size_t i) { return op.result(i); });
+      return;
+    case OpKind::If:
+      for (const auto& r : op.regions) tie_yields(axes, *r, [&](std::size_t i) { return op.result(i); });
+      return;
+    default: return;  // loads, products, permutations and whole-axis ops tie nothing
+  }
+}
+
+}  // namespace
+
+void Plan::assign_layouts() {
+  Axes axes(uses_);
+  const auto add_block = [&](const ir::Block& b) {
+    for (const auto& a : b.args) axes.add(a.get());
+  };
+  add_block(kernel_.body);
+  ir::walk(kernel_.body, [&](const Op& op) {
+    for (const auto& r : op.results) axes.add(r.get());
+    for (const auto& r : op.regions) add_block(*r);
+  });
+  ir::walk(kernel_.body, [&](const Op& op) { tie_op(axes, op); });
+
+  std::map<int, AxisPart> parts;
+  const auto try_part = [&](int c, const AxisPart& p) {
+    if (c >= 0) parts.emplace(c, p);
+  };
+  for (const Op* op : dot_ops_) {
+    for (std::size_t a = 0; a < 2; ++a) try_part(axes.of(op->result(), a), dots_.at(op).result.axes[a]);
+  }
+
+  const auto layout_of = [&](const Value* v) {
+    Layout l;
+    for (std::size_t a = 0; a < dims(v).size(); ++a) {
+      const auto p = parts.find(axes.of(v, a));
+      l.axes.push_back(p == parts.end() ? AxisPart{} : p->second);
+    }
+    return l;
+  };
+  const auto fits = [&](int c, const AxisPart& p) {
+    const auto [at, fresh] = parts.emplace(c, p);
+    if (!fresh) return false;
+    for (const Value* v : axes.tiles()) {
+      bool mentions = false;
+      for (std::size_t a = 0; a < dims(v).size(); ++a) mentions = mentions || axes.of(v, a) == c;
+      if (mentions && !layout_of(v).sound()) {
+        parts.erase(at);
+        return false;
+      }
+    }
+    return true;
+  };
+
+  // Axes that move unchanged into another tile take its part if nothing contradicts.
+  ir::walk(kernel_.body, [&](const Op& op) {
+    if (op.kind != OpKind::Permute || !axes.known(op.operands[0]) || !axes.known(op.result())) return;
+    const ir::Dims& perm = op.dims_attr(ir::Attr::Perm);
+    for (std::size_t a = 0; a < perm.size(); ++a) {
+      const int to = axes.of(op.result(), a), from = axes.of(op.operands[0], static_cast<std::size_t>(perm[a]));
+      if (to < 0 || from < 0) continue;
+      if (parts.count(from) && !parts.count(to)) fits(to, parts.at(from));
+      if (parts.count(to) && !parts.count(from)) fits(from, parts.at(to));
+    }
+  });
+
+  // Partners of anchored axes, then tiles without any anchor, the largest first.
+  std::vector<const Value*> order = axes.tiles();
+  std::stable_sort(order.begin(), order.end(), [](const Value* x, const Value* y) { return elements(x) > elements(y); });
+  std::int64_t narrowest = 4;
+  ir::walk(kernel_.body, [&](const Op& op) {
+    if (op.kind == OpKind::Load && is_real_tile(op.result())) narrowest = std::min(narrowest, cell_bytes(dtype(op.result())));
+    if (op.kind == OpKind::Store && is_real_tile(op.operands[1])) narrowest = std::min(narrowest, cell_bytes(dtype(op.operands[1])));
+  });
+  const auto spread = [&](const Value* v) {
+    const std::size_t rank = dims(v).size();
+    std::int64_t lanes = kWarpLanes, lane_divisor = 1, vector = 16 / narrowest;
+    struct Share {
+      std::int64_t vector, lanes, divisor;
+    };
+    std::vector<Share> shares(rank, {1, 1, 1});
+    for (std::size_t a = rank; a-- > 0;) {
+      const std::int64_t n = dims(v)[a];
+      if (n == 1) continue;
+      shares[a].vector = std::min(vector, power_below(n));
+      vector = 1;  // only the innermost axis is contiguous
+      shares[a].lanes = std::min(lanes, power_above(div_up(n, shares[a].vector)));
+      shares[a].divisor = lane_divisor;
+      lanes /= shares[a].lanes;
+      lane_divisor *= shares[a].lanes;
+    }
+    std::int64_t warps = power_below(warps_), warp_divisor = 1;
+    for (std::size_t a = 0; a < rank; ++a) {
+      const std::int64_t n = dims(v)[a];
+      if (n == 1) continue;
+      const std::int64_t w = std::min(warps, power_above(div_up(n, shares[a].vector * shares[a].lanes)));
+      const int c = axes.of(v, a);
+      if (!parts.count(c)) fits(c, strided(n, shares[a].vector, shares[a].lanes, shares[a].divisor, w, warp_divisor));
+      warps /= w;
+      warp_divisor *= w;
+    }
+  };
+  for (const bool anchored : {true, false}) {
+    for (const Value* v : order) {
+      std::vector<std::size_t> open;
+      bool any = false;
+      for (std::size_t a = 0; a < dims(v).size(); ++a) {
+        const int c = axes.of(v, a);
+        if (c < 0) continue;
+        (parts.count(c) ? any = true : (open.push_back(a), any));
+      }
+      if (open.empty() || any != anchored) continue;
+      if (!any) spread(v);
+      for (std::size_t i = open.size(); i-- > 0;) {
+        const int c = axes.of(v, open[i]);
+        const std::int64_t n = dims(v)[open[i]];
+        if (parts.count(c)) continue;
+        if (fits(c, mma_cols(n)) || fits(c, mma_rows(n, 1)) || fits(c, strided(n, 1, std::min<std::int64_t>(kWarpLanes, power_above(n)), 1, 1, 1)))
+          continue;
+        parts.emplace(c, part({{Source::Register, n, 1}}));
+      }
+    }
+  }
+  for (const Value* v : axes.tiles()) {
+    Layout l = layout_of(v);
+    for (std::size_t a = 0; a < dims(v).size(); ++a) {
+      // A class that was tied to two extents would be a fault of tie().
+      TESSERA_ASSERT(l.axes[a].extent() >= dims(v)[a], fmt::format("a layout is smaller than its tile: {}", l.str()));
+    }
+    // What two anchors contradict in is held by registers alone along the later axis.
+    for (std::size_t a = dims(v).size(); a-- > 0 && !l.sound();) l.axes[a] = part({{Source::Register, dims(v)[a], 1}});
+    layouts_.emplace(v, std::move(l));
+  }
+}
+
+void Plan::choose_warps() {
+  std::int64_t accumulators = 0, largest = 0, rows = 0;
+  rows_only_ = false;
+  std::set<ir::Dims> shapes;
+  for (const Op* op : dot_ops_) {
+    const ir::Dims& d = dims(op->result());
+    if (shapes.insert(d).second) accumulators += elements(op->result());
+    rows = std::max(rows, d[0]);
+    // Rows whose statistics are wanted, and results that become A operands, stay within one warp.
+    std::set<const Value*> seen;
+    std::vector<const Value*> work = {op->result()};
+    while (!work.empty()) {
+      const Value* v = work.back();
+      work.pop_back();
+      if (!seen.insert(v).second) continue;
+      for (const Op* use : uses_.of(v)) {
+        if (use->kind == OpKind::Reduce && use->int_attr(ir::Attr::Axis) == 1) rows_only_ = true;
+        if (use->kind == OpKind::Dot && use->operands[0] == v) rows_only_ = true;
+        if (ir::has(use->kind, ir::Elementwise)) work.push_back(use->result());
+      }
+    }
+  }
+  ir::walk(kernel_.body, [&](const Op& op) {
+    for (const auto& r : op.results) {
+      if (is_real_tile(r.get()) && !uses_.lazy(r.get())) largest = std::max(largest, elements(r.get()));
+    }
+  });
+  if (dot_ops_.empty()) {
+    warps_ = static_cast<int>(std::clamp<std::int64_t>(power_above(div_up(largest, kWarpLanes * 16)), 1, 16));
+    return;
+  }
+  if (!rows_only_) {
+    warps_ = static_cast<int>(std::clamp<std::int64_t>(power_above(div_up(accumulators, 4096)), 1, 16));
+    return;
+  }
+  const std::int64_t blocks = std::max<std::int64_t>(1, div_up(rows, 16));
+  // The fewest warps whose accumulators fit beside the rest: every row block more a warp holds is one more use of each B fragment.
+  std::int64_t best = std::min<std::int64_t>(8, power_above(blocks));
+  for (const std::int64_t w : {1, 2, 3, 4, 5, 6, 7, 8}) {
+    if (blocks % w == 0 && accumulators / (kWarpLanes * w) <= 200 && w >= std::min<std::int64_t>(4, blocks)) {
+      best = w;
+      break;
+    }
+  }
+  warps_ = static_cast<int>(best);
+}
+
+void Plan::choose_dots() {
+  for (const Op* op : dot_ops_) {
+    DotPlan d;
+    const DType a = dtype(op->operands[0]), b = dtype(op->operands[1]);
+    const auto prec = static_cast<ir::DotPrec>(op->int_attr(ir::Attr::Prec));
+    using enum Primitive;
+    const auto use = [&](Primitive p, std::int64_t k, int per) {
+      if (info(p).sm > target_.sm) return;
+      d.mma = p;
+      d.k_step = k;
+      d.per_register = per;
+    };
+    if (a == DType::F16 && b == DType::F16) target_.sm >= 80 ? use(MmaF16K16, 16, 2) : use(MmaF16K8, 8, 2);
+    if (a == DType::BF16 && b == DType::BF16) use(MmaBf16K16, 16, 2);
+    if (a == DType::F32 && b == DType::F32 && prec == ir::DotPrec::Tf32) use(MmaTf32K8, 8, 1);
+    if (a == DType::E4M3 && b == DType::E4M3) use(MmaE4m3E4m3K32, 32, 4);
+    if (a == DType::E4M3 && b == DType::E5M2) use(MmaE4m3E5m2K32, 32, 4);
+    if (a == DType::E5M2 && b == DType::E4M3) use(MmaE5m2E4m3K32, 32, 4);
+    if (a == DType::E5M2 && b == DType::E5M2) use(MmaE5m2E5m2K32, 32, 4);
+    if (a == DType::I8 && b == DType::I8) use(MmaS8S8K32, 32, 4);
+    if (a == DType::U8 && b == DType::U8) use(MmaU8U8K32, 32, 4);
+    const ir::Dims& r = dims(op->result());
+    const std::int64_t row_blocks = div_up(r[0], 16), col_blocks = div_up(r[1], 8);
+    std::optional<std::int64_t> best;
+    for (std::int64_t m = 1; m <= warps_; ++m) {
+      if (warps_ % m != 0) continue;
+      const std::int64_t n = warps_ / m;
+      const std::int64_t used_m = std::min(m, row_blocks), used_n = std::min(n, power_below(col_blocks));
+      if (used_m != m || (used_n != n && m * 2 <= std::min<std::int64_t>(warps_, row_blocks))) continue;
+      // Operand elements that a warp reads for one step of k.
+      std::int64_t cost = div_up(row_blocks, m) * 16 + div_up(col_blocks, used_n) * 8;
+      if (rows_only_) cost = -m;
+      if (!best || cost < *best) {
+        best = cost;
+        d.warps_m = m;
+        d.warps_n = used_n;
+      }
+    }
+    d.result.axes = {mma_rows(r[0], d.warps_m), mma_cols(r[1], d.warps_n, d.warps_m)};
+    if (r[0] == 1) d.result.axes[0] = mma_rows(1, d.warps_m);
+    dots_.emplace(op, std::move(d));
+  }
+}
+
+}  // namespace tessera::gpu

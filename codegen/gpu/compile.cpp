@@ -1,0 +1,55 @@
+#include "codegen/gpu/compile.h"
+
+#include <fmt/format.h>
+#include <llvm/IR/Verifier.h>
+#include <llvm/Support/raw_ostream.h>
+
+#include "codegen/gpu/emit.h"
+
+namespace tessera {
+
+GpuIr emit_gpu(const ir::Kernel& kernel, const GpuTarget& target, const GpuOptions& options, Diagnostics& diagnostics) {
+  GpuIr out;
+  out.context = std::make_unique<llvm::LLVMContext>();
+  out.module = std::make_unique<llvm::Module>(kernel.name, *out.context);
+  try {
+    const gpu::Plan plan(kernel, target, options.schedule);
+    gpu::ThreadEmitter(kernel, plan, target, options, *out.module).emit(out);
+  } catch (const gpu::Unsupported& u) {
+    Diagnostic d;
+    d.code = Code::E0804;
+    d.span = u.span;
+    d.message = fmt::format("`{}` cannot run on {}: {}", kernel.name, target.name(), u.what);
+    diagnostics.add(std::move(d));
+    out.module.reset();
+    return out;
+  }
+  std::string problem;
+  llvm::raw_string_ostream os(problem);
+  TESSERA_ASSERT(!llvm::verifyModule(*out.module, &os), fmt::format("GPU code of {} does not verify: {}", kernel.name, problem));
+  std::int64_t instructions = 0;
+  for (const llvm::Function& f : *out.module) {
+    for (const llvm::BasicBlock& b : f) instructions += static_cast<std::int64_t>(b.size());
+  }
+  const auto refuse = [&](Code code, const std::string& message, const std::string& help) {
+    Diagnostic d;
+    d.code = code;
+    d.span = kernel.span;
+    d.message = message;
+    d.help = help;
+    diagnostics.add(std::move(d));
+    out.module.reset();
+  };
+  if (instructions > options.max_instructions) {
+    refuse(Code::E0601,
+           fmt::format("`{}` needs {} instructions on {}, but the limit is {}", kernel.name, instructions, target.name(), options.max_instructions),
+           "smaller tiles make less code");
+  } else if (out.shared_bytes > target.max_shared_cta()) {
+    refuse(Code::E0604,
+           fmt::format("`{}` needs {} bytes of shared memory, but {} has {}", kernel.name, out.shared_bytes, target.name(), target.max_shared_cta()),
+           "choose smaller tiles");
+  }
+  return out;
+}
+
+}  // namespace tessera

@@ -1,0 +1,175 @@
+#include "codegen/gpu/element.h"
+
+#include <cmath>
+
+#include "codegen/cpu/arith.h"
+#include "dsl/diagnostic.h"
+
+namespace tessera::gpu {
+
+using cpu::Emitter;
+using ir::OpKind;
+using llvm::Type;
+using LV = llvm::Value;
+
+LV* plain(Emitter& e, const Element& x) { return x.offset ? e.b.CreateAdd(x.v, e.b.CreateSExt(x.offset, e.i64())) : x.v; }
+
+namespace {
+
+LV* i32_of(Emitter& e, std::int64_t x) { return e.b.getInt32(static_cast<std::uint32_t>(x)); }
+LV* zero32(Emitter& e) { return e.b.getInt32(0); }
+
+/// A 64-bit difference as i32, held within what no sum of two short offsets reaches.
+LV* clamp32(Emitter& e, LV* x) {
+  const std::int64_t far = std::int64_t{3} << 29;
+  return e.b.CreateTrunc(e.min(e.max(x, e.idx(-far)), e.idx(far)), e.i32());
+}
+
+std::optional<std::int64_t> constant(LV* v) {
+  if (auto* c = llvm::dyn_cast<llvm::ConstantInt>(v)) return c->getSExtValue();
+  return std::nullopt;
+}
+
+/// idx arithmetic that keeps short forms; an empty result where it cannot.
+Element idx_op(Emitter& e, OpKind kind, const Elements& x) {
+  const bool any_short = x[0].is_short() || (x.size() > 1 && x[1].is_short());
+  if (!any_short) return {};
+  const auto off = [&](const Element& y) { return y.offset ? y.offset : zero32(e); };
+  switch (kind) {
+    case OpKind::Add:
+    case OpKind::Sub: {
+      const std::int64_t bound = x[0].bound + x[1].bound;
+      if (bound >= kShortOffset) return {};
+      const bool add = kind == OpKind::Add;
+      return {add ? e.add(x[0].v, x[1].v) : e.sub(x[0].v, x[1].v), add ? e.b.CreateAdd(off(x[0]), off(x[1])) : e.b.CreateSub(off(x[0]), off(x[1])),
+              bound};
+    }
+    case OpKind::Neg: return {e.b.CreateNeg(x[0].v), e.b.CreateNeg(x[0].offset), x[0].bound};
+    case OpKind::Mul: {
+      const int s = x[0].is_short() ? 0 : 1;
+      const auto c = constant(x[static_cast<std::size_t>(1 - s)].v);
+      const Element& y = x[static_cast<std::size_t>(s)];
+      if (x[static_cast<std::size_t>(1 - s)].is_short() || !c || std::abs(*c) >= kShortOffset || y.bound * std::abs(*c) >= kShortOffset) return {};
+      return {e.mul(y.v, e.idx(*c)), e.b.CreateMul(y.offset, i32_of(e, *c)), y.bound * std::abs(*c)};
+    }
+    default: return {};
+  }
+}
+
+llvm::CmpInst::Predicate signed_predicate(OpKind kind) {
+  switch (kind) {
+    case OpKind::Eq: return llvm::CmpInst::ICMP_EQ;
+    case OpKind::Ne: return llvm::CmpInst::ICMP_NE;
+    case OpKind::Lt: return llvm::CmpInst::ICMP_SLT;
+    case OpKind::Le: return llvm::CmpInst::ICMP_SLE;
+    case OpKind::Gt: return llvm::CmpInst::ICMP_SGT;
+    case OpKind::Ge: return llvm::CmpInst::ICMP_SGE;
+    default: return llvm::CmpInst::BAD_ICMP_PREDICATE;
+  }
+}
+
+LV* call1(Emitter& e, Primitive p, LV* x) { return call(e.b, e.module, p, {x}); }
+
+/// Hardware functions of f32; null where there is none that is good enough.
+LV* fast_f32(Emitter& e, OpKind kind, DType result, const std::vector<LV*>& x, int sm) {
+  const auto c = [&](double v) { return e.real(x[0]->getType(), v); };
+  switch (kind) {
+    case OpKind::Exp2: return call1(e, Primitive::Ex2, x[0]);
+    case OpKind::Exp: {
+      // x log2 e in two pieces: the error of one product grows with |x|.
+      LV* high = e.b.CreateFMul(x[0], c(1.44269502162933349609375));
+      LV* low = e.fma(x[0], c(1.44269502162933349609375), e.b.CreateFNeg(high));
+      low = e.fma(x[0], c(1.92596299112661746887e-8), low);
+      LV* whole = call1(e, Primitive::Ex2, high);
+      LV* r = e.fma(whole, e.b.CreateFMul(low, c(0.6931471805599453)), whole);
+      // Infinite arguments make low NaN.
+      return e.b.CreateSelect(e.b.CreateFCmpOEQ(e.b.CreateUnaryIntrinsic(llvm::Intrinsic::fabs, x[0]), c(INFINITY)), whole, r);
+    }
+    case OpKind::Rcp: return call1(e, Primitive::Rcp, x[0]);
+    case OpKind::Rsqrt: return call1(e, Primitive::Rsqrt, x[0]);
+    case OpKind::Sqrt: return e.b.CreateUnaryIntrinsic(llvm::Intrinsic::sqrt, x[0]);
+    case OpKind::Sigmoid:
+      return call1(e, Primitive::Rcp, e.b.CreateFAdd(c(1), call1(e, Primitive::Ex2, e.b.CreateFMul(x[0], c(-1.4426950408889634)))));
+    case OpKind::Tanh: return is_half(result) && sm >= 75 ? call1(e, Primitive::TanhApprox, x[0]) : nullptr;
+    case OpKind::Max: return e.b.CreateBinaryIntrinsic(llvm::Intrinsic::maxnum, x[0], x[1]);
+    case OpKind::Min: return e.b.CreateBinaryIntrinsic(llvm::Intrinsic::minnum, x[0], x[1]);
+    default: return nullptr;
+  }
+}
+
+}  // namespace
+
+Element emit_elementwise(Emitter& e, const ir::Op& op, const Elements& operands, bool strict, int sm) {
+  const DType t = ir::tile(op.operands.back()->type).dtype;
+  if (t == DType::Idx && op.kind != OpKind::Cast && op.kind != OpKind::Select) {
+    if (const auto p = signed_predicate(op.kind); p != llvm::CmpInst::BAD_ICMP_PREDICATE) {
+      if (operands[0].is_short() || operands[1].is_short()) {
+        // bx + ox < by + oy  <=>  ox - oy < by - bx, with the right side cut to what the left can reach.
+        LV* left = e.b.CreateSub(operands[0].offset ? operands[0].offset : zero32(e), operands[1].offset ? operands[1].offset : zero32(e));
+        return {e.b.CreateICmp(p, left, clamp32(e, e.sub(operands[1].v, operands[0].v)))};
+      }
+    } else if (const Element r = idx_op(e, op.kind, operands); r.v) {
+      return r;
+    }
+  }
+  std::vector<LV*> x;
+  for (const Element& o : operands) x.push_back(plain(e, o));
+  const bool hardware = is_float(t) && bits(t) <= 32 && t != DType::F64 && op.kind != OpKind::Select && op.kind != OpKind::Cast &&
+                        op.kind != OpKind::Bitcast && signed_predicate(op.kind) == llvm::CmpInst::BAD_ICMP_PREDICATE;
+  if (hardware) {
+    std::vector<LV*> wide;
+    for (LV* v : x) wide.push_back(cpu::to_accumulator(e, t, v));
+    if (LV* r = fast_f32(e, op.kind, t, wide, sm)) return {cpu::from_accumulator(e, t, r)};
+  }
+  std::vector<cpu::Lanes> values;
+  for (LV* v : x) values.push_back(cpu::lanes(v));
+  return {cpu::emit_elementwise(e, op, values, strict).v};
+}
+
+LV* fold_step(Emitter& e, ir::ReduceKind kind, DType t, LV* acc, LV* x) {
+  if (acc->getType()->isFloatTy() && (kind == ir::ReduceKind::Max || kind == ir::ReduceKind::Min)) {
+    return e.b.CreateBinaryIntrinsic(kind == ir::ReduceKind::Max ? llvm::Intrinsic::maxnum : llvm::Intrinsic::minnum, acc, x);
+  }
+  return cpu::fold_values(e, kind, t, acc, x);
+}
+
+LV* shuffle(Emitter& e, Primitive how, LV* x, LV* lane) {
+  Type* t = x->getType();
+  const unsigned width = t->getPrimitiveSizeInBits().getFixedValue();
+  LV* bits = e.b.CreateBitCast(x, e.b.getIntNTy(width));
+  if (width <= 32) {
+    LV* r = call(e.b, e.module, how, {e.b.CreateZExt(bits, e.i32()), lane});
+    return e.b.CreateBitCast(e.b.CreateTrunc(r, e.b.getIntNTy(width)), t);
+  }
+  TESSERA_ASSERT(width == 64, "a register form of more than 64 bits");
+  LV* low = call(e.b, e.module, how, {e.b.CreateTrunc(bits, e.i32()), lane});
+  LV* high = call(e.b, e.module, how, {e.b.CreateTrunc(e.b.CreateLShr(bits, e.idx(32)), e.i32()), lane});
+  LV* both = e.b.CreateOr(e.b.CreateZExt(low, e.i64()), e.b.CreateShl(e.b.CreateZExt(high, e.i64()), e.idx(32)));
+  return e.b.CreateBitCast(both, t);
+}
+
+LV* pack_word(Emitter& e, const std::vector<LV*>& elements) {
+  const unsigned width = 32 / static_cast<unsigned>(elements.size());
+  if (elements.size() == 1) return e.b.CreateBitCast(elements[0], e.i32());
+  LV* word = nullptr;
+  for (std::size_t i = 0; i < elements.size(); ++i) {
+    LV* bits = e.b.CreateZExt(e.b.CreateBitCast(elements[i], e.b.getIntNTy(width)), e.i32());
+    if (i > 0) bits = e.b.CreateShl(bits, i32_of(e, static_cast<std::int64_t>(i * width)));
+    word = word ? e.b.CreateOr(word, bits) : bits;
+  }
+  return word;
+}
+
+LV* pack_rounded(Emitter& e, DType t, LV* low, LV* high) {
+  return call(e.b, e.module, t == DType::BF16 ? Primitive::PackBf16x2 : Primitive::PackF16x2, {low, high});
+}
+
+LV* unpack_word(Emitter& e, DType t, LV* word, int i) {
+  Type* type = cpu::register_type(e, t);
+  const unsigned width = type->getPrimitiveSizeInBits().getFixedValue();
+  if (width >= 32) return e.b.CreateBitCast(word, type);
+  LV* bits = i == 0 ? word : e.b.CreateLShr(word, i32_of(e, static_cast<std::int64_t>(width) * i));
+  return e.b.CreateBitCast(e.b.CreateTrunc(bits, e.b.getIntNTy(width)), type);
+}
+
+}  // namespace tessera::gpu

@@ -1,0 +1,44 @@
+// One element of a tile in one thread's registers.
+//
+// Register forms are those of codegen/cpu/value.h, scalars only. idx stays *short* where it can: a 64-bit base that all threads share plus a 32-bit
+// offset, so that coordinates and masks cost one register and 32-bit comparisons.
+#pragma once
+
+#include <vector>
+
+#include "codegen/cpu/emitter.h"
+#include "codegen/gpu/primitives.h"
+#include "dsl/ir.h"
+
+namespace tessera::gpu {
+
+struct Element {
+  llvm::Value* v = nullptr;       ///< the value; the base of a short idx
+  llvm::Value* offset = nullptr;  ///< i32 of a short idx, else null
+  std::int64_t bound = 0;         ///< |offset| <= bound, below kShortOffset
+  bool is_short() const { return offset != nullptr; }
+};
+inline constexpr std::int64_t kShortOffset = std::int64_t{1} << 29;
+
+using Elements = std::vector<Element>;
+
+/// Without an offset.
+llvm::Value* plain(cpu::Emitter& e, const Element& x);
+
+/// An elementwise op (cast and bitcast included) of one element each.
+Element emit_elementwise(cpu::Emitter& e, const ir::Op& op, const Elements& x, bool strict, int sm);
+
+/// A fold step and its neutral start, in accumulator form (codegen/cpu/arith.h).
+llvm::Value* fold_step(cpu::Emitter& e, ir::ReduceKind kind, DType t, llvm::Value* acc, llvm::Value* x);
+
+/// The value of another lane, of any register form.
+llvm::Value* shuffle(cpu::Emitter& e, Primitive how, llvm::Value* x, llvm::Value* lane);
+
+/// Register forms as 32-bit words with elements side by side, lowest first: `per` of them a word (1, 2 or 4; 32, 16 or 8 bits each).
+llvm::Value* pack_word(cpu::Emitter& e, const std::vector<llvm::Value*>& elements);
+/// Two f32 rounded to f16 or bf16, in one word.
+llvm::Value* pack_rounded(cpu::Emitter& e, DType t, llvm::Value* low, llvm::Value* high);
+/// Element `i` of a word as a register form of `t`.
+llvm::Value* unpack_word(cpu::Emitter& e, DType t, llvm::Value* word, int i);
+
+}  // namespace tessera::gpu

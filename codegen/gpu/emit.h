@@ -1,0 +1,180 @@
+// Emission of one thread's function: a walk over the Tile IR with a Plan at hand.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "codegen/cpu/view_map.h"
+#include "codegen/gpu/compile.h"
+#include "codegen/gpu/element.h"
+#include "codegen/gpu/plan.h"
+#include "codegen/gpu/shared_state.h"
+#include "dsl/frame.h"
+
+namespace tessera::gpu {
+
+using LV = llvm::Value;
+using cpu::Values;
+
+/// A tile in registers; `regs` in the layout's order.
+struct Tile {
+  Layout layout;
+  Elements regs;
+};
+
+struct RangeValue {
+  LV *start = nullptr, *lo = nullptr, *hi = nullptr;  ///< i64
+  std::int64_t size = 0;
+  bool full = false;
+  LV *first = nullptr, *end = nullptr;  ///< i32: positions first .. end are valid, 0 <= first, end <= size
+};
+
+/// A place along one axis of a tile: what the thread adds and what the register adds.
+struct Position {
+  LV* base = nullptr;  ///< i32, null: 0
+  std::int64_t offset = 0;
+};
+
+/// Thrown for what this target cannot run; becomes E0804.
+struct Unsupported {
+  Span span;
+  std::string what;
+};
+
+class ThreadEmitter {
+ public:
+  ThreadEmitter(const ir::Kernel& kernel, const Plan& plan, const GpuTarget& target, const GpuOptions& options, llvm::Module& module);
+  /// Emits the function and tells what a launch needs. Throws Unsupported.
+  void emit(GpuIr& out);
+
+ private:
+  // --- emit_kernel.cpp: the function, blocks, control
+  void bind_parameters(llvm::Function* f);
+  void emit_block(const ir::Block& block);
+  void emit_op(const ir::Op& op);
+  void emit_for(const ir::Op& op);
+  void emit_while(const ir::Op& op);
+  void emit_if(const ir::Op& op);
+  void emit_assert(const ir::Op& op);
+  void emit_range(const ir::Op& op);
+  /// Registers of block arguments and results, flattened, and back.
+  void flatten(const ir::Value* v, const Layout& layout, Values& out);
+  void bind_flat(const ir::Value* v, const Layout& layout, llvm::ArrayRef<LV*> values, std::size_t& at);
+  Values yielded(const ir::Block& block, const std::vector<const ir::Value*>& as);
+
+  // --- emit_tiles.cpp: values in registers
+  const Layout& layout_of(const ir::Value* v);
+  LV* scalar(const ir::Value* v) { return plain(e_, tiles_.at(v).regs[0]); }
+  cpu::ViewPtr view(const ir::Value* v) { return views_.at(v); }
+  /// The tile's registers in this layout, computed or converted if need be.
+  Elements get(const ir::Value* v, const Layout& layout);
+  /// An element of a lazy tile.
+  Element lazy(const ir::Value* v, const std::vector<Position>& at);
+  void set(const ir::Value* v, Layout layout, Elements regs);
+  Elements convert(const Tile& tile, DType t, const ir::Dims& dims, const Layout& to);
+  std::vector<Position> positions(const Layout& layout, std::int64_t reg);
+  /// i32 sum of the lane and warp digits of a part, null for none; with `warps_only` of the warp digits.
+  LV* part_base(const AxisPart& p, bool warps_only = false);
+  LV* position(const Position& p);
+  /// True for one of the threads that hold copies of the same elements; null if every thread is one.
+  LV* owner(const Layout& layout);
+  /// Whether an element of a padded layout lies within the tile; null for certain.
+  LV* within(const Layout& layout, const ir::Dims& dims, const std::vector<Position>& at);
+  void emit_elementwise_op(const ir::Op& op);
+  Layout operand_layout(const ir::Value* operand, const Layout& result) const;
+  void emit_broadcast(const ir::Op& op);
+  void emit_permute(const ir::Op& op);
+  void emit_reshape(const ir::Op& op);
+
+  // --- emit_memory.cpp: global memory and registers
+  struct Access;
+  Access access(const ir::Value* view, llvm::ArrayRef<ir::Value*> indices);
+  Elements load_tile(const ir::Op& op, const Layout& layout);
+  void emit_load(const ir::Op& op);
+  Elements load_tile_scalar(const ir::Op& op);
+  void emit_store(const ir::Op& op);
+  void emit_fetch_add(const ir::Op& op);
+  void store_tile(const ir::Op& op, bool fetch);
+  llvm::Type* cell_type(DType t);
+  /// Register forms out of an integer or a vector of words, and back.
+  std::vector<LV*> split_cells(DType t, LV* wide, std::int64_t count);
+  LV* join_cells(DType t, const std::vector<LV*>& cells);
+  /// Element `row` (i64) of an integer tile, for views that take rows by number.
+  LV* gather_id(const ir::Value* tile, LV* row);
+  const ir::Param& parameter(const ir::Value* view) const;
+
+  // --- emit_stage.cpp: tiles in shared memory
+  /// A load of rows and columns: what its chunks share.
+  struct Matrix {
+    const ir::Op* op = nullptr;
+    cpu::ViewPtr view;
+    const RangeValue *rows = nullptr, *cols = nullptr;
+    LV* valid = nullptr;
+    bool contiguous = false;   ///< columns lie side by side
+    LV* alignment = nullptr;   ///< i64: its low bits are zero if chunks of that size are aligned
+    LV* origin = nullptr;      ///< affine views: element number of row 0, column 0 of the tile
+    LV* row_stride = nullptr;  ///< affine views
+    LV* col_stride = nullptr;
+  };
+  Matrix matrix_of(const ir::Op& load);
+  cpu::Address locate(const Matrix& m, LV* row, LV* col, LV* mask);
+  void stage_load(int stage, LV* slot);
+  void stage_registers(int stage, const ir::Value* v);
+  LV* stage_address(int stage);  ///< i32 address of the slot in use
+  LV* shared_address(std::int64_t offset) { return e_.b.CreateAdd(shared_base_, i32(offset)); }
+  LV* shared_pointer(LV* address) { return e_.b.CreateIntToPtr(address, e_.b.getPtrTy(3)); }
+  LV* shared_load(llvm::Type* t, LV* address, int align);
+  void shared_store(LV* v, LV* address, int align);
+  /// A register form at an address, in its cell_bytes.
+  LV* load_cell(DType t, LV* address);
+  void store_cell(DType t, LV* v, LV* address);
+  /// Shared memory above the stages, for one exchange; a barrier stands before it if it is needed.
+  LV* scratch(std::int64_t bytes, bool write);
+
+  // --- emit_product.cpp
+  void emit_dot(const ir::Op& op);
+  Elements mma_dot(const ir::Op& op, Elements acc);
+  Elements fma_dot(const ir::Op& op, Elements acc);
+  /// Zeros in the columns of an A operand from `k` on.
+  void zero_beyond(const ir::Value* v, Elements& regs, std::int64_t k);
+  /// A lazy operand goes into its stage where the product stands.
+  void stage_lazy(const OperandHome& home);
+  /// The sum that is the only use of a product, and the value it is added to: the product then starts from that.
+  const ir::Op* sum_of(const ir::Op& dot) const;
+
+  // --- emit_axis.cpp: reductions and scans
+  void emit_reduce(const ir::Op& op);
+  void emit_scan(const ir::Op& op);
+  // --- emit_whole.cpp: ops that see a whole axis, through shared memory
+  void emit_whole(const ir::Op& op);
+
+  void barrier();
+  void meet(SharedState::Need need);
+  void read_shared(std::int64_t lo, std::int64_t hi);
+  void write_shared(std::int64_t lo, std::int64_t hi);
+  LV* i32(std::int64_t x) { return e_.b.getInt32(static_cast<std::uint32_t>(x)); }
+  [[noreturn]] void unsupported(const ir::Op& op, const std::string& what) { throw Unsupported{op.span, what}; }
+
+  const ir::Kernel& kernel_;
+  const Plan& plan_;
+  GpuTarget target_;
+  const GpuOptions& options_;
+  cpu::Emitter e_;
+  SharedState state_;
+  LV *tid_ = nullptr, *lane_ = nullptr, *warp_ = nullptr, *shared_base_ = nullptr, *report_ = nullptr, *instance_ = nullptr;
+  llvm::BasicBlock* entry_ = nullptr;
+  std::map<const ir::Value*, Tile> tiles_;
+  std::map<const ir::Value*, RangeValue> ranges_;
+  std::map<const ir::Value*, cpu::ViewPtr> views_;
+  std::map<std::string, LV*> symbols_;
+  std::map<int, LV*> slots_;  ///< ring stages: the slot in use
+  std::map<std::string, LV*> bases_;
+  std::set<const ir::Op*> skipped_;  ///< emitted with another op
+  std::int64_t scratch_bytes_ = 0;
+  std::vector<GpuCheck> checks_;
+};
+
+}  // namespace tessera::gpu

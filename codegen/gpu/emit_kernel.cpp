@@ -1,0 +1,339 @@
+// The function, its parameters, blocks and control flow. All control is uniform: conditions are scalars, which every thread computes alike.
+#include <fmt/format.h>
+
+#include "codegen/gpu/emit.h"
+#include "dsl/diagnostic.h"
+
+namespace tessera::gpu {
+
+using ir::Op;
+using ir::OpKind;
+
+ThreadEmitter::ThreadEmitter(const ir::Kernel& kernel, const Plan& plan, const GpuTarget& target, const GpuOptions& options, llvm::Module& module)
+    : kernel_(kernel), plan_(plan), target_(target), options_(options), e_(module, cpu::VectorTarget{.fma = true}) {}
+
+void ThreadEmitter::bind_parameters(llvm::Function* f) {
+  const FrameLayout frame = frame_layout(kernel_);
+  const auto word = [&](std::size_t i) -> LV* { return f->getArg(static_cast<unsigned>(i)); };
+  for (std::size_t s = 0; s < kernel_.symbols.size(); ++s) symbols_[kernel_.symbols[s]] = word(frame.symbols[s]);
+  std::size_t arg = 0;
+  for (std::size_t p = 0; p < kernel_.params.size(); ++p) {
+    const ir::Param& param = kernel_.params[p];
+    if (!param.present) continue;
+    const ir::Value* v = kernel_.body.args[arg++].get();
+    const FrameSlot& slot = frame.params[p];
+    if (!param.is_view) {
+      llvm::Type* t = cpu::register_type(e_, param.dtype);
+      LV* x = word(slot.base);
+      if (is_bool(param.dtype)) {
+        x = e_.b.CreateICmpNE(e_.b.CreateAnd(x, e_.idx(0xff)), e_.idx(0));
+      } else {
+        x = e_.b.CreateBitCast(e_.b.CreateTrunc(x, e_.b.getIntNTy(t->getPrimitiveSizeInBits().getFixedValue())), t);
+        if (param.dtype == DType::I4) x = e_.b.CreateAShr(e_.b.CreateShl(x, e_.integer(t, 4)), e_.integer(t, 4));
+        if (bits(param.dtype) == 4 && param.dtype != DType::I4) x = e_.b.CreateAnd(x, e_.integer(t, 15));
+      }
+      set(v, {}, {{x}});
+      continue;
+    }
+    Values extents, strides;
+    for (std::size_t a = 0; a < param.dims.size(); ++a) {
+      const auto known = param.dims[a].as_constant();
+      extents.push_back(known ? static_cast<LV*>(e_.idx(*known)) : word(slot.extents + a));
+      const bool unit = a + 1 == param.dims.size() && !param.strided;
+      strides.push_back(unit ? static_cast<LV*>(e_.idx(1)) : word(slot.strides + a));
+    }
+    LV* base = e_.b.CreateIntToPtr(word(slot.base), e_.b.getPtrTy(1));
+    views_[v] = cpu::parameter_view(e_, param.dtype, base, std::move(extents), std::move(strides), !param.strided);
+  }
+  instance_ = call(e_.b, e_.module, Primitive::Ctaid, {});
+  LV* rest = instance_;
+  for (std::size_t a = 0; a < kernel_.grid.size(); ++a) {
+    LV* n = e_.b.CreateTrunc(word(frame.words + a), e_.i32());
+    const bool last = a + 1 == kernel_.grid.size();
+    set(kernel_.body.args[arg++].get(), {}, {{e_.b.CreateZExt(last ? rest : e_.b.CreateURem(rest, n), e_.i64())}});
+    if (!last) rest = e_.b.CreateUDiv(rest, n);
+  }
+  if (options_.checks) report_ = e_.b.CreateIntToPtr(word(frame.words + kernel_.grid.size()), e_.b.getPtrTy(1));
+}
+
+void ThreadEmitter::emit(GpuIr& out) {
+  llvm::Module& m = e_.module;
+  bool checks = false;
+  ir::walk(kernel_.body, [&](const Op& op) { checks = checks || op.kind == OpKind::Assert; });
+  checks = checks && options_.checks;
+  const std::size_t words = frame_layout(kernel_).words + kernel_.grid.size() + (options_.checks ? 1 : 0);
+  auto* type = llvm::FunctionType::get(e_.b.getVoidTy(), std::vector<llvm::Type*>(words, e_.i64()), false);
+  llvm::Function* f = llvm::Function::Create(type, llvm::Function::ExternalLinkage, kernel_.name, m);
+  f->setCallingConv(llvm::CallingConv::PTX_Kernel);
+  f->addFnAttr("nvvm.reqntid", std::to_string(plan_.threads()));
+  f->addFnAttr(llvm::Attribute::NoUnwind);
+  auto* smem = new llvm::GlobalVariable(m, llvm::ArrayType::get(e_.b.getInt8Ty(), 0), false, llvm::GlobalValue::ExternalLinkage, nullptr, "smem",
+                                        nullptr, llvm::GlobalValue::NotThreadLocal, 3);
+  smem->setAlignment(llvm::Align(128));
+  entry_ = llvm::BasicBlock::Create(e_.context, "entry", f);
+  auto* body = llvm::BasicBlock::Create(e_.context, "body", f);
+  e_.b.SetInsertPoint(entry_);
+  tid_ = call(e_.b, m, Primitive::Tid, {});
+  lane_ = e_.b.CreateAnd(tid_, i32(31));
+  // The same for the whole warp: what depends on it alone stays in uniform registers.
+  warp_ = plan_.warps() == 1 ? i32(0) : call(e_.b, m, Primitive::ShflIdx, {e_.b.CreateLShr(tid_, i32(5)), i32(0)});
+  shared_base_ = e_.b.CreatePtrToInt(smem, e_.i32());
+  llvm::Instruction* end = e_.b.CreateBr(body);
+  e_.b.SetInsertPoint(body);
+  bind_parameters(f);
+  emit_block(kernel_.body);
+  e_.b.CreateRetVoid();
+  static_cast<void>(end);
+  out.entry = kernel_.name;
+  out.threads = plan_.threads();
+  out.shared_bytes = plan_.staged_bytes() + scratch_bytes_;
+  out.checks = std::move(checks_);
+  out.plan = {plan_.warps(), out.shared_bytes, 1, plan_.notes()};
+  for (const Stage& s : plan_.stages()) out.plan.stages = std::max(out.plan.stages, s.slots);
+}
+
+void ThreadEmitter::emit_block(const ir::Block& block) {
+  for (const auto& op : block.ops) {
+    if (skipped_.count(op.get()) == 0) emit_op(*op);
+  }
+}
+
+void ThreadEmitter::emit_range(const Op& op) {
+  RangeValue r;
+  r.start = scalar(op.operands[0]);
+  r.lo = scalar(op.operands[1]);
+  r.hi = scalar(op.operands[2]);
+  r.size = ir::range(op.result()->type).size;
+  r.full = op.has(ir::Attr::Full);
+  const auto cut = [&](LV* x) { return e_.b.CreateTrunc(e_.max(e_.idx(0), e_.min(e_.idx(r.size), e_.sub(x, r.start))), e_.i32()); };
+  r.first = r.full ? static_cast<LV*>(i32(0)) : cut(r.lo);
+  r.end = r.full ? static_cast<LV*>(i32(r.size)) : cut(r.hi);
+  ranges_[op.result()] = r;
+}
+
+void ThreadEmitter::emit_op(const Op& op) {
+  if (!op.results.empty() && ir::is_view(op.result()->type)) {
+    views_[op.result()] = cpu::apply_view_op(e_, op, [&](const ir::Value* v) { return scalar(v); }, [&](const ir::Value* v) { return view(v); });
+    return;
+  }
+  if (op.results.size() == 1 && plan_.uses().lazy(op.result())) return;
+  switch (op.kind) {
+    case OpKind::Range: return emit_range(op);
+    case OpKind::Sym: return set(op.result(), {}, {{symbols_.at(op.string_attr(ir::Attr::Name))}});
+    case OpKind::Const:
+    case OpKind::Iota:
+    case OpKind::Coords:
+    case OpKind::Inside: return set(op.result(), {}, {lazy(op.result(), {})});  // scalars
+    case OpKind::Broadcast: emit_broadcast(op); break;
+    case OpKind::Slice: emit_whole(op); break;
+    case OpKind::Extent: return set(op.result(), {}, {{view(op.operands[0])->extents.at(static_cast<std::size_t>(op.int_attr(ir::Attr::Axis)))}});
+    case OpKind::Permute: emit_permute(op); break;
+    case OpKind::Reshape: emit_reshape(op); break;
+    case OpKind::Dot: emit_dot(op); break;
+    case OpKind::Reduce: emit_reduce(op); break;
+    case OpKind::Load: emit_load(op); break;
+    case OpKind::Store: return emit_store(op);
+    case OpKind::FetchAdd: return emit_fetch_add(op);
+    case OpKind::For: return emit_for(op);
+    case OpKind::While: return emit_while(op);
+    case OpKind::If: return emit_if(op);
+    case OpKind::Yield: return;
+    case OpKind::Assert: return emit_assert(op);
+    case OpKind::Print:
+    case OpKind::Claim: return;
+    case OpKind::Scan: emit_scan(op); break;
+    case OpKind::Pick:
+    case OpKind::Concat:
+    case OpKind::Sort:
+    case OpKind::TopK:
+    case OpKind::Histogram:
+    case OpKind::SolveLower:
+    case OpKind::ReduceWith:
+    case OpKind::ScanWith:
+    case OpKind::DotScaled: emit_whole(op); break;
+    case OpKind::Signal:
+    case OpKind::Wait:
+    case OpKind::ViewPeer: unsupported(op, fmt::format("`{}`: work across instances is not available on a GPU yet", ir::info(op.kind).name));
+    default:
+      if (!ir::has(op.kind, ir::Elementwise)) TESSERA_UNREACHABLE(fmt::format("no emission of {}", ir::info(op.kind).name));
+      emit_elementwise_op(op);
+  }
+  for (const auto& r : op.results) {
+    for (const int s : plan_.stages_of(r.get())) {
+      if (!plan_.stages()[static_cast<std::size_t>(s)].from_load) stage_registers(s, r.get());
+    }
+  }
+}
+
+void ThreadEmitter::flatten(const ir::Value* v, const Layout& layout, Values& out) {
+  for (const Element& x : get(v, layout)) out.push_back(plain(e_, x));
+}
+
+void ThreadEmitter::bind_flat(const ir::Value* v, const Layout& layout, llvm::ArrayRef<LV*> values, std::size_t& at) {
+  Elements regs;
+  for (std::int64_t i = 0; i < layout.registers(); ++i) regs.push_back({values[at++]});
+  set(v, layout, std::move(regs));
+}
+
+Values ThreadEmitter::yielded(const ir::Block& block, const std::vector<const ir::Value*>& as) {
+  Values out;
+  for (std::size_t i = 0; i < as.size(); ++i) flatten(block.yielded()[i], layout_of(as[i]), out);
+  return out;
+}
+
+void ThreadEmitter::emit_for(const Op& op) {
+  const ir::Block& body = op.region();
+  LV *lo = scalar(op.operands[0]), *hi = scalar(op.operands[1]), *step = scalar(op.operands[2]);
+  std::vector<const ir::Value*> results;
+  Values carried;
+  for (std::size_t i = 0; i < op.results.size(); ++i) {
+    results.push_back(op.result(i));
+    flatten(op.operands[3 + i], layout_of(op.result(i)), carried);
+  }
+  const std::vector<int> rings = plan_.rings_of(op);
+  const int slots = rings.empty() ? 1 : plan_.stages()[static_cast<std::size_t>(rings[0])].slots;
+  const std::vector<const Op*> address = plan_.address_ops(op);
+  // The tiles of the trip at `iv` set out for `slot`, if there is such a trip.
+  const auto prefetch = [&](LV* iv, LV* slot) {
+    e_.if_then(e_.b.CreateICmpSLT(iv, hi), [&] {
+      set(body.args[0].get(), {}, {{iv}});
+      for (const Op* a : address) emit_op(*a);
+      for (const int s : rings) stage_load(s, slot);
+    });
+    call(e_.b, e_.module, Primitive::CpAsyncCommit, {});
+  };
+  if (!rings.empty()) {
+    for (const int s : rings) {
+      const Stage& st = plan_.stages()[static_cast<std::size_t>(s)];
+      write_shared(st.offset, st.offset + st.slot_bytes() * st.slots);
+    }
+    LV* iv = lo;
+    for (int s = 0; s + 1 < slots; ++s) {
+      prefetch(iv, i32(s));
+      iv = e_.add(iv, step);
+    }
+    carried.push_back(i32(0));
+  }
+  SharedState before = state_;
+  if (rings.empty()) state_.forget();
+  const Values end = e_.loop(lo, hi, step, carried, false, [&](LV* iv, llvm::ArrayRef<LV*> inside) {
+    LV* slot = nullptr;
+    if (!rings.empty()) {
+      slot = inside.back();
+      call(e_.b, e_.module, Primitive::CpAsyncWait, {i32(slots - 2)});
+      state_.waited();
+      barrier();
+      LV* last = e_.b.CreateSelect(e_.b.CreateICmpEQ(slot, i32(0)), i32(slots - 1), e_.b.CreateSub(slot, i32(1)));
+      prefetch(e_.add(iv, e_.mul(step, e_.idx(slots - 1))), last);
+      for (const int s : rings) slots_[s] = slot;
+    }
+    set(body.args[0].get(), {}, {{iv}});
+    std::size_t at = 0;
+    for (std::size_t i = 0; i < results.size(); ++i) bind_flat(body.args[1 + i].get(), layout_of(results[i]), inside, at);
+    emit_block(body);
+    Values next = yielded(body, results);
+    if (slot) {
+      LV* up = e_.b.CreateAdd(slot, i32(1));
+      next.push_back(e_.b.CreateSelect(e_.b.CreateICmpEQ(up, i32(slots)), i32(0), up));
+    }
+    return next;
+  });
+  for (const int s : rings) {
+    const Stage& st = plan_.stages()[static_cast<std::size_t>(s)];
+    state_.read(0, st.offset, st.offset + st.slot_bytes() * st.slots);
+    slots_.erase(s);
+  }
+  state_.join(before);
+  std::size_t at = 0;
+  for (const ir::Value* r : results) bind_flat(r, layout_of(r), end, at);
+}
+
+void ThreadEmitter::emit_while(const Op& op) {
+  llvm::Function* f = e_.b.GetInsertBlock()->getParent();
+  auto* head = llvm::BasicBlock::Create(e_.context, "while", f);
+  auto* inside = llvm::BasicBlock::Create(e_.context, "do", f);
+  auto* after = llvm::BasicBlock::Create(e_.context, "done", f);
+  std::vector<const ir::Value*> results;
+  Values init;
+  for (std::size_t i = 0; i < op.results.size(); ++i) {
+    results.push_back(op.result(i));
+    flatten(op.operands[i], layout_of(op.result(i)), init);
+  }
+  llvm::BasicBlock* from = e_.b.GetInsertBlock();
+  SharedState before = state_;
+  state_.forget();
+  e_.b.CreateBr(head);
+  e_.b.SetInsertPoint(head);
+  std::vector<llvm::PHINode*> phis;
+  Values now;
+  for (LV* v : init) {
+    phis.push_back(e_.b.CreatePHI(v->getType(), 2));
+    phis.back()->addIncoming(v, from);
+    now.push_back(phis.back());
+  }
+  const auto bind = [&](const ir::Block& block) {
+    std::size_t at = 0;
+    for (std::size_t i = 0; i < results.size(); ++i) bind_flat(block.args[i].get(), layout_of(results[i]), now, at);
+  };
+  bind(op.region(0));
+  emit_block(op.region(0));
+  e_.b.CreateCondBr(scalar(op.region(0).yielded()[0]), inside, after);
+  e_.b.SetInsertPoint(inside);
+  bind(op.region(1));
+  emit_block(op.region(1));
+  const Values next = yielded(op.region(1), results);
+  for (std::size_t i = 0; i < phis.size(); ++i) phis[i]->addIncoming(next[i], e_.b.GetInsertBlock());
+  e_.b.CreateBr(head);
+  e_.b.SetInsertPoint(after);
+  state_.join(before);
+  std::size_t at = 0;
+  for (const ir::Value* r : results) bind_flat(r, layout_of(r), now, at);
+}
+
+void ThreadEmitter::emit_if(const Op& op) {
+  std::vector<const ir::Value*> results;
+  for (const auto& r : op.results) results.push_back(r.get());
+  const SharedState before = state_;
+  SharedState first;
+  const auto branch = [&](std::size_t i) {
+    state_ = before;
+    emit_block(op.region(i));
+    Values v = yielded(op.region(i), results);
+    if (i == 0) first = state_;
+    return v;
+  };
+  const Values values = e_.choose(scalar(op.operands[0]), [&] { return branch(0); }, [&] { return branch(1); });
+  state_.join(first);
+  std::size_t at = 0;
+  for (const ir::Value* r : results) bind_flat(r, layout_of(r), values, at);
+}
+
+void ThreadEmitter::emit_assert(const Op& op) {
+  if (!options_.checks) return;
+  checks_.push_back({op.span, op.string_attr(ir::Attr::Message)});
+  const ir::Value* v = op.operands[0];
+  Layout l = plan_.has_layout(v) ? plan_.layout(v) : Layout{};
+  if (!plan_.has_layout(v)) {
+    for (const std::int64_t n : dims(v)) l.axes.push_back(part({{Source::Register, n, 1}}));
+  }
+  LV* bad = e_.b.getFalse();
+  const Elements regs = get(v, l);
+  for (std::size_t r = 0; r < regs.size(); ++r) {
+    LV* fails = e_.b.CreateNot(regs[r].v);
+    if (LV* in = within(l, dims(v), positions(l, static_cast<std::int64_t>(r)))) fails = e_.b.CreateAnd(fails, in);
+    bad = e_.b.CreateOr(bad, fails);
+  }
+  e_.if_then(bad, [&] {
+    // Of several instances and threads one report stands.
+    LV* code = e_.idx(static_cast<std::int64_t>(checks_.size()));
+    LV* swap = e_.b.CreateAtomicCmpXchg(report_, e_.idx(0), code, llvm::Align(8), llvm::AtomicOrdering::Monotonic, llvm::AtomicOrdering::Monotonic);
+    e_.if_then(e_.b.CreateExtractValue(swap, 1), [&] { e_.store(e_.b.CreateZExt(instance_, e_.i64()), e_.at(e_.i64(), report_, e_.idx(1)), 8); });
+  });
+}
+
+void ThreadEmitter::barrier() {
+  call(e_.b, e_.module, Primitive::BarSyncAll, {});
+  state_.barrier();
+}
+
+}  // namespace tessera::gpu

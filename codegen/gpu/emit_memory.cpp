@@ -1,0 +1,555 @@
+// Global memory and registers: loads, stores and atomic additions of tiles.
+//
+// Elements that lie side by side in memory and in a thread's registers move together, 16 bytes at a time, where the launch's addresses allow it:
+// one uniform test a tile chooses between that and single elements.
+#include <fmt/format.h>
+
+#include "codegen/cpu/arith.h"
+#include "codegen/gpu/emit.h"
+#include "dsl/diagnostic.h"
+
+namespace tessera::gpu {
+
+using ir::Op;
+using ir::OpKind;
+
+const ir::Param& ThreadEmitter::parameter(const ir::Value* view) const {
+  while (view->def) view = view->def->operands[0];
+  std::size_t arg = view->index;
+  for (const ir::Param& p : kernel_.params) {
+    if (!p.present) continue;
+    if (arg-- == 0) return p;
+  }
+  TESSERA_UNREACHABLE("a view without a parameter");
+}
+
+/// An access to a view: where each axis' coordinate comes from.
+struct ThreadEmitter::Access {
+  struct Axis {
+    LV* fixed = nullptr;  ///< a scalar index
+    const RangeValue* range = nullptr;
+    const ir::Value* tile = nullptr;  ///< an integer tile
+    std::size_t of = 0;               ///< the tile axis that a range gives
+  };
+  cpu::ViewPtr view;
+  std::vector<Axis> axes;
+  bool pointwise = false;            ///< tiles and scalars only
+  std::optional<std::size_t> inner;  ///< the tile axis that lies side by side in memory, if any for certain
+  LV* valid = nullptr;               ///< i1: fixed indices lie inside; null: certainly
+};
+
+ThreadEmitter::Access ThreadEmitter::access(const ir::Value* v, llvm::ArrayRef<ir::Value*> indices) {
+  Access a;
+  a.view = view(v);
+  a.valid = a.view->valid;
+  std::size_t tile_axis = 0;
+  bool ranges = false;
+  for (const ir::Value* i : indices) ranges = ranges || ir::is_range(i->type);
+  a.pointwise = !ranges;
+  for (std::size_t d = 0; d < indices.size(); ++d) {
+    const ir::Value* i = indices[d];
+    Access::Axis x;
+    if (ir::is_range(i->type)) {
+      x.range = &ranges_.at(i);
+      x.of = tile_axis++;
+      if (d + 1 == indices.size()) {
+        const auto walk = cpu::walk_along(*a.view, d);
+        if (walk && walk->unit) a.inner = x.of;
+      }
+    } else if (is_scalar(i)) {
+      x.fixed = plain(e_, tiles_.at(i).regs[0]);
+      if (dtype(i) != DType::Idx) x.fixed = is_signed(dtype(i)) ? e_.b.CreateSExt(x.fixed, e_.i64()) : e_.b.CreateZExt(x.fixed, e_.i64());
+      a.valid = cpu::both(e_, a.valid, e_.b.CreateICmpULT(x.fixed, a.view->extents[d]));
+    } else {
+      x.tile = i;
+      x.of = tile_axis;
+      if (ranges) ++tile_axis;
+    }
+    a.axes.push_back(x);
+  }
+  return a;
+}
+
+namespace {
+
+/// What decides whether vectors of `bytes` may be used along the inner axis of a view: a word whose low bits are all zero if so.
+LV* alignment_word(cpu::Emitter& e, const cpu::View& view, std::size_t axis, LV* start, std::int64_t cell) {
+  // Everything that adds to the inner coordinate on the way to memory.
+  LV* inner = start;
+  const cpu::View* v = &view;
+  for (; !v->affine(); v = v->parent.get()) {
+    switch (v->kind) {
+      case cpu::View::Kind::Span:
+        if (axis == v->axis) inner = e.b.CreateAdd(inner, v->number);
+        break;
+      case cpu::View::Kind::Index:
+        if (axis >= v->axis) ++axis;
+        break;
+      case cpu::View::Kind::Permute: axis = static_cast<std::size_t>(v->perm[axis]); break;
+      case cpu::View::Kind::Merge:
+        if (axis > v->axis) axis += v->last - v->axis;
+        break;
+      case cpu::View::Kind::Split:
+        if (axis > v->axis) --axis;
+        break;
+      case cpu::View::Kind::Paged: ++axis; break;
+      case cpu::View::Kind::Take:
+      case cpu::View::Kind::Affine: break;
+    }
+  }
+  LV* word = e.b.CreateAdd(inner, v->origin);
+  for (std::size_t a = 0; a < v->strides.size(); ++a) {
+    if (a != axis) word = e.b.CreateOr(word, v->strides[a]);
+  }
+  return e.b.CreateOr(e.b.CreateMul(word, e.idx(cell)), e.b.CreatePtrToInt(v->base, e.i64()));
+}
+
+}  // namespace
+
+/// Everything about one access that its registers share.
+namespace {
+
+struct Run {
+  std::int64_t first = 0;  ///< register
+  std::int64_t count = 1;
+};
+
+}  // namespace
+
+Elements ThreadEmitter::load_tile(const Op& op, const Layout& layout) {
+  const ir::Value* result = op.result();
+  const DType t = dtype(result);
+  const llvm::ArrayRef<ir::Value*> indices(op.operands.data() + 1, op.operands.size() - 1);
+  const Access a = access(op.operands[0], indices);
+  const cpu::Cell cell = cpu::view_cell(t);
+
+  std::vector<Elements> index_tiles(a.axes.size());
+  std::vector<Layout> index_layouts(a.axes.size());
+  for (std::size_t d = 0; d < a.axes.size(); ++d) {
+    if (!a.axes[d].tile) continue;
+    Layout l;
+    const ir::Value* tile = a.axes[d].tile;
+    if (a.pointwise) {
+      // Pointwise index tiles broadcast as elementwise operands do.
+      l = operand_layout(tile, layout);
+    } else {
+      l.axes = {layout.axes[a.axes[d].of]};
+      if (dims(tile)[0] == 1) l.axes[0].digits.clear();
+    }
+    index_layouts[d] = l;
+    index_tiles[d] = get(tile, l);
+  }
+  const auto register_of = [&](const Layout& narrow, std::int64_t reg) {
+    std::int64_t index = 0, scale = 1;
+    for (std::size_t x = layout.axes.size(); x-- > 0;) {
+      const std::int64_t n = layout.axes[x].count(Source::Register);
+      if (x < narrow.axes.size() && !narrow.axes[x].digits.empty()) {
+        index += reg % n * scale;
+        scale *= n;
+      }
+      reg /= n;
+    }
+    return static_cast<std::size_t>(index);
+  };
+
+  struct Place {
+    LV *base, *offset, *mask;
+  };
+  const auto place = [&](std::int64_t reg, bool inner_checked) {
+    const std::vector<Position> at = positions(layout, reg);
+    LV* mask = a.valid;
+    std::vector<cpu::Lanes> coords;
+    for (std::size_t d = 0; d < a.axes.size(); ++d) {
+      const Access::Axis& x = a.axes[d];
+      if (x.fixed) {
+        coords.push_back(cpu::lanes(x.fixed));
+      } else if (x.range) {
+        LV* p = position(at[x.of]);
+        coords.push_back(cpu::lanes(e_.add(x.range->start, e_.b.CreateSExt(p, e_.i64()))));
+        const bool padded = layout.axes[x.of].extent() > dims(result)[x.of] && !layout.axes[x.of].digits.empty();
+        if (inner_checked && a.inner == x.of && !padded) continue;
+        if (!x.range->full) {
+          mask = cpu::both(e_, mask, e_.b.CreateAnd(e_.b.CreateICmpSGE(p, x.range->first), e_.b.CreateICmpSLT(p, x.range->end)));
+        } else if (padded) {
+          mask = cpu::both(e_, mask, e_.b.CreateICmpSLT(p, i32(dims(result)[x.of])));
+        }
+      } else {
+        std::size_t r;
+        if (a.pointwise) {
+          r = register_of(index_layouts[d], reg);
+        } else {
+          Layout only;
+          only.axes.resize(layout.axes.size());
+          only.axes[x.of] = index_layouts[d].axes[0];
+          r = register_of(only, reg);
+        }
+        LV* c = plain(e_, index_tiles[d][r]);
+        const DType it = dtype(x.tile);
+        if (it != DType::Idx) c = is_signed(it) ? e_.b.CreateSExt(c, e_.i64()) : e_.b.CreateZExt(c, e_.i64());
+        coords.push_back(cpu::lanes(c));
+        mask = cpu::both(e_, mask, e_.b.CreateICmpULT(c, a.view->extents[d]));
+        if (LV* in = within(layout, dims(result), at)) mask = cpu::both(e_, mask, in);
+      }
+    }
+    const cpu::Address where =
+        cpu::locate(e_, *a.view, coords, mask, [&](const ir::Value* tile, const cpu::Lanes& row) { return cpu::lanes(gather_id(tile, row.v)); });
+    return Place{where.base, plain(e_, Element{where.offset.v}), where.mask};
+  };
+
+  const std::int64_t n = layout.registers();
+  const auto single = [&] {
+    Values out;
+    for (std::int64_t r = 0; r < n; ++r) {
+      const Place p = place(r, false);
+      out.push_back(cpu::load_elements(e_, cell, p.base, cpu::lanes(p.offset), p.mask, static_cast<int>(cell_bytes(t))));
+    }
+    return out;
+  };
+  Elements out;
+  std::int64_t run = 1;
+  const std::size_t last = layout.axes.size() - 1;
+  if (a.inner && *a.inner == last && !cell.nibble() && !a.pointwise) {
+    const AxisPart& p = layout.axes[last];
+    const bool padded = p.extent() > dims(result)[last];
+    if (!p.digits.empty() && p.digits[0].source == Source::Register && p.digits[0].stride == 1) {
+      while (run * 2 <= p.digits[0].size && p.digits[0].size % (run * 2) == 0 && run * 2 * cell_bytes(t) <= 16 &&
+             (!padded || dims(result)[last] % (run * 2) == 0))
+        run *= 2;
+    }
+  }
+  if (run == 1) {
+    for (LV* v : single()) out.push_back({v});
+    return out;
+  }
+  const RangeValue& inner = *a.axes.back().range;
+  LV* word = alignment_word(e_, *a.view, a.axes.size() - 1, inner.start, cell_bytes(t));
+  LV* fast = e_.b.CreateICmpEQ(e_.b.CreateAnd(word, e_.idx(run * cell_bytes(t) - 1)), e_.idx(0));
+  if (!inner.full) {
+    fast = e_.b.CreateAnd(fast, e_.b.CreateAnd(e_.b.CreateICmpEQ(inner.first, i32(0)), e_.b.CreateICmpEQ(inner.end, i32(inner.size))));
+  }
+  const Values values = e_.choose(
+      fast,
+      [&] {
+        Values v;
+        const std::int64_t bytes = run * cell_bytes(t);
+        llvm::Type* type = bytes >= 4 ? (bytes == 4 ? e_.i32() : static_cast<llvm::Type*>(e_.vec(e_.i32(), static_cast<int>(bytes / 4))))
+                                      : e_.b.getIntNTy(static_cast<unsigned>(bytes * 8));
+        for (std::int64_t r = 0; r < n; r += run) {
+          const Place p = place(r, true);
+          const auto read = [&] {
+            return e_.load(type, e_.at(cpu::register_type(e_, t)->isIntegerTy(1) ? e_.b.getInt8Ty() : cell_type(t), p.base, p.offset),
+                           static_cast<int>(bytes));
+          };
+          LV* wide =
+              p.mask && !cpu::is_true(p.mask) ? e_.choose(p.mask, [&] { return Values{read()}; }, [&] { return Values{e_.zero(type)}; })[0] : read();
+          for (LV* x : split_cells(t, wide, run)) v.push_back(x);
+        }
+        return v;
+      },
+      single);
+  for (LV* v : values) out.push_back({v});
+  return out;
+}
+
+ThreadEmitter::Matrix ThreadEmitter::matrix_of(const Op& load) {
+  const Access a = access(load.operands[0], llvm::ArrayRef<ir::Value*>(load.operands.data() + 1, load.operands.size() - 1));
+  Matrix m;
+  m.op = &load;
+  m.view = a.view;
+  m.valid = a.valid;
+  m.contiguous = a.inner && *a.inner == 1;
+  for (const Access::Axis& x : a.axes) {
+    if (x.range) (x.of == 0 ? m.rows : m.cols) = x.range;
+  }
+  if (m.contiguous) m.alignment = alignment_word(e_, *a.view, a.axes.size() - 1, m.cols->start, cell_bytes(dtype(load.result())));
+  if (!a.view->affine()) return m;
+  m.origin = a.view->origin;
+  for (std::size_t d = 0; d < a.axes.size(); ++d) {
+    const Access::Axis& x = a.axes[d];
+    LV* stride = a.view->strides[d];
+    m.origin = e_.b.CreateAdd(m.origin, e_.b.CreateMul(x.fixed ? x.fixed : x.range->start, stride));
+    if (x.range) (x.of == 0 ? m.row_stride : m.col_stride) = stride;
+  }
+  return m;
+}
+
+cpu::Address ThreadEmitter::locate(const Matrix& m, LV* row, LV* col, LV* mask) {
+  LV *r = e_.b.CreateSExt(row, e_.i64()), *c = e_.b.CreateSExt(col, e_.i64());
+  if (m.view->affine()) {
+    // What the thread adds does not change from trip to trip; it is kept apart from what does.
+    LV* mine = e_.b.CreateAdd(e_.b.CreateMul(r, m.row_stride), e_.b.CreateMul(c, m.col_stride));
+    return {m.view->base, cpu::lanes(e_.b.CreateAdd(m.origin, mine)), mask};
+  }
+  std::vector<cpu::Lanes> coords;
+  for (std::size_t i = 1; i < m.op->operands.size(); ++i) {
+    const ir::Value* index = m.op->operands[i];
+    if (is_scalar(index)) {
+      LV* x = scalar(index);
+      if (dtype(index) != DType::Idx) x = is_signed(dtype(index)) ? e_.b.CreateSExt(x, e_.i64()) : e_.b.CreateZExt(x, e_.i64());
+      coords.push_back(cpu::lanes(x));
+    } else {
+      const RangeValue& range = ranges_.at(index);
+      coords.push_back(cpu::lanes(e_.add(range.start, &range == m.rows ? r : c)));
+    }
+  }
+  return cpu::locate(e_, *m.view, coords, mask, [&](const ir::Value* tile, const cpu::Lanes& at) { return cpu::lanes(gather_id(tile, at.v)); });
+}
+
+LV* ThreadEmitter::gather_id(const ir::Value* tile, LV* row) {
+  TESSERA_ASSERT(dims(tile).size() == 1, "row numbers have one axis");
+  LV* at = e_.b.CreateTrunc(row, e_.i32());
+  LV* x;
+  if (plan_.uses().lazy(tile)) {
+    x = plain(e_, lazy(tile, {{at, 0}}));
+  } else {
+    throw Unsupported{tile->def ? tile->def->span : kernel_.span, "rows by a computed tile of numbers"};
+  }
+  return dtype(tile) == DType::Idx ? x : is_signed(dtype(tile)) ? e_.b.CreateSExt(x, e_.i64()) : e_.b.CreateZExt(x, e_.i64());
+}
+
+void ThreadEmitter::emit_load(const Op& op) {
+  const ir::Value* v = op.result();
+  const int space = 1 + static_cast<int>(&parameter(op.operands[0]) - kernel_.params.data());
+  meet(state_.before_read(space, 0, 1));
+  if (is_scalar(v)) return set(v, {}, load_tile_scalar(op));
+  for (const int s : plan_.stages_of(v)) {
+    if (plan_.stages()[static_cast<std::size_t>(s)].from_load && slots_.count(s) == 0) stage_load(s, nullptr);
+  }
+  if (plan_.in_registers(v)) set(v, layout_of(v), load_tile(op, layout_of(v)));
+  state_.read(space, 0, 1);
+}
+
+Elements ThreadEmitter::load_tile_scalar(const Op& op) {
+  const Access a = access(op.operands[0], llvm::ArrayRef<ir::Value*>(op.operands.data() + 1, op.operands.size() - 1));
+  std::vector<cpu::Lanes> coords;
+  for (const Access::Axis& x : a.axes) coords.push_back(cpu::lanes(x.fixed));
+  const cpu::Address where =
+      cpu::locate(e_, *a.view, coords, a.valid, [&](const ir::Value* tile, const cpu::Lanes& row) { return cpu::lanes(gather_id(tile, row.v)); });
+  return {{cpu::load_elements(e_, cpu::view_cell(dtype(op.result())), where.base, where.offset, where.mask,
+                              static_cast<int>(cell_bytes(dtype(op.result()))))}};
+}
+
+void ThreadEmitter::emit_store(const Op& op) { store_tile(op, false); }
+void ThreadEmitter::emit_fetch_add(const Op& op) { store_tile(op, true); }
+
+void ThreadEmitter::store_tile(const Op& op, bool fetch) {
+  const ir::Value* value = op.operands[1];
+  const bool masked = op.has(ir::Attr::Masked), add = fetch || op.has(ir::Attr::Add);
+  const llvm::ArrayRef<ir::Value*> indices(op.operands.data() + 2, op.operands.size() - 2 - (masked ? 1 : 0));
+  const ir::Value* when = masked ? op.operands.back() : nullptr;
+  const Access a = access(op.operands[0], indices);
+  const DType t = ir::view(op.operands[0]->type).dtype;
+  const cpu::Cell cell = cpu::view_cell(t);
+  const int space = 1 + static_cast<int>(&parameter(op.operands[0]) - kernel_.params.data());
+
+  // The shape that is written: that of the value, or of the indices if the value is a scalar.
+  ir::Dims shape = fetch ? dims(op.result()) : ir::Dims{};
+  if (!fetch) {
+    for (std::size_t d = 0; d < a.axes.size(); ++d) {
+      if (a.axes[d].range) shape.push_back(a.axes[d].range->size);
+      if (a.axes[d].tile && !a.pointwise) shape.push_back(dims(a.axes[d].tile)[0]);
+    }
+    if (a.pointwise) shape = dims(value);
+    for (const Access::Axis& x : a.axes) {
+      if (a.pointwise && x.tile && shape.size() < dims(x.tile).size()) shape = dims(x.tile);
+    }
+    for (const Access::Axis& x : a.axes) {
+      if (!a.pointwise || !x.tile) continue;
+      for (std::size_t i = 0; i < shape.size(); ++i) shape[i] = std::max(shape[i], dims(x.tile)[i]);
+    }
+  }
+  Layout layout;
+  if (fetch && !is_scalar(op.result())) {
+    layout = layout_of(op.result());
+  } else if (!is_scalar(value) && !plan_.uses().lazy(value) && dims(value) == shape) {
+    layout = layout_of(value);
+  } else {
+    for (const std::int64_t n : shape) {
+      layout.axes.push_back(n == 1 ? AxisPart{} : strided(n, 1, layout.axes.size() + 1 == shape.size() ? kWarpLanes : 1, 1, 1, 1));
+    }
+  }
+  const Elements x = get(value, operand_layout(value, layout));
+  const Elements conditions = when ? get(when, operand_layout(when, layout)) : Elements{};
+  std::vector<Elements> index_tiles(a.axes.size());
+  std::vector<Layout> index_layouts(a.axes.size());
+  for (std::size_t d = 0; d < a.axes.size(); ++d) {
+    if (!a.axes[d].tile) continue;
+    Layout l;
+    if (a.pointwise) {
+      l = operand_layout(a.axes[d].tile, layout);
+    } else {
+      l.axes = {layout.axes[a.axes[d].of]};
+      if (dims(a.axes[d].tile)[0] == 1) l.axes[0].digits.clear();
+    }
+    index_layouts[d] = l;
+    index_tiles[d] = get(a.axes[d].tile, l);
+  }
+  meet(state_.before_write(space, 0, 1));
+  const auto narrow = [&](const ir::Value* o, const Layout& l, std::int64_t reg) -> std::size_t {
+    if (is_scalar(o)) return 0;
+    std::int64_t index = 0, scale = 1;
+    for (std::size_t i = layout.axes.size(); i-- > 0;) {
+      const std::int64_t n = layout.axes[i].count(Source::Register);
+      if (!l.axes[i].digits.empty()) {
+        index += reg % n * scale;
+        scale *= n;
+      }
+      reg /= n;
+    }
+    return static_cast<std::size_t>(index);
+  };
+  struct Place {
+    LV *base, *offset, *mask;
+  };
+  const auto place = [&](std::int64_t reg, bool inner_checked) {
+    const std::vector<Position> at = positions(layout, reg);
+    LV* mask = a.valid;
+    std::vector<cpu::Lanes> coords;
+    for (std::size_t d = 0; d < a.axes.size(); ++d) {
+      const Access::Axis& axis = a.axes[d];
+      if (axis.fixed) {
+        coords.push_back(cpu::lanes(axis.fixed));
+      } else if (axis.range) {
+        LV* p = position(at[axis.of]);
+        coords.push_back(cpu::lanes(e_.add(axis.range->start, e_.b.CreateSExt(p, e_.i64()))));
+        const bool padded = layout.axes[axis.of].extent() > shape[axis.of] && !layout.axes[axis.of].digits.empty();
+        if (inner_checked && a.inner == axis.of && !padded) continue;
+        if (!axis.range->full) {
+          mask = cpu::both(e_, mask, e_.b.CreateAnd(e_.b.CreateICmpSGE(p, axis.range->first), e_.b.CreateICmpSLT(p, axis.range->end)));
+        } else if (padded) {
+          mask = cpu::both(e_, mask, e_.b.CreateICmpSLT(p, i32(shape[axis.of])));
+        }
+      } else {
+        Layout only = index_layouts[d];
+        if (!a.pointwise) {
+          only.axes.assign(layout.axes.size(), AxisPart{});
+          only.axes[axis.of] = index_layouts[d].axes[0];
+        }
+        LV* c = plain(e_, index_tiles[d][narrow(axis.tile, only, reg)]);
+        const DType it = dtype(axis.tile);
+        if (it != DType::Idx) c = is_signed(it) ? e_.b.CreateSExt(c, e_.i64()) : e_.b.CreateZExt(c, e_.i64());
+        coords.push_back(cpu::lanes(c));
+        mask = cpu::both(e_, mask, e_.b.CreateICmpULT(c, a.view->extents[d]));
+        if (LV* in = within(layout, shape, at)) mask = cpu::both(e_, mask, in);
+      }
+    }
+    if (when) mask = cpu::both(e_, mask, conditions[narrow(when, operand_layout(when, layout), reg)].v);
+    const cpu::Address where =
+        cpu::locate(e_, *a.view, coords, mask, [&](const ir::Value* tile, const cpu::Lanes& row) { return cpu::lanes(gather_id(tile, row.v)); });
+    return Place{where.base, plain(e_, Element{where.offset.v}), where.mask};
+  };
+  const std::int64_t n = layout.registers();
+  const auto element = [&](std::int64_t r) { return plain(e_, x[narrow(value, operand_layout(value, layout), r)]); };
+  Elements old(static_cast<std::size_t>(fetch ? n : 0));
+  LV* mine = owner(layout);
+  const auto single = [&] {
+    for (std::int64_t r = 0; r < n; ++r) {
+      const Place p = place(r, false);
+      LV* mask = cpu::both(e_, p.mask, mine);
+      if (!add) {
+        cpu::store_elements(e_, cell, p.base, cpu::lanes(p.offset), element(r), mask, static_cast<int>(cell_bytes(t)));
+        continue;
+      }
+      const auto update = [&] { return Values{cpu::add_element(e_, t, e_.at(cell_type(t), p.base, p.offset), element(r))}; };
+      const auto nothing = [&] { return Values{e_.zero(cpu::register_type(e_, t))}; };
+      LV* before = mask && !cpu::is_true(mask) ? e_.choose(mask, update, nothing)[0] : update()[0];
+      if (fetch) old[static_cast<std::size_t>(r)] = {before};
+    }
+  };
+  std::int64_t run = 1;
+  if (a.inner && !layout.axes.empty() && *a.inner + 1 == layout.axes.size() && !cell.nibble() && !a.pointwise && !add && !when) {
+    const AxisPart& p = layout.axes.back();
+    const bool padded = p.extent() > shape.back();
+    if (!p.digits.empty() && p.digits[0].source == Source::Register && p.digits[0].stride == 1) {
+      while (run * 2 <= p.digits[0].size && p.digits[0].size % (run * 2) == 0 && run * 2 * cell_bytes(t) <= 16 &&
+             (!padded || shape.back() % (run * 2) == 0))
+        run *= 2;
+    }
+  }
+  if (run == 1) {
+    single();
+  } else {
+    const RangeValue& inner = *a.axes.back().range;
+    LV* word = alignment_word(e_, *a.view, a.axes.size() - 1, inner.start, cell_bytes(t));
+    LV* fast = e_.b.CreateICmpEQ(e_.b.CreateAnd(word, e_.idx(run * cell_bytes(t) - 1)), e_.idx(0));
+    if (!inner.full) {
+      fast = e_.b.CreateAnd(fast, e_.b.CreateAnd(e_.b.CreateICmpEQ(inner.first, i32(0)), e_.b.CreateICmpEQ(inner.end, i32(inner.size))));
+    }
+    e_.if_then(
+        fast,
+        [&] {
+          for (std::int64_t r = 0; r < n; r += run) {
+            const Place p = place(r, true);
+            std::vector<LV*> cells;
+            for (std::int64_t i = 0; i < run; ++i) cells.push_back(element(r + i));
+            LV* wide = join_cells(t, cells);
+            const auto write = [&] { e_.store(wide, e_.at(cell_type(t), p.base, p.offset), static_cast<int>(run * cell_bytes(t))); };
+            LV* mask = cpu::both(e_, p.mask, mine);
+            mask && !cpu::is_true(mask) ? e_.if_then(mask, write) : write();
+          }
+        },
+        single);
+  }
+  state_.write(space, 0, 1);
+  if (!fetch) return;
+  if (mine) unsupported(op, "fetch_add of a tile smaller than a CTA's threads");
+  set(op.result(), layout, std::move(old));
+}
+
+llvm::Type* ThreadEmitter::cell_type(DType t) { return bits(t) <= 8 ? e_.b.getInt8Ty() : cpu::register_type(e_, t); }
+
+std::vector<LV*> ThreadEmitter::split_cells(DType t, LV* wide, std::int64_t count) {
+  const std::int64_t cell = cell_bytes(t);
+  std::vector<LV*> out;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t byte = i * cell;
+    const auto word = [&](std::int64_t w) {
+      return wide->getType()->isVectorTy() ? e_.b.CreateExtractElement(wide, static_cast<std::uint64_t>(w)) : wide;
+    };
+    if (cell == 8) {
+      LV* low = e_.b.CreateZExt(word(byte / 4), e_.i64());
+      LV* high = e_.b.CreateShl(e_.b.CreateZExt(word(byte / 4 + 1), e_.i64()), e_.idx(32));
+      out.push_back(e_.b.CreateBitCast(e_.b.CreateOr(low, high), cpu::register_type(e_, t)));
+    } else if (is_bool(t)) {
+      LV* w = word(byte / 4);
+      LV* b = e_.b.CreateTrunc(e_.b.CreateLShr(w, e_.integer(w->getType(), byte % 4 * 8)), e_.b.getInt8Ty());
+      out.push_back(e_.b.CreateICmpNE(b, e_.b.getInt8(0)));
+    } else if (wide->getType()->getScalarSizeInBits() < 32) {
+      llvm::Type* r = cpu::register_type(e_, t);
+      LV* b = e_.b.CreateTrunc(e_.b.CreateLShr(wide, e_.integer(wide->getType(), byte * 8)), e_.b.getIntNTy(static_cast<unsigned>(cell * 8)));
+      out.push_back(e_.b.CreateBitCast(b, r));
+    } else {
+      out.push_back(unpack_word(e_, t, word(byte / 4), static_cast<int>(byte % 4 / cell)));
+    }
+  }
+  return out;
+}
+
+LV* ThreadEmitter::join_cells(DType t, const std::vector<LV*>& cells) {
+  const std::int64_t cell = cell_bytes(t), bytes = cell * static_cast<std::int64_t>(cells.size());
+  llvm::Type* whole = e_.b.getIntNTy(static_cast<unsigned>(std::min<std::int64_t>(bytes, 4) * 8));
+  std::vector<LV*> words;
+  for (std::size_t i = 0; i < cells.size(); ++i) {
+    LV* x = cells[i];
+    if (is_bool(t)) x = e_.b.CreateZExt(x, e_.b.getInt8Ty());
+    x = e_.b.CreateBitCast(x, e_.b.getIntNTy(static_cast<unsigned>(cell * 8)));
+    if (cell == 8) {
+      words.push_back(e_.b.CreateTrunc(x, e_.i32()));
+      words.push_back(e_.b.CreateTrunc(e_.b.CreateLShr(x, e_.idx(32)), e_.i32()));
+      continue;
+    }
+    const std::int64_t byte = static_cast<std::int64_t>(i) * cell;
+    LV* wide = e_.b.CreateZExt(x, whole);
+    if (byte % 4 == 0) {
+      words.push_back(wide);
+    } else {
+      words.back() = e_.b.CreateOr(words.back(), e_.b.CreateShl(wide, e_.integer(whole, byte % 4 * 8)));
+    }
+  }
+  if (words.size() == 1) return words[0];
+  LV* v = llvm::PoisonValue::get(e_.vec(e_.i32(), static_cast<int>(words.size())));
+  for (std::size_t i = 0; i < words.size(); ++i) v = e_.b.CreateInsertElement(v, words[i], i);
+  return v;
+}
+
+}  // namespace tessera::gpu

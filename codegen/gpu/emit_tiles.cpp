@@ -1,0 +1,352 @@
+// Values in registers: layouts met, lazy tiles, elementwise ops, changes of shape.
+#include <fmt/format.h>
+
+#include "codegen/gpu/emit.h"
+#include "dsl/diagnostic.h"
+
+namespace tessera::gpu {
+
+using ir::Op;
+using ir::OpKind;
+
+const Layout& ThreadEmitter::layout_of(const ir::Value* v) {
+  static const Layout scalar_layout;
+  return is_scalar(v) ? scalar_layout : plan_.layout(v);
+}
+
+void ThreadEmitter::set(const ir::Value* v, Layout layout, Elements regs) { tiles_[v] = {std::move(layout), std::move(regs)}; }
+
+LV* ThreadEmitter::part_base(const AxisPart& p, bool warps_only) {
+  std::string key = warps_only ? "w" : "";
+  for (const Digit& d : p.digits) {
+    if (d.source == Source::Register || (warps_only && d.source == Source::Lane)) continue;
+    key += fmt::format("{}/{}%{}*{}+", d.source == Source::Lane ? "l" : "w", d.divisor, d.size, d.stride);
+  }
+  if (key.empty() || key == "w") return nullptr;
+  if (const auto at = bases_.find(key); at != bases_.end()) return at->second;
+  // In the entry block, so that it dominates every use.
+  llvm::IRBuilder<>::InsertPointGuard guard(e_.b);
+  e_.b.SetInsertPoint(entry_->getTerminator());
+  LV* sum = nullptr;
+  for (const Digit& d : p.digits) {
+    if (d.source == Source::Register || (warps_only && d.source == Source::Lane)) continue;
+    LV* x = d.source == Source::Lane ? lane_ : warp_;
+    const std::int64_t all = d.source == Source::Lane ? kWarpLanes : plan_.warps();
+    if (d.divisor > 1) x = e_.b.CreateUDiv(x, i32(d.divisor));
+    if (d.divisor * d.size < all) x = e_.b.CreateURem(x, i32(d.size));
+    if (d.stride > 1) x = e_.b.CreateMul(x, i32(d.stride));
+    sum = sum ? e_.b.CreateAdd(sum, x) : x;
+  }
+  return bases_[key] = sum;
+}
+
+LV* ThreadEmitter::position(const Position& p) {
+  if (!p.base) return i32(p.offset);
+  return p.offset == 0 ? p.base : e_.b.CreateAdd(p.base, i32(p.offset));
+}
+
+std::vector<Position> ThreadEmitter::positions(const Layout& layout, std::int64_t reg) {
+  std::vector<Position> out(layout.axes.size());
+  for (std::size_t a = layout.axes.size(); a-- > 0;) {
+    const std::int64_t n = layout.axes[a].count(Source::Register);
+    out[a] = {part_base(layout.axes[a]), layout.axes[a].offsets()[static_cast<std::size_t>(reg % n)]};
+    reg /= n;
+  }
+  return out;
+}
+
+LV* ThreadEmitter::owner(const Layout& layout) {
+  std::int64_t lanes = 1, warps = 1;
+  for (const AxisPart& a : layout.axes) {
+    lanes *= a.count(Source::Lane);
+    warps *= a.count(Source::Warp);
+  }
+  if (lanes == kWarpLanes && warps == plan_.warps()) return nullptr;
+  // The thread whose unread digits are 0 is the sum of its read digits.
+  const auto spelled = [&](Source s, LV* x) {
+    LV* sum = i32(0);
+    for (const AxisPart& a : layout.axes) {
+      for (const Digit& d : a.digits) {
+        if (d.source != s) continue;
+        LV* y = e_.b.CreateURem(e_.b.CreateUDiv(x, i32(d.divisor)), i32(d.size));
+        sum = e_.b.CreateAdd(sum, e_.b.CreateMul(y, i32(d.divisor)));
+      }
+    }
+    return e_.b.CreateICmpEQ(sum, x);
+  };
+  LV* mine = lanes == kWarpLanes ? nullptr : spelled(Source::Lane, lane_);
+  if (warps != plan_.warps()) mine = cpu::both(e_, mine, spelled(Source::Warp, warp_));
+  return mine;
+}
+
+LV* ThreadEmitter::within(const Layout& layout, const ir::Dims& dims, const std::vector<Position>& at) {
+  LV* in = nullptr;
+  for (std::size_t a = 0; a < dims.size(); ++a) {
+    if (layout.axes[a].digits.empty() || layout.axes[a].extent() == dims[a]) continue;
+    in = cpu::both(e_, in, e_.b.CreateICmpSLT(position(at[a]), i32(dims[a])));
+  }
+  return in;
+}
+
+Layout ThreadEmitter::operand_layout(const ir::Value* operand, const Layout& result) const {
+  Layout l;
+  if (is_scalar(operand)) return l;
+  l = result;
+  for (std::size_t a = 0; a < dims(operand).size(); ++a) {
+    if (dims(operand)[a] == 1) l.axes[a].digits.clear();
+  }
+  return l;
+}
+
+namespace {
+
+/// The register of an operand with some axes of extent 1 that goes with register `reg` of the whole.
+std::size_t narrow_register(const Layout& whole, const Layout& narrow, std::int64_t reg) {
+  if (narrow.axes.empty()) return 0;
+  std::int64_t index = 0, scale = 1;
+  for (std::size_t a = whole.axes.size(); a-- > 0;) {
+    const std::int64_t n = whole.axes[a].count(Source::Register);
+    if (!narrow.axes[a].digits.empty()) {
+      index += reg % n * scale;
+      scale *= n;
+    }
+    reg /= n;
+  }
+  return static_cast<std::size_t>(index);
+}
+
+}  // namespace
+
+Element ThreadEmitter::lazy(const ir::Value* v, const std::vector<Position>& at) {
+  if (is_scalar(v) && tiles_.count(v)) return tiles_.at(v).regs[0];
+  const Op& op = *v->def;
+  const auto operand_at = [&](const ir::Value* o) {
+    std::vector<Position> p;
+    if (!is_scalar(o)) {
+      p = at;
+      for (std::size_t a = 0; a < p.size(); ++a) {
+        if (dims(o)[a] == 1) p[a] = {};
+      }
+    }
+    return lazy(o, p);
+  };
+  const auto short_idx = [&](LV* base, const Position& p, std::int64_t bound) { return Element{base, position(p), bound}; };
+  switch (op.kind) {
+    case OpKind::Const: {
+      const DType t = dtype(v);
+      if (is_float(t)) {
+        const double x = op.float_attr(ir::Attr::Value);
+        return {cpu::register_constant(e_, t, encode_float(t, x))};
+      }
+      return {cpu::register_constant(e_, t, encode_int(t, op.int_attr(ir::Attr::Value)))};
+    }
+    case OpKind::Iota: return short_idx(e_.idx(0), at[0], dims(v)[0]);
+    case OpKind::Coords: {
+      const RangeValue& r = ranges_.at(op.operands[0]);
+      return short_idx(r.start, at[0], r.size);
+    }
+    case OpKind::Inside: {
+      const RangeValue& r = ranges_.at(op.operands[0]);
+      if (r.full) return {e_.b.getTrue()};
+      LV* c = position(at[0]);
+      return {e_.b.CreateAnd(e_.b.CreateICmpSGE(c, r.first), e_.b.CreateICmpSLT(c, r.end))};
+    }
+    case OpKind::Broadcast: return operand_at(op.operands[0]);
+    case OpKind::Permute: {
+      std::vector<Position> p(at.size());
+      const ir::Dims& perm = op.dims_attr(ir::Attr::Perm);
+      for (std::size_t a = 0; a < at.size(); ++a) p[static_cast<std::size_t>(perm[a])] = at[a];
+      return lazy(op.operands[0], p);
+    }
+    case OpKind::Slice: {
+      std::vector<Position> p = at;
+      p[static_cast<std::size_t>(op.int_attr(ir::Attr::Axis))].offset += op.int_attr(ir::Attr::Offset);
+      return lazy(op.operands[0], p);
+    }
+    case OpKind::Reshape: {
+      const ir::Value* o = op.operands[0];
+      if (is_scalar(o)) return lazy(o, {});
+      // Row-major number, then the other shape's digits; unit axes need neither.
+      std::vector<Position> wide, p(dims(o).size());
+      ir::Dims from, to;
+      for (std::size_t a = 0; a < at.size(); ++a) {
+        if (dims(v)[a] > 1) {
+          wide.push_back(at[a]);
+          from.push_back(dims(v)[a]);
+        }
+      }
+      for (const std::int64_t n : dims(o)) {
+        if (n > 1) to.push_back(n);
+      }
+      if (from == to) {
+        for (std::size_t a = 0, i = 0; a < p.size(); ++a) {
+          if (dims(o)[a] > 1) p[a] = wide[i++];
+        }
+        return lazy(o, p);
+      }
+      LV* number = i32(0);
+      for (std::size_t i = 0; i < wide.size(); ++i) number = e_.b.CreateAdd(e_.b.CreateMul(number, i32(from[i])), position(wide[i]));
+      for (std::size_t a = p.size(); a-- > 0;) {
+        p[a] = {e_.b.CreateURem(number, i32(dims(o)[a])), 0};
+        number = e_.b.CreateUDiv(number, i32(dims(o)[a]));
+      }
+      return lazy(o, p);
+    }
+    default: break;
+  }
+  TESSERA_ASSERT(ir::has(op.kind, ir::Elementwise), fmt::format("{} is not lazy", ir::info(op.kind).name));
+  Elements x;
+  for (const ir::Value* o : op.operands) x.push_back(operand_at(o));
+  return emit_elementwise(e_, op, x, kernel_.strict, target_.sm);
+}
+
+Elements ThreadEmitter::get(const ir::Value* v, const Layout& layout) {
+  if (is_scalar(v)) return tiles_.at(v).regs;
+  if (plan_.uses().lazy(v)) {
+    Elements out;
+    for (std::int64_t r = 0; r < layout.registers(); ++r) out.push_back(lazy(v, positions(layout, r)));
+    return out;
+  }
+  const auto at = tiles_.find(v);
+  TESSERA_ASSERT(at != tiles_.end(), fmt::format("a tile is read that is not in registers: {}", v->hint));
+  if (at->second.layout == layout) return at->second.regs;
+  return convert(at->second, dtype(v), dims(v), layout);
+}
+
+Elements ThreadEmitter::convert(const Tile& tile, DType t, const ir::Dims& dims, const Layout& to) {
+  // Row-major in shared memory, rows one bank apart from multiples of all banks.
+  const std::int64_t cell = cell_bytes(t);
+  std::int64_t count = 1;
+  for (const std::int64_t n : dims) count *= n;
+  const std::int64_t inner = dims.back(), pitch = count == inner ? inner : inner + std::max<std::int64_t>(1, 4 / cell);
+  const auto address = [&](LV* base, const std::vector<Position>& at) {
+    LV* row = nullptr;
+    std::int64_t fixed = 0;
+    for (std::size_t a = 0; a + 1 < at.size(); ++a) {
+      row = row ? e_.b.CreateMul(row, i32(dims[a])) : nullptr;
+      fixed *= dims[a];
+      if (at[a].base) row = row ? e_.b.CreateAdd(row, at[a].base) : at[a].base;
+      fixed += at[a].offset;
+    }
+    LV* x = row ? e_.b.CreateMul(row, i32(pitch)) : nullptr;
+    if (at.back().base) x = x ? e_.b.CreateAdd(x, at.back().base) : at.back().base;
+    LV* where = x ? e_.b.CreateAdd(base, e_.b.CreateMul(x, i32(cell))) : base;
+    return e_.b.CreateAdd(where, i32((fixed * pitch + at.back().offset) * cell));
+  };
+  const std::int64_t bytes = count / inner * pitch * cell;
+  LV* base = scratch(bytes, true);
+  const auto write_all = [&] {
+    for (std::size_t r = 0; r < tile.regs.size(); ++r) {
+      const std::vector<Position> at = positions(tile.layout, static_cast<std::int64_t>(r));
+      const auto write = [&] { store_cell(t, plain(e_, tile.regs[r]), address(base, at)); };
+      LV* in = within(tile.layout, dims, at);
+      in ? e_.if_then(in, write) : write();
+    }
+  };
+  LV* mine = owner(tile.layout);
+  mine ? e_.if_then(mine, write_all) : write_all();
+  base = scratch(bytes, false);
+  Elements out;
+  for (std::int64_t r = 0; r < to.registers(); ++r) {
+    const std::vector<Position> at = positions(to, r);
+    const auto read = [&] { return load_cell(t, address(base, at)); };
+    LV* in = within(to, dims, at);
+    if (!in) {
+      out.push_back({read()});
+      continue;
+    }
+    out.push_back({e_.choose(in, [&] { return Values{read()}; }, [&] { return Values{e_.zero(cpu::register_type(e_, t))}; })[0]});
+  }
+  return out;
+}
+
+void ThreadEmitter::emit_elementwise_op(const Op& op) {
+  const ir::Value* v = op.result();
+  const Layout& l = layout_of(v);
+  std::vector<Elements> x;
+  std::vector<Layout> layouts;
+  for (const ir::Value* o : op.operands) {
+    layouts.push_back(operand_layout(o, l));
+    x.push_back(get(o, layouts.back()));
+  }
+  const std::int64_t n = l.registers();
+  const auto operands_of = [&](std::int64_t r) {
+    Elements e;
+    for (std::size_t i = 0; i < x.size(); ++i) e.push_back(x[i][narrow_register(l, layouts[i], r)]);
+    return e;
+  };
+  Elements out;
+  // Two f32 are rounded to 16 bits by one instruction.
+  const bool rounds = op.kind == OpKind::Cast && dtype(op.operands[0]) == DType::F32 && is_half(dtype(v)) && n % 2 == 0 &&
+                      op.int_attr(ir::Attr::Saturate) == 0 && op.int_attr(ir::Attr::Rounding) == 0 && (target_.sm >= 80 || dtype(v) == DType::F16);
+  for (std::int64_t r = 0; r < n; r += rounds ? 2 : 1) {
+    if (!rounds) {
+      out.push_back(emit_elementwise(e_, op, operands_of(r), kernel_.strict, target_.sm));
+      continue;
+    }
+    LV* word = pack_rounded(e_, dtype(v), plain(e_, operands_of(r)[0]), plain(e_, operands_of(r + 1)[0]));
+    for (int i = 0; i < 2; ++i) out.push_back({unpack_word(e_, dtype(v), word, i)});
+  }
+  set(v, l, std::move(out));
+}
+
+void ThreadEmitter::emit_broadcast(const Op& op) {
+  const Layout& l = layout_of(op.result());
+  const Layout from = operand_layout(op.operands[0], l);
+  const Elements x = get(op.operands[0], from);
+  Elements out;
+  for (std::int64_t r = 0; r < l.registers(); ++r) out.push_back(x[narrow_register(l, from, r)]);
+  set(op.result(), l, std::move(out));
+}
+
+void ThreadEmitter::emit_permute(const Op& op) {
+  const ir::Value* v = op.result();
+  if (!plan_.in_registers(v)) return;  // products read what stands behind it
+  const ir::Dims& perm = op.dims_attr(ir::Attr::Perm);
+  const Layout& l = layout_of(v);
+  Layout from;
+  from.axes.resize(perm.size());
+  for (std::size_t a = 0; a < perm.size(); ++a) from.axes[static_cast<std::size_t>(perm[a])] = l.axes[a];
+  const Elements x = get(op.operands[0], from);
+  Elements out;
+  for (std::int64_t r = 0; r < l.registers(); ++r) {
+    // Registers are numbered row-major in both.
+    std::vector<std::int64_t> digits(perm.size());
+    std::int64_t rest = r;
+    for (std::size_t a = perm.size(); a-- > 0;) {
+      const std::int64_t n = l.axes[a].count(Source::Register);
+      digits[static_cast<std::size_t>(perm[a])] = rest % n;
+      rest /= n;
+    }
+    std::int64_t index = 0;
+    for (std::size_t a = 0; a < perm.size(); ++a) index = index * from.axes[a].count(Source::Register) + digits[a];
+    out.push_back(x[static_cast<std::size_t>(index)]);
+  }
+  set(v, l, std::move(out));
+}
+
+void ThreadEmitter::emit_reshape(const Op& op) {
+  const ir::Value *v = op.result(), *o = op.operands[0];
+  const Layout& l = layout_of(v);
+  if (is_scalar(o) || is_scalar(v)) return set(v, l, get(o, operand_layout(o, Layout{std::vector<AxisPart>(is_scalar(o) ? 0 : dims(o).size())})));
+  // Unit axes come and go; the others keep their parts.
+  ir::Dims from, to;
+  for (const std::int64_t n : dims(o)) {
+    if (n > 1) from.push_back(n);
+  }
+  for (const std::int64_t n : dims(v)) {
+    if (n > 1) to.push_back(n);
+  }
+  if (from == to) {
+    Layout same;
+    std::vector<AxisPart> parts;
+    for (std::size_t a = 0; a < l.axes.size(); ++a) {
+      if (dims(v)[a] > 1) parts.push_back(l.axes[a]);
+    }
+    for (std::size_t a = 0, i = 0; a < dims(o).size(); ++a) same.axes.push_back(dims(o)[a] > 1 ? parts[i++] : AxisPart{});
+    return set(v, l, get(o, same));
+  }
+  emit_whole(op);
+}
+
+}  // namespace tessera::gpu

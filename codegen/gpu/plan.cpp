@@ -1,0 +1,281 @@
+#include "codegen/gpu/plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "dsl/diagnostic.h"
+
+namespace tessera::gpu {
+
+using ir::Op;
+using ir::OpKind;
+using ir::Value;
+
+namespace {
+
+std::int64_t round_up(std::int64_t x, std::int64_t to) { return (x + to - 1) / to * to; }
+
+/// A row's bytes: an odd number of 16-byte chunks.
+std::int64_t pitch_of(std::int64_t cols, std::int64_t cell) {
+  std::int64_t chunks = round_up(cols * cell, 16) / 16;
+  return (chunks % 2 == 0 ? chunks + 1 : chunks) * 16;
+}
+
+/// The tile behind transpositions of rank-2 tiles, and whether their number is odd.
+const Value* through_transposes(const Value* v, bool& flipped) {
+  while (v->def && v->def->kind == OpKind::Permute && dims(v).size() == 2) {
+    if (v->def->dims_attr(ir::Attr::Perm)[0] == 1) flipped = !flipped;
+    v = v->def->operands[0];
+  }
+  return v;
+}
+
+/// A load whose indices are scalars and two ranges: rows and columns of a view.
+bool rows_and_columns(const Value* v) {
+  if (!v->def || v->def->kind != OpKind::Load || dims(v).size() != 2 || bits(dtype(v)) < 8) return false;
+  int ranges = 0;
+  for (std::size_t i = 1; i < v->def->operands.size(); ++i) {
+    const Value* index = v->def->operands[i];
+    if (ir::is_range(index->type))
+      ++ranges;
+    else if (!is_scalar(index))
+      return false;
+  }
+  return ranges == 2;
+}
+
+}  // namespace
+
+Plan::Plan(const ir::Kernel& kernel, const GpuTarget& target, const Schedule& schedule) : kernel_(kernel), target_(target), uses_(kernel) {
+  ir::walk(kernel.body, [&](const Op& op) {
+    if (op.kind == OpKind::Dot) dot_ops_.push_back(&op);
+  });
+  choose_warps();
+  choose_dots();
+  assign_layouts();
+  stage_operands();
+  make_rings(schedule);
+  place_stages();
+}
+
+bool Plan::fragments_in_registers(const Value* operand, const DotPlan& dot) const {
+  if (!dot.mma || dot.per_register != 2 || uses_.lazy(operand) || !has_layout(operand)) return false;
+  if (operand->def && operand->def->kind == OpKind::Load) return false;
+  const Layout& l = layout(operand);
+  return l.axes[0] == dot.result.axes[0] && l.axes[1] == mma_cols(dims(operand)[1]);
+}
+
+OperandHome Plan::stage_for(const Value* operand, const DotPlan& dot, bool is_a) {
+  bool flipped = false;
+  const Value* source = through_transposes(operand, flipped);
+  OperandHome home;
+  const bool source_k_inner = is_a != flipped;
+  // 8x8 matrices are transposed on the way for 16-bit elements only.
+  const bool turn = dot.mma && dot.per_register != 2 && !source_k_inner;
+  home.k_inner = source_k_inner || turn;
+  Stage s;
+  s.source = source;
+  s.from_load = rows_and_columns(source) && !turn;
+  s.transposed = turn;
+  s.dtype = dtype(source);
+  // Padding: k to whole steps (16 covers both halves of two steps of 8), the other axis to whole fragments.
+  const std::int64_t k_step = dot.mma ? std::max<std::int64_t>(dot.k_step, 16) : 1;
+  const std::int64_t n_step = dot.mma ? 16 : 1;
+  const std::int64_t outer = is_a ? dot.result.axes[0].extent() : dot.result.axes[1].extent();
+  const std::int64_t k = round_up(dims(operand)[is_a ? 1 : 0], k_step);
+  const std::int64_t n = dot.mma ? round_up(outer, n_step) : outer;
+  s.rows = home.k_inner ? n : k;
+  s.cols = home.k_inner ? k : n;
+  for (std::size_t i = 0; i < stages_.size(); ++i) {
+    Stage& t = stages_[i];
+    if (t.source != s.source || t.transposed != s.transposed) continue;
+    t.rows = std::max(t.rows, s.rows);
+    t.cols = std::max(t.cols, s.cols);
+    t.pitch = pitch_of(t.cols, cell_bytes(t.dtype));
+    home.stage = static_cast<int>(i);
+    return home;
+  }
+  s.pitch = pitch_of(s.cols, cell_bytes(s.dtype));
+  home.stage = static_cast<int>(stages_.size());
+  stages_.push_back(s);
+  return home;
+}
+
+void Plan::stage_operands() {
+  for (const Op* op : dot_ops_) {
+    DotPlan& d = dots_.at(op);
+    if (!fragments_in_registers(op->operands[0], d)) d.a = stage_for(op->operands[0], d, true);
+    d.b = stage_for(op->operands[1], d, false);
+  }
+}
+
+std::vector<int> Plan::stages_of(const Value* v) const {
+  std::vector<int> out;
+  for (std::size_t i = 0; i < stages_.size(); ++i) {
+    if (stages_[i].source == v) out.push_back(static_cast<int>(i));
+  }
+  return out;
+}
+
+std::vector<int> Plan::rings_of(const Op& loop) const {
+  std::vector<int> out;
+  for (std::size_t i = 0; i < stages_.size(); ++i) {
+    if (stages_[i].loop == &loop) out.push_back(static_cast<int>(i));
+  }
+  return out;
+}
+
+bool Plan::in_registers(const Value* v) const {
+  if (uses_.lazy(v)) return false;
+  for (const int i : stages_of(v)) {
+    if (!stages_[static_cast<std::size_t>(i)].from_load) return true;
+  }
+  // Uses by products come from stages, or as fragments, which need registers.
+  for (const Op* use : uses_.of(v)) {
+    if (use->kind == OpKind::Dot) {
+      const DotPlan& d = dots_.at(use);
+      if (use->operands[0] == v && d.a.stage < 0) return true;
+      continue;
+    }
+    if (use->kind == OpKind::Permute && dims(v).size() == 2) {
+      if (in_registers(use->result())) return true;
+      continue;
+    }
+    return true;
+  }
+  return false;
+}
+
+namespace {
+
+/// Adds the ops inside `body` that `v` is computed by; false if one of them is no address arithmetic.
+bool slice_of(const Value* v, const ir::Block& body, std::set<const Op*>& slice) {
+  if (!v->def) return v->block == &body ? v->index == 0 || ir::is_view(v->type) : true;  // the loop variable, or something outside
+  if (!Uses::inside(v->def->parent, &body)) return true;
+  const Op& op = *v->def;
+  if (op.parent != &body || !op.regions.empty() || slice.count(&op)) return slice.count(&op) != 0;
+  const bool scalar_load = op.kind == OpKind::Load && is_scalar(op.result());
+  const bool wanted = ir::is_view(op.result()->type) || ir::is_range(op.result()->type) || is_scalar(op.result());
+  if (!wanted || !(ir::has(op.kind, ir::Pure) || scalar_load)) return false;
+  for (const Value* o : op.operands) {
+    if (!slice_of(o, body, slice)) return false;
+  }
+  slice.insert(&op);
+  return true;
+}
+
+const Value* parameter_of(const Value* view) {
+  while (view->def) view = view->def->operands[0];
+  return view;
+}
+
+}  // namespace
+
+bool Plan::prefetchable(const Op& load, const Op& loop) const {
+  if (ir::view(parameter_of(load.operands[0])->type).mode != ir::Mode::In) return false;
+  std::set<const Op*> slice;
+  for (const Value* o : load.operands) {
+    if (!slice_of(o, loop.region(), slice)) return false;
+  }
+  for (const Op* op : slice) {
+    if (op->kind == OpKind::Load && ir::view(parameter_of(op->operands[0])->type).mode != ir::Mode::In) return false;
+  }
+  return true;
+}
+
+std::vector<const Op*> Plan::address_ops(const Op& loop) const {
+  std::set<const Op*> slice;
+  for (const int i : rings_of(loop)) {
+    for (const Value* o : stages_[static_cast<std::size_t>(i)].source->def->operands) slice_of(o, loop.region(), slice);
+  }
+  std::vector<const Op*> out;
+  for (const auto& op : loop.region().ops) {
+    if (slice.count(op.get())) out.push_back(op.get());
+  }
+  return out;
+}
+
+void Plan::make_rings(const Schedule& schedule) {
+  if (!target_.has_cp_async()) return;
+  std::set<const Op*> loops;
+  for (Stage& s : stages_) {
+    const Op* parent = s.from_load ? s.source->def->parent->parent : nullptr;
+    if (!parent || parent->kind != OpKind::For || !prefetchable(*s.source->def, *parent)) continue;
+    s.loop = parent;
+    loops.insert(parent);
+  }
+  if (loops.empty()) return;
+  const auto set_slots = [&](int slots) {
+    for (Stage& s : stages_) s.slots = s.loop ? slots : 1;
+    for (Stage& s : stages_) {
+      for (const ScheduleDirective& d : schedule.directives) {
+        if (d.kind != DirectiveKind::Ring || !s.loop) continue;
+        for (const ScheduleArg& a : d.args) {
+          if (a.number && a.subject == s.source->hint) s.slots = static_cast<int>(std::clamp<std::int64_t>(*a.number, 1, 8));
+        }
+      }
+    }
+    // One loop has one depth: the trip that is computed finds all its tiles.
+    for (const Op* loop : loops) {
+      int least = 8;
+      for (const Stage& s : stages_) least = s.loop == loop ? std::min(least, s.slots) : least;
+      for (Stage& s : stages_) s.slots = s.loop == loop ? least : s.slots;
+    }
+    place_stages();
+  };
+  // Two CTAs an SM where two slots leave room for that.
+  const std::int64_t half = target_.max_shared_sm() / 2 - 2048, whole = target_.max_shared_cta() - 2048;
+  for (const auto& [room, most, least] : {std::tuple{half, 4, 2}, std::tuple{whole, 4, 1}}) {
+    for (int slots = most; slots >= least; --slots) {
+      set_slots(slots);
+      if (staged_bytes_ <= room) {
+        for (Stage& s : stages_) {
+          if (s.slots == 1) s.loop = nullptr;
+        }
+        return;
+      }
+    }
+  }
+  for (Stage& s : stages_) s.loop = nullptr;
+}
+
+void Plan::place_stages() {
+  // Stages whose blocks are not nested in each other are never in use at one time.
+  const auto block_of = [&](const Stage& s) { return s.loop ? &s.loop->region() : Uses::home(s.source); };
+  staged_bytes_ = 0;
+  for (std::size_t i = 0; i < stages_.size(); ++i) {
+    Stage& s = stages_[i];
+    const std::int64_t size = round_up(s.slot_bytes() * s.slots, 128);
+    s.offset = 0;
+    for (bool moved = true; moved;) {
+      moved = false;
+      for (std::size_t j = 0; j < i; ++j) {
+        const Stage& t = stages_[j];
+        if (!Uses::inside(block_of(s), block_of(t)) && !Uses::inside(block_of(t), block_of(s))) continue;
+        const std::int64_t end = round_up(t.offset + t.slot_bytes() * t.slots, 128);
+        if (s.offset < end && t.offset < s.offset + size) {
+          s.offset = end;
+          moved = true;
+        }
+      }
+    }
+    staged_bytes_ = std::max(staged_bytes_, s.offset + size);
+  }
+}
+
+std::vector<std::string> Plan::notes() const {
+  std::vector<std::string> out;
+  for (const Op* op : dot_ops_) {
+    const DotPlan& d = dots_.at(op);
+    out.push_back(fmt::format("product {}: {}, {} x {} warps, A from {}", op->result()->hint.empty() ? "-" : op->result()->hint,
+                              d.mma ? info(*d.mma).name : "multiply-adds", d.warps_m, d.warps_n, d.a.stage < 0 ? "registers" : "shared memory"));
+  }
+  for (const Stage& s : stages_) {
+    out.push_back(fmt::format("tile {}: shared memory, {} x {} {}, {} slot{}, {} bytes", s.source->hint.empty() ? "-" : s.source->hint, s.rows,
+                              s.cols, name(s.dtype), s.slots, s.slots == 1 ? "" : "s", s.slot_bytes() * s.slots));
+  }
+  return out;
+}
+
+}  // namespace tessera::gpu

@@ -1,0 +1,129 @@
+// What is decided about a kernel before code is emitted: how many warps run it, how every tile lies in their registers, how every product is
+// computed, and which tiles pass through shared memory.
+//
+// Rules, none of which knows a kernel:
+//   * Axes that elementwise ops, reductions, loops and branches tie together form one class and share one AxisPart.
+//   * A product's result anchors its axes: rows and columns of mma.sync accumulators. Axes without an anchor follow their partners, or are
+//     spread for wide memory accesses.
+//   * What contradicts is converted through shared memory where it meets.
+//   * Coordinates, masks and constants are *lazy*: computed where and in the layout they are needed.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "codegen/gpu/layout.h"
+#include "codegen/gpu/primitives.h"
+#include "codegen/gpu/target.h"
+#include "dsl/ir.h"
+#include "dsl/schedule.h"
+
+namespace tessera::gpu {
+
+inline const ir::Dims& dims(const ir::Value* v) { return ir::tile(v->type).dims; }
+inline DType dtype(const ir::Value* v) { return ir::tile(v->type).dtype; }
+inline bool is_scalar(const ir::Value* v) { return ir::is_tile(v->type) && dims(v).empty(); }
+inline bool is_real_tile(const ir::Value* v) { return ir::is_tile(v->type) && !dims(v).empty(); }
+inline std::int64_t elements(const ir::Value* v) { return ir::tile(v->type).elements(); }
+/// Bytes of an element in shared memory: sub-byte types and bool take one.
+inline std::int64_t cell_bytes(DType t) { return bits(t) < 8 ? 1 : bits(t) / 8; }
+
+class Uses {
+ public:
+  explicit Uses(const ir::Kernel& kernel);
+  const std::vector<const ir::Op*>& of(const ir::Value* v) const;
+  /// A tile expression of coordinates, constants and scalars alone.
+  bool lazy(const ir::Value* v) const { return lazy_.count(v) != 0; }
+  /// The block whose ops define `v`, or whose argument it is.
+  static const ir::Block* home(const ir::Value* v) { return v->def ? v->def->parent : v->block; }
+  /// `b` is `outer` or nested in it.
+  static bool inside(const ir::Block* b, const ir::Block* outer);
+
+ private:
+  std::map<const ir::Value*, std::vector<const ir::Op*>> uses_;
+  std::set<const ir::Value*> lazy_;
+};
+
+/// A tile of rank 2 in shared memory: rows of `pitch` bytes, an odd number of 16-byte chunks each, so that eight neighbouring rows start in different
+/// banks. Padded with zeros to `rows` x `cols`.
+struct Stage {
+  const ir::Value* source = nullptr;
+  bool from_load = false;   ///< copied from global memory; else stored from registers
+  bool transposed = false;  ///< stored with axes swapped (from registers only)
+  DType dtype = DType::F16;
+  std::int64_t rows = 0, cols = 0, pitch = 0;
+  int slots = 1;  ///< > 1: a ring over the trips of `loop`
+  const ir::Op* loop = nullptr;
+  std::int64_t offset = 0;  ///< in shared memory
+
+  std::int64_t slot_bytes() const { return rows * pitch; }
+};
+
+/// One operand of a product: fragments from registers, or from a stage.
+struct OperandHome {
+  int stage = -1;       ///< index into Plan::stages; -1: registers
+  bool k_inner = true;  ///< the stage's columns are k
+};
+
+struct DotPlan {
+  std::optional<Primitive> mma;  ///< empty: multiply-adds of single elements
+  std::int64_t k_step = 16;      ///< k of one mma
+  int per_register = 2;          ///< operand elements in a 32-bit register
+  std::int64_t warps_m = 1, warps_n = 1;
+  Layout result;  ///< of the accumulators
+  OperandHome a, b;
+};
+
+class Plan {
+ public:
+  /// Precondition: a verified kernel after the target-free passes.
+  Plan(const ir::Kernel& kernel, const GpuTarget& target, const Schedule& schedule);
+
+  const Uses& uses() const { return uses_; }
+  int warps() const { return warps_; }
+  int threads() const { return warps_ * kWarpLanes; }
+  /// Of a tile that is not lazy.
+  const Layout& layout(const ir::Value* v) const { return layouts_.at(v); }
+  bool has_layout(const ir::Value* v) const { return layouts_.count(v) != 0; }
+  const DotPlan& dot(const ir::Op& op) const { return dots_.at(&op); }
+  const std::vector<Stage>& stages() const { return stages_; }
+  /// The stages that `v` is put into, by index.
+  std::vector<int> stages_of(const ir::Value* v) const;
+  /// The stages that form the rings of `loop`.
+  std::vector<int> rings_of(const ir::Op& loop) const;
+  /// `v` is needed in registers, not only in stages.
+  bool in_registers(const ir::Value* v) const;
+  /// Ops in the body of a loop that compute the addresses of its ring loads, in order.
+  std::vector<const ir::Op*> address_ops(const ir::Op& loop) const;
+  /// Bytes of all stages; what lies above is scratch, as large as the emitted code asks for.
+  std::int64_t staged_bytes() const { return staged_bytes_; }
+  std::vector<std::string> notes() const;
+
+ private:
+  class Axes;
+  void choose_warps();
+  void choose_dots();
+  void assign_layouts();
+  void stage_operands();
+  void make_rings(const Schedule& schedule);
+  void place_stages();
+  OperandHome stage_for(const ir::Value* operand, const DotPlan& dot, bool is_a);
+  bool fragments_in_registers(const ir::Value* operand, const DotPlan& dot) const;
+  bool prefetchable(const ir::Op& load, const ir::Op& loop) const;
+
+  const ir::Kernel& kernel_;
+  GpuTarget target_;
+  Uses uses_;
+  int warps_ = 4;
+  bool rows_only_ = true;  ///< warps divide only the rows of products
+  std::vector<const ir::Op*> dot_ops_;
+  std::map<const ir::Op*, DotPlan> dots_;
+  std::map<const ir::Value*, Layout> layouts_;
+  std::vector<Stage> stages_;
+  std::int64_t staged_bytes_ = 0;
+};
+
+}  // namespace tessera::gpu
