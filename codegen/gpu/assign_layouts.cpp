@@ -238,7 +238,7 @@ void Plan::assign_layouts() {
         if (c < 0) continue;
         (parts.count(c) ? any = true : (open.push_back(a), any));
       }
-      if (open.empty() || any != anchored) continue;
+      if (open.empty() || (anchored && !any)) continue;
       if (!any) spread(v);
       for (std::size_t i = open.size(); i-- > 0;) {
         const int c = axes.of(v, open[i]);

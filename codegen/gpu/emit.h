@@ -145,11 +145,30 @@ class ThreadEmitter {
   /// The sum that is the only use of a product, and the value it is added to: the product then starts from that.
   const ir::Op* sum_of(const ir::Op& dot) const;
 
-  // --- emit_axis.cpp: reductions and scans
+  // --- emit_axis.cpp
   void emit_reduce(const ir::Op& op);
+  // --- emit_scan.cpp
+  using Combine = std::function<Values(const Values& earlier, const Values& later)>;
+  void scan_tiles(const ir::Op& op, const std::vector<const ir::Value*>& tiles, const Values& identity, const Combine& combine, bool exclusive,
+                  bool reverse, bool total_only);
   void emit_scan(const ir::Op& op);
+  void emit_region_fold(const ir::Op& op);
   // --- emit_whole.cpp: ops that see a whole axis, through shared memory
   void emit_whole(const ir::Op& op);
+  void emit_moved(const ir::Op& op);
+  void emit_histogram(const ir::Op& op);
+  void emit_solve(const ir::Op& op);
+  void emit_sorted(const ir::Op& op);
+  void emit_dot_scaled(const ir::Op& op);
+  /// The layout of a tile; one of no consequence for a lazy one.
+  Layout any_layout(const ir::Value* v) const;
+  /// Calls f for every element that this thread alone answers for.
+  void each_owned(const Layout& l, const ir::Dims& shape, const std::function<void(std::size_t reg, const std::vector<Position>& at)>& f);
+  LV* linear(const ir::Dims& shape, const std::vector<Position>& at);
+  /// A tile, row-major, at a shared address.
+  void put(const ir::Value* v, LV* base);
+  /// A result read element by element from shared addresses.
+  void take(const ir::Value* result, const std::function<LV*(const std::vector<Position>&)>& address);
 
   void barrier();
   void meet(SharedState::Need need);

@@ -112,6 +112,7 @@ void ThreadEmitter::emit_range(const Op& op) {
 }
 
 void ThreadEmitter::emit_op(const Op& op) {
+  if (op.kind == OpKind::ViewPeer) unsupported(op, "views of other ranks");
   if (!op.results.empty() && ir::is_view(op.result()->type)) {
     views_[op.result()] = cpu::apply_view_op(e_, op, [&](const ir::Value* v) { return scalar(v); }, [&](const ir::Value* v) { return view(v); });
     return;
@@ -148,12 +149,11 @@ void ThreadEmitter::emit_op(const Op& op) {
     case OpKind::TopK:
     case OpKind::Histogram:
     case OpKind::SolveLower:
-    case OpKind::ReduceWith:
-    case OpKind::ScanWith:
     case OpKind::DotScaled: emit_whole(op); break;
+    case OpKind::ReduceWith:
+    case OpKind::ScanWith: emit_region_fold(op); break;
     case OpKind::Signal:
-    case OpKind::Wait:
-    case OpKind::ViewPeer: unsupported(op, fmt::format("`{}`: work across instances is not available on a GPU yet", ir::info(op.kind).name));
+    case OpKind::Wait: unsupported(op, fmt::format("`{}`: work across instances is not available on a GPU yet", ir::info(op.kind).name));
     default:
       if (!ir::has(op.kind, ir::Elementwise)) TESSERA_UNREACHABLE(fmt::format("no emission of {}", ir::info(op.kind).name));
       emit_elementwise_op(op);

@@ -39,6 +39,14 @@ struct ThreadEmitter::Access {
 };
 
 ThreadEmitter::Access ThreadEmitter::access(const ir::Value* v, llvm::ArrayRef<ir::Value*> indices) {
+  // Row numbers in shared memory are met here: later reads of them stand in branches, where no barrier may.
+  for (const ir::Value* w = v; w->def; w = w->def->operands[0]) {
+    if (w->def->kind != OpKind::ViewTake || !is_real_tile(w->def->operands[1])) continue;
+    for (const int i : plan_.stages_of(w->def->operands[1])) {
+      const Stage& s = plan_.stages()[static_cast<std::size_t>(i)];
+      read_shared(s.offset, s.offset + s.slot_bytes());
+    }
+  }
   Access a;
   a.view = view(v);
   a.valid = a.view->valid;
@@ -302,7 +310,10 @@ LV* ThreadEmitter::gather_id(const ir::Value* tile, LV* row) {
   if (plan_.uses().lazy(tile)) {
     x = plain(e_, lazy(tile, {{at, 0}}));
   } else {
-    throw Unsupported{tile->def ? tile->def->span : kernel_.span, "rows by a computed tile of numbers"};
+    const std::vector<int> stages = plan_.stages_of(tile);
+    const Stage& s = plan_.stages()[static_cast<std::size_t>(stages.at(0))];
+    LV* held = e_.max(i32(0), e_.min(at, i32(dims(tile)[0] - 1)));
+    x = load_cell(s.dtype, e_.b.CreateAdd(shared_address(s.offset), e_.b.CreateMul(held, i32(cell_bytes(s.dtype)))));
   }
   return dtype(tile) == DType::Idx ? x : is_signed(dtype(tile)) ? e_.b.CreateSExt(x, e_.i64()) : e_.b.CreateZExt(x, e_.i64());
 }
@@ -492,8 +503,12 @@ void ThreadEmitter::store_tile(const Op& op, bool fetch) {
   }
   state_.write(space, 0, 1);
   if (!fetch) return;
-  if (mine) unsupported(op, "fetch_add of a tile smaller than a CTA's threads");
-  set(op.result(), layout, std::move(old));
+  for (Element& x : old) {
+    if (!x.v) x = {e_.zero(cpu::register_type(e_, t))};
+  }
+  // Threads with copies learn the old elements from those that asked for them.
+  if (is_scalar(op.result())) return set(op.result(), {}, convert({{{AxisPart{}}}, old}, t, {1}, {{AxisPart{}}}));
+  set(op.result(), layout, mine ? convert({layout, old}, t, shape, layout) : old);
 }
 
 llvm::Type* ThreadEmitter::cell_type(DType t) { return bits(t) <= 8 ? e_.b.getInt8Ty() : cpu::register_type(e_, t); }

@@ -155,6 +155,10 @@ void ThreadEmitter::stage_load(int stage, LV* slot) {
 void ThreadEmitter::stage_registers(int stage, const ir::Value* v) {
   const Stage& s = plan_.stages()[static_cast<std::size_t>(stage)];
   const std::int64_t cell = cell_bytes(s.dtype);
+  if (dims(v).size() == 1) {
+    write_shared(s.offset, s.offset + s.slot_bytes());
+    return put(v, shared_address(s.offset));
+  }
   const Layout l =
       plan_.has_layout(v) ? plan_.layout(v) : Layout{{strided(dims(v)[0], 1, 1, 1, plan_.warps(), 1), strided(dims(v)[1], 1, kWarpLanes, 1, 1, 1)}};
   const Elements regs = get(v, l);

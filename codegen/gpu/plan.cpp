@@ -55,6 +55,7 @@ Plan::Plan(const ir::Kernel& kernel, const GpuTarget& target, const Schedule& sc
   choose_dots();
   assign_layouts();
   stage_operands();
+  stage_row_numbers();
   make_rings(schedule);
   place_stages();
 }
@@ -108,6 +109,17 @@ void Plan::stage_operands() {
     if (!fragments_in_registers(op->operands[0], d)) d.a = stage_for(op->operands[0], d, true);
     d.b = stage_for(op->operands[1], d, false);
   }
+}
+
+/// Tiles that views take their rows by are read at places that only the access knows.
+void Plan::stage_row_numbers() {
+  ir::walk(kernel_.body, [&](const Op& op) {
+    if (op.kind != OpKind::ViewTake || !is_real_tile(op.operands[1]) || uses_.lazy(op.operands[1])) return;
+    const Value* v = op.operands[1];
+    if (!stages_of(v).empty()) return;
+    const std::int64_t n = dims(v)[0], cell = cell_bytes(dtype(v));
+    stages_.push_back({.source = v, .dtype = dtype(v), .rows = 1, .cols = n, .pitch = round_up(n * cell, 16)});
+  });
 }
 
 std::vector<int> Plan::stages_of(const Value* v) const {

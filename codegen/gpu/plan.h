@@ -108,6 +108,7 @@ class Plan {
   void choose_dots();
   void assign_layouts();
   void stage_operands();
+  void stage_row_numbers();
   void make_rings(const Schedule& schedule);
   void place_stages();
   OperandHome stage_for(const ir::Value* operand, const DotPlan& dot, bool is_a);
