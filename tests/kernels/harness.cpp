@@ -11,6 +11,7 @@
 #include "dsl/interpret.h"
 #include "dsl/verify.h"
 #include "tests/kernels/harness_cpu.h"
+#include "tests/kernels/harness_simt.h"
 
 namespace tessera::test {
 
@@ -61,23 +62,6 @@ Lowered lower_or_explain(const Call& call) {
   return {std::move(kernel), ""};
 }
 
-/// Values of launch symbols that follow from the extents of views: those of dims `s`, `s + c` and `s * c`.
-std::map<std::string, std::int64_t> solve_symbols(const ir::Kernel& kernel, const Call& call) {
-  std::map<std::string, std::int64_t> known = call.symbols;
-  for (const ir::Param& p : kernel.params) {
-    const auto b = call.tensors.find(p.name);
-    if (!p.is_view || b == call.tensors.end()) continue;
-    for (std::size_t a = 0; a < p.dims.size(); ++a) {
-      const std::vector<std::string> names = p.dims[a].symbols();
-      if (names.size() != 1 || known.contains(names[0])) continue;
-      const auto times = p.dims[a].coefficient(names[0]);
-      const auto rest = p.dims[a].eval([](const std::string&) { return 0; });
-      if (times && rest) known[names[0]] = (b->second.dims.at(a) - *rest) / *times;
-    }
-  }
-  return known;
-}
-
 }  // namespace
 
 const char* name(On on) {
@@ -97,8 +81,28 @@ std::unique_ptr<ir::Kernel> lower(const Call& call) {
 
 std::string refusal(const Call& call) { return lower_or_explain(call).text; }
 
+std::map<std::string, std::int64_t> solve_symbols(const ir::Kernel& kernel, const Call& call) {
+  std::map<std::string, std::int64_t> known = call.symbols;
+  for (const ir::Param& p : kernel.params) {
+    const auto b = call.tensors.find(p.name);
+    if (!p.is_view || b == call.tensors.end()) continue;
+    for (std::size_t a = 0; a < p.dims.size(); ++a) {
+      const std::vector<std::string> names = p.dims[a].symbols();
+      if (names.size() != 1 || known.contains(names[0])) continue;
+      const auto times = p.dims[a].coefficient(names[0]);
+      const auto rest = p.dims[a].eval([](const std::string&) { return 0; });
+      if (times && rest) known[names[0]] = (b->second.dims.at(a) - *rest) / *times;
+    }
+  }
+  return known;
+}
+
 std::map<std::string, Buffer> run(const Call& call, On on) {
   std::map<std::string, Buffer> tensors = call.tensors;
+  if (const char* on_simt = std::getenv("TESSERA_SIMT"); on_simt && on == On::Cpu) {
+    run_simt(call, tensors, *gpu_target_from_name(on_simt));
+    return tensors;
+  }
   if (on == On::Cpu) {
     run_cpu(call, tensors);
     return tensors;

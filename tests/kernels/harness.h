@@ -28,6 +28,9 @@ std::map<std::string, Buffer> run(const Call& call, On on);
 /// The kernel as Tile IR, verified. Throws as run().
 std::unique_ptr<ir::Kernel> lower(const Call& call);
 
+/// Values of launch symbols that follow from the extents of views: those of dims `s`, `s + c` and `s * c`.
+std::map<std::string, std::int64_t> solve_symbols(const ir::Kernel& kernel, const Call& call);
+
 /// The diagnostics as a user sees them; empty if the kernel can be instantiated.
 std::string refusal(const Call& call);
 
