@@ -27,7 +27,7 @@ const Compiled& compiled(const Call& call, const GpuTarget& target) {
   Diagnostics problems;
   if (!run_target_free_passes(*out.kernel, problems, {})) throw std::runtime_error(call.kernel + ": refused by a pass");
   GpuIr ir = emit_gpu(*out.kernel, target, {}, problems);
-  if (!ir.module) throw std::runtime_error(call.kernel + ": " + problems.all()[0].message);
+  if (!ir.module) throw std::runtime_error(call.kernel + ": " + problems.list()[0].message);
   out.code = std::make_unique<SimtKernel>(std::move(ir));
   return known.emplace(key, std::move(out)).first->second;
 }
