@@ -122,6 +122,8 @@ class ThreadEmitter {
   Matrix matrix_of(const ir::Op& load);
   cpu::Address locate(const Matrix& m, LV* row, LV* col, LV* mask);
   void stage_load(int stage, LV* slot);
+  /// Puts a value that has just come into being where products want it.
+  void stage_defined(const ir::Value* v);
   void stage_registers(int stage, const ir::Value* v);
   LV* stage_address(int stage);  ///< i32 address of the slot in use
   LV* shared_address(std::int64_t offset) { return e_.b.CreateAdd(shared_base_, i32(offset)); }

@@ -134,7 +134,7 @@ void ThreadEmitter::emit_op(const Op& op) {
     case OpKind::Reduce: emit_reduce(op); break;
     case OpKind::Load: emit_load(op); break;
     case OpKind::Store: return emit_store(op);
-    case OpKind::FetchAdd: return emit_fetch_add(op);
+    case OpKind::FetchAdd: emit_fetch_add(op); break;
     case OpKind::For: return emit_for(op);
     case OpKind::While: return emit_while(op);
     case OpKind::If: return emit_if(op);
@@ -158,10 +158,12 @@ void ThreadEmitter::emit_op(const Op& op) {
       if (!ir::has(op.kind, ir::Elementwise)) TESSERA_UNREACHABLE(fmt::format("no emission of {}", ir::info(op.kind).name));
       emit_elementwise_op(op);
   }
-  for (const auto& r : op.results) {
-    for (const int s : plan_.stages_of(r.get())) {
-      if (!plan_.stages()[static_cast<std::size_t>(s)].from_load) stage_registers(s, r.get());
-    }
+  for (const auto& r : op.results) stage_defined(r.get());
+}
+
+void ThreadEmitter::stage_defined(const ir::Value* v) {
+  for (const int s : plan_.stages_of(v)) {
+    if (!plan_.stages()[static_cast<std::size_t>(s)].from_load) stage_registers(s, v);
   }
 }
 
@@ -173,6 +175,7 @@ void ThreadEmitter::bind_flat(const ir::Value* v, const Layout& layout, llvm::Ar
   Elements regs;
   for (std::int64_t i = 0; i < layout.registers(); ++i) regs.push_back({values[at++]});
   set(v, layout, std::move(regs));
+  stage_defined(v);
 }
 
 Values ThreadEmitter::yielded(const ir::Block& block, const std::vector<const ir::Value*>& as) {

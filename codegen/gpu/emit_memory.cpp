@@ -322,12 +322,12 @@ void ThreadEmitter::emit_load(const Op& op) {
   const ir::Value* v = op.result();
   const int space = 1 + static_cast<int>(&parameter(op.operands[0]) - kernel_.params.data());
   meet(state_.before_read(space, 0, 1));
+  state_.read(space, 0, 1);
   if (is_scalar(v)) return set(v, {}, load_tile_scalar(op));
   for (const int s : plan_.stages_of(v)) {
     if (plan_.stages()[static_cast<std::size_t>(s)].from_load && slots_.count(s) == 0) stage_load(s, nullptr);
   }
   if (plan_.in_registers(v)) set(v, layout_of(v), load_tile(op, layout_of(v)));
-  state_.read(space, 0, 1);
 }
 
 Elements ThreadEmitter::load_tile_scalar(const Op& op) {

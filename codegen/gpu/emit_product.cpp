@@ -51,9 +51,7 @@ void ThreadEmitter::emit_dot(const Op& op) {
     set(v, layout_of(v), convert(natural, t, dims(v), layout_of(v)));
   }
   if (!sum) return;
-  for (const int s : plan_.stages_of(v)) {
-    if (!plan_.stages()[static_cast<std::size_t>(s)].from_load) stage_registers(s, v);
-  }
+  stage_defined(v);
 }
 
 Elements ThreadEmitter::mma_dot(const Op& op, Elements acc) {
