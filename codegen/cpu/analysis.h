@@ -35,7 +35,10 @@ class Analysis {
   bool lazy(const ir::Value* v) const { return v->def && lazy_op(*v->def) && stored_.count(v) == 0; }
   static bool lazy_op(const ir::Op& op);
   /// Makes a lazy value one that is computed once and kept.
-  void store_value(const ir::Value* v) { stored_.insert(v); }
+  void store_value(const ir::Value* v) {
+    stored_.insert(v);
+    costly_.clear();
+  }
   bool stored(const ir::Value* v) const { return stored_.count(v) != 0; }
 
   /// Number of the class of axes that are walked together; -1 for dims of 1.

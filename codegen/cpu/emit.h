@@ -6,6 +6,7 @@
 
 #include "codegen/cpu/compile.h"
 #include "codegen/cpu/evaluate.h"
+#include "codegen/cpu/operand.h"
 #include "codegen/cpu/plan.h"
 
 namespace tessera::cpu {
@@ -13,6 +14,7 @@ namespace tessera::cpu {
 class KernelEmitter {
  public:
   class NestEmitter;  // emit_nest.h
+  struct Chunk;
 
   KernelEmitter(const Analysis& analysis, const Plan& plan, Emitter& e, const CpuOptions& options)
       : analysis_(analysis), plan_(plan), e_(e), options_(options) {}
@@ -39,18 +41,39 @@ class KernelEmitter {
 
   // emit_region.cpp
   void emit_region(const Region& region);
-  void emit_nest(const Nest& nest, const Region& region);
+  void prepare_nest(const Nest& nest);
+  void emit_nest(const Nest& nest, const Region& region, const Chunk* strip, Lanes row);
+  Chunk make_chunk(llvm::Value* base, int vectors, int tail);
+  void emit_strips(const Region& region);
   const Buffer& ensure_buffer(const ir::Value* v);
   void require_inputs(const Sink& s);
 
   /// Tiles that were written beside their place go there, now that nobody reads the old ones.
   void copy_staged(const Segment& segment);
 
-  // emit_product.cpp
+  // emit_operand.cpp
+  /// How a product reads an operand, in units.
+  struct OperandRef {
+    llvm::Value* base = nullptr;
+    llvm::Value* row = nullptr;    ///< between rows (an operand that is broadcast)
+    llvm::Value* k = nullptr;      ///< between steps of k
+    llvm::Value* strip = nullptr;  ///< between strips (an operand in lanes)
+    int align = 64;                ///< bytes, of lane vectors
+  };
   void ensure_operand(const Sink& s);
   const Buffer& operand_buffer(const ir::Op& op, std::size_t operand) const { return operands_.at({&op, operand}); }
+  OperandRef packed_ref(const Sink& s);
+  /// Operands of a whole tile: as they lie in a buffer or in memory where they can be read so, else packed.
+  bool emit_operand(const Sink& s);
+  std::optional<OperandRef> buffer_operand(const Sink& s);
+  bool emit_pack(const Sink& s);
+  void pack_by_elements(const Sink& s);
+  std::int64_t plan_rows(const Sink& s) const;
   /// An operand's element in the product's units: whole, or half of a pair.
   llvm::Value* operand_element(const Sink& s, const Coords& c);
+
+  // emit_gemm_loop.cpp
+  void emit_gemm_loop(const ir::Op& op);
 
   // emit_fold.cpp, emit_whole.cpp
   void emit_fold(const Sink& s);
@@ -69,6 +92,7 @@ class KernelEmitter {
   llvm::Value* instance_ = nullptr;
   std::vector<CpuCheck> checks_;
   std::map<std::pair<const ir::Op*, std::size_t>, Buffer> operands_;
+  std::map<std::pair<const ir::Op*, std::size_t>, OperandRef> operand_refs_;
   std::map<const ir::Value*, Buffer> staged_;
 };
 

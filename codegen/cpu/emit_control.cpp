@@ -47,7 +47,7 @@ void KernelEmitter::require_for(const Op& control) {
 void KernelEmitter::emit_control(const Op& op) {
   require_for(op);
   switch (op.kind) {
-    case OpKind::For: return emit_for(op);
+    case OpKind::For: return plan_.gemm_loop(op) ? emit_gemm_loop(op) : emit_for(op);
     case OpKind::While: return emit_while(op);
     case OpKind::If: return emit_if(op);
     default: TESSERA_UNREACHABLE("not a control op");

@@ -34,15 +34,22 @@ int NE::loop_with(Role role) const {
 Coords NE::coords(const Sink& s) const {
   Coords c(s.space.size(), lanes(e_.idx(0)));
   const std::vector<int>& loop_of = nest_.loop_of.at(&s);
-  for (std::size_t a = 0; a < c.size(); ++a)
-    if (loop_of[a] >= 0) c[a] = at_[static_cast<std::size_t>(loop_of[a])];
+  for (std::size_t a = 0; a < c.size(); ++a) {
+    if (loop_of[a] == kStripAxis)
+      c[a] = strip_ ? lane_ : row_;
+    else if (loop_of[a] >= 0)
+      c[a] = nest_.loops[static_cast<std::size_t>(loop_of[a])].role == Role::Lane ? lane_ : at_[static_cast<std::size_t>(loop_of[a])];
+  }
   return c;
 }
 
 void NE::prepare() {
   for (const Sink* s : nest_.sinks) {
-    if (!s->value || s->kind == SinkKind::Operand || s->kind == SinkKind::Tile || s->space.empty()) continue;
-    ev_.prepare(s->value, coords(*s));
+    if (!s->value || s->space.empty() || (s->kind == SinkKind::Operand && s->op->kind == ir::OpKind::DotScaled)) continue;
+    if (s->kind == SinkKind::Tile)
+      ev_.prepare_definition(s->value, coords(*s));
+    else
+      ev_.prepare(s->value, coords(*s));
   }
 }
 
@@ -50,16 +57,33 @@ void NE::emit() {
   at_.assign(nest_.loops.size(), Lanes{});
   for (const Sink* s : nest_.sinks)
     if (s->kind == SinkKind::Reduce) reductions_.push_back(s);
+  // Sinks may read what others of the nest make at the same point: that is not there before the point.
+  std::set<const ir::Value*> unmade;
+  for (const Sink* s : nest_.sinks)
+    if (s->kind == SinkKind::Product || s->kind == SinkKind::Tile) unmade.insert(s->target);
+  ev_.set_unmade(std::move(unmade));
+  // What depends on the strip alone is shared by all nests of the region, so it is made in the region's scope.
+  if (strip_) prepare_strip(*strip_);
   ev_.push();
   prepare();
   outer(0);
   ev_.pop();
-  for (const auto& [v, x] : units_) ev_.bind_unit(v, x);
+  ev_.set_unmade({});
+  for (const Result& r : results_) ev_.bind_at(r.v, r.at, r.x);
+}
+
+void NE::prepare_strip(const Chunk& c) {
+  for (int v = 0; v < c.vectors; ++v) {
+    set_lane(c, v);
+    prepare();
+  }
+  no_lane();
 }
 
 void NE::outer(std::size_t loop) {
-  const bool product = nest_.sinks.front()->kind == SinkKind::Product;
-  while (loop < nest_.loops.size() && (nest_.loops[loop].role != Role::Outer || product)) ++loop;
+  const Sink& s = *nest_.sinks.front();
+  const int across = s.across < 0 ? -1 : nest_.loop_of.at(&s)[static_cast<std::size_t>(s.across)];
+  while (loop < nest_.loops.size() && (nest_.loops[loop].role != Role::Outer || is_product() || static_cast<int>(loop) == across)) ++loop;
   if (loop == nest_.loops.size()) return lane_part();
   const std::int64_t extent = nest_.loops[loop].extent;
   auto body = [&](LV* iv) {
@@ -112,15 +136,14 @@ void NE::restore(Folds& folds, llvm::ArrayRef<LV*> values) const {
 void NE::lane_part() {
   const int lane = loop_with(Role::Lane);
   Folds lane_folds(reductions_.size());
-  if (lane < 0) {
-    chunk(Chunk{}, lane_folds);
-    return;
-  }
-  const auto product = nest_.sinks.front()->kind == SinkKind::Product;
+  if (strip_) return chunk(*strip_, lane_folds);
+  if (nest_.sinks.front()->across >= 0) return transposed_store();
+  if (lane < 0) return chunk(Chunk{}, lane_folds);
   const std::int64_t n = nest_.loops[static_cast<std::size_t>(lane)].extent;
   const std::int64_t vectors = (n + kLanes - 1) / kLanes;
   const int tail = static_cast<int>(n - (vectors - 1) * kLanes);
-  const int unroll = product ? k_.plan_.product(*nest_.sinks.front()->op).block.vectors : static_cast<int>(std::min<std::int64_t>(kUnroll, vectors));
+  const int unroll =
+      is_product() ? k_.plan_.product(*nest_.sinks.front()->op).block.vectors : static_cast<int>(std::min<std::int64_t>(kUnroll, vectors));
   for (std::size_t r = 0; r < reductions_.size(); ++r)
     if (folds_lanes(*reductions_[r])) lane_folds[r].assign(static_cast<std::size_t>(unroll), start(*reductions_[r], true));
   const std::int64_t whole = (tail < kLanes ? vectors - 1 : vectors) / unroll;
@@ -129,34 +152,32 @@ void NE::lane_part() {
   if (whole > 1) {
     const Values out = e_.loop(e_.idx(0), e_.idx(whole * step), e_.idx(step), flatten(lane_folds), true, [&](LV* base, llvm::ArrayRef<LV*> carried) {
       restore(lane_folds, carried);
-      chunk(make_chunk(base, unroll, kLanes), lane_folds);
+      chunk(k_.make_chunk(base, unroll, kLanes), lane_folds);
       return flatten(lane_folds);
     });
     restore(lane_folds, out);
   } else if (whole == 1) {
-    chunk(make_chunk(e_.idx(0), unroll, kLanes), lane_folds);
+    chunk(k_.make_chunk(e_.idx(0), unroll, kLanes), lane_folds);
   }
-  if (rest > 0) chunk(make_chunk(e_.idx(whole * step), rest, tail), lane_folds);
+  if (rest > 0) chunk(k_.make_chunk(e_.idx(whole * step), rest, tail), lane_folds);
   for (std::size_t r = 0; r < reductions_.size(); ++r) {
     const Sink& s = *reductions_[r];
     if (!folds_lanes(s)) continue;
-    at_[static_cast<std::size_t>(lane)] = lanes(e_.idx(0));
+    lane_ = lanes(e_.idx(0));
     finish(s, coords(s), horizontal(s, lane_folds[r]));
-    at_[static_cast<std::size_t>(lane)] = Lanes{};
+    no_lane();
   }
-}
-
-NE::Chunk NE::make_chunk(LV* base, int vectors, int tail) {
-  Chunk c{base, vectors, tail, {}};
-  for (int v = 0; v < vectors; ++v)
-    c.lane.push_back(linear_lanes(e_, v == 0 ? base : e_.add(base, e_.idx(static_cast<std::int64_t>(v) * kLanes)), 1, kLanes));
-  return c;
 }
 
 void NE::set_lane(const Chunk& c, int vector) {
   if (!c.base) return;
-  at_[static_cast<std::size_t>(loop_with(Role::Lane))] = c.lane[static_cast<std::size_t>(vector)];
+  lane_ = c.lane[static_cast<std::size_t>(vector)];
   ev_.set_active(vector == c.vectors - 1 && c.tail < kLanes ? e_.lanes_below(e_.idx(c.tail)) : nullptr);
+}
+
+void NE::no_lane() {
+  lane_ = Lanes{};
+  ev_.set_active(nullptr);
 }
 
 void NE::chunk(const Chunk& c, Folds& lane_folds) {
@@ -164,29 +185,31 @@ void NE::chunk(const Chunk& c, Folds& lane_folds) {
   for (std::size_t r = 0; r < reductions_.size(); ++r)
     if (!folds_lanes(*reductions_[r])) folds[r].assign(static_cast<std::size_t>(c.vectors), start(*reductions_[r], c.base != nullptr));
   ev_.push();
-  const int lane = loop_with(Role::Lane);
   const int folded = loop_with(Role::Folded);
-  if (folded >= 0 || nest_.sinks.front()->kind == SinkKind::Product) {
-    for (int v = 0; v < c.vectors; ++v) {
-      set_lane(c, v);
-      prepare();
-    }
-    ev_.set_active(nullptr);
-  }
-  if (nest_.sinks.front()->kind == SinkKind::Product) {
+  if (!strip_ && c.base && (folded >= 0 || is_product())) prepare_strip(c);
+  if (is_product()) {
     product(c, folds, lane_folds);
   } else if (folded >= 0) {
-    const Values out = e_.loop(e_.idx(0), e_.idx(nest_.loops[static_cast<std::size_t>(folded)].extent), e_.idx(1), flatten(folds), true,
-                               [&](LV* iv, llvm::ArrayRef<LV*> carried) {
-                                 restore(folds, carried);
-                                 at_[static_cast<std::size_t>(folded)] = lanes(iv);
-                                 ev_.push();
-                                 points(c, folds, lane_folds);
-                                 ev_.pop();
-                                 at_[static_cast<std::size_t>(folded)] = Lanes{};
-                                 return flatten(folds);
-                               });
-    restore(folds, out);
+    const auto f = static_cast<std::size_t>(folded);
+    const std::int64_t extent = nest_.loops[f].extent;
+    const std::int64_t step = nest_.pair_loop == folded ? 2 : 1;
+    auto round = [&](LV* iv) {
+      at_[f] = lanes(iv);
+      ev_.push();
+      points(c, folds, lane_folds);
+      ev_.pop();
+      at_[f] = Lanes{};
+    };
+    if (extent >= step) {
+      const Values out =
+          e_.loop(e_.idx(0), e_.idx(extent / step * step), e_.idx(step), flatten(folds), true, [&](LV* iv, llvm::ArrayRef<LV*> carried) {
+            restore(folds, carried);
+            round(iv);
+            return flatten(folds);
+          });
+      restore(folds, out);
+    }
+    if (extent % step != 0) round(e_.idx(extent - 1));
   } else {
     points(c, folds, lane_folds);
   }
@@ -194,67 +217,79 @@ void NE::chunk(const Chunk& c, Folds& lane_folds) {
   for (std::size_t r = 0; r < reductions_.size(); ++r) {
     const Sink& s = *reductions_[r];
     if (folds_lanes(s)) continue;
-    if (folded >= 0) at_[static_cast<std::size_t>(folded)] = lanes(e_.idx(0));
     for (int v = 0; v < c.vectors; ++v) {
       set_lane(c, v);
       finish(s, coords(s), folds[r][static_cast<std::size_t>(v)]);
     }
-    if (folded >= 0) at_[static_cast<std::size_t>(folded)] = Lanes{};
   }
-  ev_.set_active(nullptr);
-  if (lane >= 0) at_[static_cast<std::size_t>(lane)] = Lanes{};
+  no_lane();
 }
 
-void NE::points(const Chunk& c, Folds& folds, Folds& lane_folds) {
-  // All values first, then all effects: what a sink overwrites has been read by the others.
-  std::vector<std::vector<std::pair<Coords, Lanes>>> values;
+NE::Point NE::evaluate(const Chunk& c) {
+  Point point;
   for (int v = 0; v < c.vectors; ++v) {
     set_lane(c, v);
-    auto& row = values.emplace_back();
+    auto& row = point.emplace_back();
     for (const Sink* s : nest_.sinks) {
-      Coords at = coords(*s);
-      Lanes x;
-      if (s->kind == SinkKind::Operand) {
-        row.emplace_back(at, x);
-        continue;
-      }
-      x = value_of(*s, at);
-      if (s->kind == SinkKind::Tile) ev_.bind_at(s->target, at, x);
-      row.emplace_back(std::move(at), x);
+      Taken t{coords(*s), {}};
+      t.x = value_of(*s, t.at);
+      if (s->kind == SinkKind::Tile) ev_.bind_at(s->target, t.at, t.x);
+      row.push_back(std::move(t));
     }
   }
+  no_lane();
+  return point;
+}
+
+/// All values of a point have been taken before any effect: what a sink overwrites has been read by the others.
+void NE::take(const Chunk& c, const Point& point, Folds& folds, Folds& lane_folds) {
   for (int v = 0; v < c.vectors; ++v) {
     set_lane(c, v);
     std::size_t r = 0;
     for (std::size_t i = 0; i < nest_.sinks.size(); ++i) {
       const Sink& s = *nest_.sinks[i];
-      const auto& [at, x] = values[static_cast<std::size_t>(v)][i];
-      if (s.kind == SinkKind::Operand) {
-        if (!nest_.pairs) {
-          store_operand(s, at, nullptr);
-          continue;
-        }
-        // The second half of a pair: the next k, or nothing at the end.
-        const auto k = static_cast<std::size_t>(k_.plan_.product(*s.op).operand[s.operand].k_axis);
-        Coords second = at;
-        second[k] = idx_add(e_, at[k], lanes(e_.idx(1)));
-        const auto* fixed = llvm::dyn_cast<llvm::ConstantInt>(at[k].v);
-        const bool last = fixed && fixed->getSExtValue() + 1 >= s.space[k];
-        store_operand(s, at, last ? nullptr : &second);
-      } else if (s.kind == SinkKind::Reduce) {
+      const Taken& t = point[static_cast<std::size_t>(v)][i];
+      if (s.kind == SinkKind::Operand) continue;
+      if (s.kind == SinkKind::Reduce) {
         auto& f = folds_lanes(s) ? lane_folds[r] : folds[r];
-        fold_value(s, at, plain(e_, x), f[static_cast<std::size_t>(v)]);
+        fold_value(s, t.at, plain(e_, t.x), f[static_cast<std::size_t>(v)]);
         ++r;
       } else {
-        store(s, at, x);
+        store(s, t.at, t.x);
       }
     }
   }
-  ev_.set_active(nullptr);
+  no_lane();
+}
+
+void NE::points(const Chunk& c, Folds& folds, Folds& lane_folds) {
+  const Point first = evaluate(c);
+  Point second;
+  if (nest_.pair_loop >= 0) {
+    // Operands in pairs take two k at a time; an odd last one is paired with zeros.
+    const auto p = static_cast<std::size_t>(nest_.pair_loop);
+    const Lanes here = at_[p];
+    const auto* fixed = llvm::dyn_cast<llvm::ConstantInt>(here.v);
+    if (!fixed || fixed->getSExtValue() + 1 < nest_.loops[p].extent) {
+      at_[p] = idx_add(e_, here, lanes(e_.idx(1)));
+      second = evaluate(c);
+      at_[p] = here;
+    }
+  }
+  take(c, first, folds, lane_folds);
+  if (!second.empty()) take(c, second, folds, lane_folds);
+  for (int v = 0; v < c.vectors; ++v) {
+    set_lane(c, v);
+    for (std::size_t i = 0; i < nest_.sinks.size(); ++i)
+      if (nest_.sinks[i]->kind == SinkKind::Operand)
+        store_operand(*nest_.sinks[i], first[static_cast<std::size_t>(v)][i], second.empty() ? nullptr : &second[static_cast<std::size_t>(v)][i]);
+  }
+  no_lane();
 }
 
 Lanes NE::value_of(const Sink& s, const Coords& c) {
   if (s.kind == SinkKind::Product) return ev_.eval(s.target, c);
+  if (s.kind == SinkKind::Operand) return lanes(k_.operand_element(s, c));
   return s.kind == SinkKind::Tile ? ev_.define(s.value, c) : ev_.eval(s.value, c);
 }
 
@@ -328,8 +363,8 @@ void NE::finish(const Sink& s, const Coords& c, const Fold& f) {
   Coords at = c;
   at[static_cast<std::size_t>(s.axis)] = lanes(e_.idx(0));
   LV* x = f.index ? e_.b.CreateZExt(f.index, f.index->getType()->getWithNewType(e_.i64())) : from_accumulator(e_, dtype(s.value), f.value);
-  if (is_unit(s.target)) {
-    units_.emplace_back(s.target, lanes(x));
+  if (is_unit(s.target) || k_.plan_.in_registers(s.target)) {
+    results_.push_back({s.target, at, lanes(x)});
     return;
   }
   ev_.store_buffer(ev_.buffer(s.target), at, lanes(x));
@@ -341,7 +376,7 @@ void NE::store(const Sink& s, const Coords& c, const Lanes& x) {
     case SinkKind::Initial: return ev_.store_buffer(ev_.buffer(s.target), c, x);
     case SinkKind::Product:
       if (is_unit(s.target))
-        units_.emplace_back(s.target, x);
+        results_.push_back({s.target, c, x});
       else if (ev_.has_buffer(s.target))
         ev_.store_buffer(ev_.buffer(s.target), c, x);
       return;
@@ -375,7 +410,7 @@ void NE::store(const Sink& s, const Coords& c, const Lanes& x) {
   LV* old = add_elements(e_, cell, a.base, a.offset, v, a.mask);
   if (s.kind != SinkKind::FetchAdd) return;
   if (is_unit(s.target))
-    units_.emplace_back(s.target, lanes(old));
+    results_.push_back({s.target, c, lanes(old)});
   else
     ev_.store_buffer(ev_.buffer(s.target), c, lanes(old));
 }

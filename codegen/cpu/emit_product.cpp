@@ -1,4 +1,6 @@
 // Products: operands in the product's units, register blocks, and sinks that take the results from registers.
+#include <llvm/IR/IntrinsicsX86.h>
+
 #include "codegen/cpu/arith.h"
 #include "codegen/cpu/convert.h"
 #include "codegen/cpu/emit_nest.h"
@@ -21,76 +23,20 @@ LV* pair_up(Emitter& e, LV* even, LV* odd) {
 
 }  // namespace
 
-void KernelEmitter::ensure_operand(const Sink& s) {
-  const ProductPlan& p = plan_.product(*s.op);
-  const OperandPlan& o = p.operand[s.operand];
-  Buffer b;
-  b.dims = s.space;
-  b.layout = o.layout;
-  b.dtype = p.product == Product::F64 ? DType::F64 : p.product == Product::F32 ? DType::F32 : DType::I32;
-  if (in_pairs(p.product)) {
-    // Pairs are neighbours where k runs along the lanes; else a unit holds both.
-    if (o.lane_axis == o.k_axis)
-      b.dtype = DType::I16;
-    else
-      b.dims[static_cast<std::size_t>(o.k_axis)] = (s.space[static_cast<std::size_t>(o.k_axis)] + 1) / 2;
-  }
-  b.offset = arena_.take(b.bytes());
-  operands_[{s.op, s.operand}] = b;
-}
-
-LV* KernelEmitter::operand_element(const Sink& s, const Coords& c) {
-  const ProductPlan& p = plan_.product(*s.op);
-  const ir::Value* v = s.value;
-  LV* x = plain(e_, ev_->eval(v, c));
-  const DType t = dtype(v);
-  auto like = [&](llvm::Type* element) { return x->getType()->getWithNewType(element); };
-  if (s.op->kind == ir::OpKind::DotScaled) {
-    const std::size_t k = s.operand == 0 ? 1 : 0;
-    const ir::Value* scale = s.op->operands[s.operand == 0 ? 1 : 3];
-    Coords at = c;
-    at[k] = idx_div(e_, c[k], lanes(e_.idx(s.space[k] / dims(scale)[k])));
-    for (std::size_t i = 0; i < at.size(); ++i)
-      if (dims(scale)[i] == 1) at[i] = lanes(e_.idx(0));
-    LV* f = widen_float(e_, dtype(scale), plain(e_, ev_->eval(scale, at)));
-    x = widen_float(e_, t, x);
-    if (f->getType()->isVectorTy() && !x->getType()->isVectorTy()) x = e_.splat(x);
-    if (x->getType()->isVectorTy() && !f->getType()->isVectorTy()) f = e_.splat(f);
-    if (x->getType()->getScalarType()->isDoubleTy()) x = e_.b.CreateFPTrunc(x, like(e_.f32()));
-    if (f->getType()->getScalarType()->isDoubleTy()) f = e_.b.CreateFPTrunc(f, f->getType()->getWithNewType(e_.f32()));
-    return e_.b.CreateFMul(x, f);
-  }
-  switch (p.product) {
-    case Product::F32: return widen_float(e_, t, x);
-    case Product::F64:
-    case Product::I32: return x;
-    case Product::I16Pair: return is_signed(t) ? e_.b.CreateSExt(x, like(e_.b.getInt16Ty())) : e_.b.CreateZExt(x, like(e_.b.getInt16Ty()));
-    case Product::BF16Pair: {
-      if (t == DType::BF16) return x;
-      LV* f = widen_float(e_, t, x);
-      LV* bits = e_.b.CreateBitCast(f, f->getType()->getWithNewType(e_.i32()));
-      return e_.b.CreateTrunc(e_.b.CreateLShr(bits, e_.integer(bits->getType(), 16)), like(e_.b.getInt16Ty()));
-    }
-  }
-  return nullptr;
-}
-
-void NE::store_operand(const Sink& s, const Coords& c, const Coords* second) {
+void NE::store_operand(const Sink& s, const Taken& first, const Taken* second) {
   const ProductPlan& p = k_.plan_.product(*s.op);
   const OperandPlan& o = p.operand[s.operand];
   const Buffer& b = k_.operand_buffer(*s.op, s.operand);
-  LV* x = k_.operand_element(s, c);
-  const bool vector = c[static_cast<std::size_t>(o.lane_axis)].is_short();
+  const bool vector = first.at[static_cast<std::size_t>(o.lane_axis)].is_short();
   auto spread = [&](LV* v) { return vector && !v->getType()->isVectorTy() ? e_.splat(v) : v; };
-  x = spread(x);
+  LV* x = spread(first.x.v);
   // Beyond the operand's k there must be zeros, since pairs reach there; lanes beyond its lanes are never looked at.
   if (ev_.active() && o.lane_axis == o.k_axis) x = e_.b.CreateSelect(ev_.active(), x, e_.zero(x->getType()));
-  Coords at = c;
+  Coords at = first.at;
   if (in_pairs(p.product) && o.lane_axis != o.k_axis) {
     const auto k = static_cast<std::size_t>(o.k_axis);
-    LV* y = second ? spread(k_.operand_element(s, *second)) : static_cast<LV*>(e_.zero(x->getType()));
-    x = pair_up(e_, x, y);
-    at[k] = idx_div(e_, c[k], lanes(e_.idx(2)));
+    x = pair_up(e_, x, second ? spread(second->x.v) : static_cast<LV*>(e_.zero(x->getType())));
+    at[k] = idx_div(e_, at[k], lanes(e_.idx(2)));
   }
   ev_.store_buffer(b, at, lanes(x));
 }
@@ -98,50 +44,139 @@ void NE::store_operand(const Sink& s, const Coords& c, const Coords* second) {
 void NE::product(const Chunk& c, Folds& folds, Folds& lane_folds) {
   const Sink& s = *nest_.sinks.front();
   const ProductPlan& p = k_.plan_.product(*s.op);
+  if (p.inner) return inner_product(c, folds, lane_folds);
   const std::size_t row_axis = p.transposed ? 1 : 0;
   const int row_loop = nest_.loop_of.at(&s)[row_axis];
   const std::int64_t rows = s.space[row_axis];
-  const OperandPlan& across = p.operand[p.transposed ? 1 : 0];  // broadcast: one row of the block
-  const OperandPlan& along = p.operand[p.transposed ? 0 : 1];   // in lanes
-  const Buffer& ab = k_.operand_buffer(*s.op, p.transposed ? 1 : 0);
-  const Buffer& bb = k_.operand_buffer(*s.op, p.transposed ? 0 : 1);
-  const std::int64_t depth = dims(s.op->operands[0])[1];
-  const std::int64_t k_units = (depth + unit_k(p.product) - 1) / unit_k(p.product);
+  const auto& across = k_.operand_refs_.at({s.op, p.transposed ? 1 : 0});  // broadcast: one row of the block
+  const auto& along = k_.operand_refs_.at({s.op, p.transposed ? 0 : 1});   // in lanes
+  const std::int64_t k_units = (dims(s.op->operands[0])[1] + unit_k(p.product) - 1) / unit_k(p.product);
   ProductOperands o;
-  o.a = ev_.address(ab);
-  if (across.lane_axis == across.k_axis) {
-    o.a_row = e_.idx(ab.layout.strip / (ab.dtype == DType::I16 ? 2 : 1));
-    o.a_k = e_.idx(1);
-  } else {
-    o.a_row = e_.idx(1);
-    o.a_k = e_.idx(ab.layout.strip);
-  }
-  TESSERA_ASSERT(along.lane_axis != along.k_axis, "a lane operand lies along k");
-  LV* strip = c.base ? e_.b.CreateUDiv(c.base, e_.idx(bb.layout.strip)) : static_cast<LV*>(e_.idx(0));
-  o.b = e_.at(unit_type(e_, p.product), ev_.address(bb), e_.mul(strip, e_.idx(k_units * bb.layout.strip)));
-  o.b_k = e_.idx(bb.layout.strip);
+  o.a = across.base;
+  o.a_row = across.row;
+  o.a_k = across.k;
+  LV* strip = c.base ? e_.b.CreateUDiv(c.base, e_.idx(static_cast<std::int64_t>(p.block.vectors) * kLanes)) : static_cast<LV*>(e_.idx(0));
+  o.b = e_.at(unit_type(e_, p.product), along.base, e_.mul(strip, along.strip));
+  o.b_k = along.k;
+  o.b_align = along.align;
   o.k = e_.idx(k_units);
   RegisterBlock block = p.block;
   block.vectors = c.vectors;
-  const Values out = emit_product(e_, p.product, block, o, rows, flatten(folds),
-                                  [&](LV* row0, int count, llvm::ArrayRef<LV*> sums, llvm::ArrayRef<LV*> carried) {
-                                    restore(folds, carried);
-                                    for (int r = 0; r < count; ++r) {
-                                      ev_.push();
-                                      if (row_loop >= 0) at_[static_cast<std::size_t>(row_loop)] = lanes(r == 0 ? row0 : e_.add(row0, e_.idx(r)));
-                                      for (int v = 0; v < c.vectors; ++v) {
-                                        set_lane(c, v);
-                                        LV* sum = sums[static_cast<std::size_t>(r * c.vectors + v)];
-                                        if (!c.base) sum = e_.b.CreateExtractElement(sum, std::uint64_t{0});
-                                        ev_.bind_at(s.target, coords(s), lanes(sum));
-                                      }
-                                      points(c, folds, lane_folds);
-                                      ev_.pop();
-                                    }
-                                    if (row_loop >= 0) at_[static_cast<std::size_t>(row_loop)] = Lanes{};
-                                    return flatten(folds);
-                                  });
+  const Values out =
+      emit_product(e_, p.product, block, o, rows, flatten(folds), [&](LV* row0, int count, llvm::ArrayRef<LV*> sums, llvm::ArrayRef<LV*> carried) {
+        restore(folds, carried);
+        ev_.push();
+        std::vector<Lanes> row;
+        for (int r = 0; r < count; ++r) {
+          row.push_back(r == 0 ? lanes(row0) : idx_add(e_, lanes(row0), lanes(e_.idx(r))));
+          if (row_loop >= 0) at_[static_cast<std::size_t>(row_loop)] = row.back();
+          for (int v = 0; v < c.vectors; ++v) {
+            set_lane(c, v);
+            LV* sum = sums[static_cast<std::size_t>(r * c.vectors + v)];
+            if (!c.base) sum = e_.b.CreateExtractElement(sum, std::uint64_t{0});
+            ev_.bind_at(s.target, coords(s), lanes(sum));
+          }
+          no_lane();
+        }
+        const bool pairs = row_loop >= 0 && nest_.pair_loop == row_loop;
+        for (int r = 0; r < count; r += pairs ? 2 : 1) {
+          if (row_loop >= 0) at_[static_cast<std::size_t>(row_loop)] = row[static_cast<std::size_t>(r)];
+          points(c, folds, lane_folds);
+        }
+        ev_.pop();
+        if (row_loop >= 0) at_[static_cast<std::size_t>(row_loop)] = Lanes{};
+        return flatten(folds);
+      });
   restore(folds, out);
+}
+
+namespace {
+
+/// Sums of the lanes of 16 vectors, as one vector: a tree that halves the number of vectors and mixes lanes at each step.
+LV* lane_sums(Emitter& e, Values v) {
+  for (int step = kLanes / 2; step >= 1; step /= 2) {
+    llvm::SmallVector<int, kLanes> low, high;
+    for (int l = 0; l < kLanes; ++l) {
+      low.push_back((l & step) != 0 ? kLanes + l : l);
+      high.push_back((l & step) != 0 ? kLanes + (l ^ step) : (l ^ step));
+    }
+    Values next;
+    for (int i = 0; i < step; ++i) {
+      LV* a = v[static_cast<std::size_t>(i)];
+      LV* b = v[static_cast<std::size_t>(i + step)];
+      next.push_back(e.b.CreateFAdd(e.b.CreateShuffleVector(a, b, low), e.b.CreateShuffleVector(a, b, high)));
+    }
+    v = std::move(next);
+  }
+  return v[0];
+}
+
+}  // namespace
+
+/// Sixteen dot products of one row of a with rows first .. first + 16 of the loaded tile, k in lanes.
+Values NE::inner_sums(const Sink& s, const PackSource& source, LV* first, std::int64_t row) {
+  const ProductPlan& p = k_.plan_.product(*s.op);
+  const std::int64_t depth = dims(s.op->operands[0])[1];
+  const int per = kLanes * unit_k(p.product);
+  const bool pairs = in_pairs(p.product);
+  llvm::Type* element = memory_type(e_, source.dtype);
+  llvm::Type* wide = pairs ? static_cast<llvm::Type*>(e_.vec(e_.b.getBFloatTy(), per)) : e_.vec(e_.f32());
+  const auto& a = k_.operand_refs_.at({s.op, 0});
+  LV* a_row = e_.at(unit_type(e_, p.product), a.base, e_.mul(e_.idx(row), a.row));
+  // Rows that do not exist are read where another does; their sums are zeroed below.
+  const bool all = source.full && dims(s.op->operands[1])[1] % kLanes == 0;
+  LV* count = all ? nullptr : e_.max(e_.idx(0), e_.min(e_.idx(kLanes), e_.sub(source.slow_count, first)));
+  auto sums = [&] {
+    Values rows, exist;
+    for (int r = 0; r < kLanes; ++r) {
+      LV* at = count ? e_.min(e_.idx(r), e_.sub(count, e_.idx(1))) : static_cast<LV*>(e_.idx(r));
+      at = e_.add(first, at);
+      LV* here = source.row_exists ? source.row_exists(at) : nullptr;
+      LV* address = source.row(at);
+      // A row that a table lacks: the row of a itself is memory that is there.
+      rows.push_back(here ? e_.b.CreateSelect(here, address, a_row) : address);
+      exist.push_back(here);
+    }
+    Values acc(kLanes, e_.zero(e_.vec(e_.f32())));
+    acc = e_.loop(e_.idx(0), e_.idx(depth), e_.idx(per), acc, true, [&](LV* k, llvm::ArrayRef<LV*> so_far) {
+      LV* x = e_.load(wide, e_.at(unit_type(e_, p.product), a_row, pairs ? e_.b.CreateLShr(k, e_.idx(1)) : k), 4);
+      Values next;
+      for (int r = 0; r < kLanes; ++r) {
+        LV* y = e_.load(wide, e_.at(element, rows[static_cast<std::size_t>(r)], k), pairs ? 2 : 4);
+        LV* sum = so_far[static_cast<std::size_t>(r)];
+        next.push_back(pairs ? e_.b.CreateIntrinsic(llvm::Intrinsic::x86_avx512bf16_dpbf16ps_512, {}, {sum, y, x}) : e_.fma(y, x, sum));
+      }
+      return next;
+    });
+    for (int r = 0; r < kLanes; ++r)
+      if (LV* here = exist[static_cast<std::size_t>(r)])
+        acc[static_cast<std::size_t>(r)] = e_.b.CreateSelect(here, acc[static_cast<std::size_t>(r)], e_.zero(e_.vec(e_.f32())));
+    LV* result = lane_sums(e_, acc);
+    if (count) result = e_.b.CreateSelect(e_.lanes_below(count), result, e_.zero(result->getType()));
+    return Values{result};
+  };
+  if (!count) return sums();
+  return e_.choose(e_.b.CreateICmpSGT(count, e_.idx(0)), sums, [&] { return Values{e_.zero(e_.vec(e_.f32()))}; });
+}
+
+void NE::inner_product(const Chunk& c, Folds& folds, Folds& lane_folds) {
+  const Sink& s = *nest_.sinks.front();
+  const auto t = loaded_tile(k_.analysis_, s.op->operands[1]);
+  const PackSource source = pack_source(ev_, *t, 1);
+  const int row_loop = nest_.loop_of.at(&s)[0];
+  for (std::int64_t row = 0; row < s.space[0]; ++row) {
+    ev_.push();
+    if (row_loop >= 0) at_[static_cast<std::size_t>(row_loop)] = lanes(e_.idx(row));
+    for (int v = 0; v < c.vectors; ++v) {
+      LV* sum = inner_sums(s, source, c.lane[static_cast<std::size_t>(v)].v, row)[0];
+      set_lane(c, v);
+      ev_.bind_at(s.target, coords(s), lanes(sum));
+      no_lane();
+    }
+    points(c, folds, lane_folds);
+    ev_.pop();
+  }
+  if (row_loop >= 0) at_[static_cast<std::size_t>(row_loop)] = Lanes{};
 }
 
 }  // namespace tessera::cpu

@@ -120,8 +120,7 @@ void KernelEmitter::emit_sort(const Op& op) {
     e_.loop(e_.idx(0), e_.idx(kept), e_.idx(1), true, [&](LV* k) {
       at[axis] = lanes(k);
       for (std::size_t r = 0; r < op.results.size(); ++r) {
-        LV* y = r == 0 ? e_.b.CreateLoad(key, e_.at(key, sorted, k))
-                       : e_.b.CreateZExt(e_.b.CreateLoad(e_.i32(), e_.at(e_.i32(), from, k)), e_.i64());
+        LV* y = r == 0 ? e_.b.CreateLoad(key, e_.at(key, sorted, k)) : e_.b.CreateZExt(e_.b.CreateLoad(e_.i32(), e_.at(e_.i32(), from, k)), e_.i64());
         if (is_unit(op.result(r)))
           units.emplace_back(op.result(r), lanes(y));
         else
@@ -207,8 +206,7 @@ void KernelEmitter::emit_solve_lower(const Op& op) {
   };
   if (n == 1) return columns(lanes(e_.idx(0)), nullptr);
   const std::int64_t whole = n / kLanes * kLanes;
-  if (whole > 0)
-    e_.loop(e_.idx(0), e_.idx(whole), e_.idx(kLanes), true, [&](LV* base) { columns(linear_lanes(e_, base, 1, kLanes), nullptr); });
+  if (whole > 0) e_.loop(e_.idx(0), e_.idx(whole), e_.idx(kLanes), true, [&](LV* base) { columns(linear_lanes(e_, base, 1, kLanes), nullptr); });
   if (whole < n) columns(linear_lanes(e_, e_.idx(whole), 1, kLanes), e_.lanes_below(e_.idx(n - whole)));
 }
 

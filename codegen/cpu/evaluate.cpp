@@ -308,15 +308,24 @@ void Evaluator::require(const ir::Value* v, std::set<const ir::Value*>& seen) {
   }
 }
 
+bool Evaluator::reads_unmade(const ir::Value* v) const {
+  bool any = false;
+  if (!unmade_.empty()) analysis_.leaves(v, [&](const ir::Value* leaf, const AxisMap&) { any = any || unmade_.count(leaf) != 0; });
+  return any;
+}
+
 void Evaluator::prepare(const ir::Value* v, const Coords& c) {
   if (!ir::is_tile(v->type)) return;
-  if (is_unit(v) || known(c)) {
+  if ((is_unit(v) || known(c)) && !reads_unmade(v)) {
     eval(v, c);
     return;
   }
-  if (!analysis_.lazy(v)) return;
+  if (analysis_.lazy(v)) prepare_definition(v, c);
+}
+
+void Evaluator::prepare_definition(const ir::Value* v, const Coords& c) {
   const Op& op = *v->def;
-  if (op.kind == OpKind::Concat) return;
+  if (op.kind == OpKind::Concat || !Analysis::lazy_op(op)) return;
   for (std::size_t i = 0; i < op.operands.size(); ++i) {
     const ir::Value* o = op.operands[i];
     if (!ir::is_tile(o->type)) continue;

@@ -53,6 +53,10 @@ class Evaluator {
   ViewPtr view(const ir::Value* v);
   /// Evaluates now what of `v` does not depend on the coordinates that are unknown (null v), so that an inner loop finds it done.
   void prepare(const ir::Value* v, const Coords& c);
+  /// What reads these values is left out of preparation from now on: they are still being made.
+  void set_unmade(std::set<const ir::Value*> v) { unmade_ = std::move(v); }
+  /// The same below a value that is kept, for the sink that makes it.
+  void prepare_definition(const ir::Value* v, const Coords& c);
   /// Makes units, ranges and views that the expression `v` needs, in the scope that is open now.
   void require(const ir::Value* v) {
     std::set<const ir::Value*> seen;
@@ -84,6 +88,7 @@ class Evaluator {
 
  private:
   void require(const ir::Value* v, std::set<const ir::Value*>& seen);
+  bool reads_unmade(const ir::Value* v) const;
 
   using Key = std::pair<const ir::Value*, std::vector<const llvm::Value*>>;
   struct StripPlace {
@@ -111,6 +116,7 @@ class Evaluator {
   bool strict_;
   llvm::Value* arena_;
   llvm::Value* active_ = nullptr;
+  std::set<const ir::Value*> unmade_;
   std::vector<Scope> scopes_;
   std::map<std::string, llvm::Value*> symbols_;
   std::map<const ir::Value*, Buffer> buffers_;

@@ -54,8 +54,12 @@ CpuLoader::CpuLoader() : impl_(std::make_shared<Impl>()) {
   orc::JITTargetMachineBuilder builder{llvm::Triple(target.triple)};
   builder.setCodeModel(llvm::CodeModel::Small);
   builder.setRelocationModel(llvm::Reloc::PIC_);
-  impl_->jit = or_die(orc::LLJITBuilder().setJITTargetMachineBuilder(std::move(builder)).setLinkProcessSymbolsByDefault(false)
-                              .setPlatformSetUp(orc::setUpInactivePlatform).create(), "JIT");
+  impl_->jit = or_die(orc::LLJITBuilder()
+                          .setJITTargetMachineBuilder(std::move(builder))
+                          .setLinkProcessSymbolsByDefault(false)
+                          .setPlatformSetUp(orc::setUpInactivePlatform)
+                          .create(),
+                      "JIT");
   impl_->host = &or_die(impl_->jit->createJITDylib("host"), "JIT library");
   orc::SymbolMap map;
   for (const auto& [name, address] : visible_symbols())

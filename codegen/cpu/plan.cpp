@@ -13,6 +13,8 @@ Plan::Plan(Analysis& analysis, const VectorTarget& target) : analysis_(analysis)
     blocks_.clear();
     products_.clear();
     layouts_.clear();
+    registers_.clear();
+    gemm_loops_.clear();
     changed = false;
     BlockPlanner planner(*this);
     changed = planner.plan(analysis_.kernel().body);

@@ -14,18 +14,18 @@
 namespace tessera::cpu {
 
 enum class SinkKind : std::uint8_t {
-  Tile,      ///< a lazy value that is kept
-  Carried,   ///< what a block yields to a loop's or a branch's tile
-  Initial,   ///< what a loop's tile starts from
-  Store,     ///< to a view
+  Tile,     ///< a lazy value that is kept
+  Carried,  ///< what a block yields to a loop's or a branch's tile
+  Initial,  ///< what a loop's tile starts from
+  Store,    ///< to a view
   FetchAdd,
   Reduce,
-  Fold,      ///< scan, reduce_with, scan_with
+  Fold,  ///< scan, reduce_with, scan_with
   Product,
-  Operand,   ///< an operand of a product, in the product's units
-  Unit,      ///< a load of one element of memory that may change: in program order
+  Operand,  ///< an operand of a product, in the product's units
+  Unit,     ///< a load of one element of memory that may change: in program order
   Assert,
-  Whole      ///< sort, top_k, histogram, solve_lower
+  Whole  ///< sort, top_k, histogram, solve_lower
 };
 
 struct Sink {
@@ -37,6 +37,7 @@ struct Sink {
   ir::Dims space;                     ///< the points
   int axis = -1;                      ///< Reduce, Fold: the axis of the space that is folded
   int lane = -1;                      ///< the axis in lanes; -1: none (one element)
+  int across = -1;                    ///< Store: memory runs along this axis instead, so blocks of 16 x 16 are transposed
   bool ordered = false;               ///< elements in row-major order (effects that may meet)
   bool staged = false;                ///< Carried: written to a second buffer, copied when all have been read
   std::size_t position = 0;           ///< of the op in its block
@@ -48,19 +49,20 @@ struct NestLoop {
   Role role = Role::Outer;
 };
 
+inline constexpr int kUnitAxis = -1;   ///< no loop: the axis is 1
+inline constexpr int kStripAxis = -2;  ///< the region's own loop
+
 struct Nest {
   std::vector<Sink*> sinks;
   std::vector<NestLoop> loops;
-  std::map<const Sink*, std::vector<int>> loop_of;  ///< by axis of the sink's space; -1: an axis of 1
-  bool pairs = false;                               ///< the loop `pair_loop` runs in steps of two
-  int pair_loop = -1;
+  std::map<const Sink*, std::vector<int>> loop_of;  ///< by axis of the sink's space: a loop's number, kUnitAxis or kStripAxis
+  int pair_loop = -1;                               ///< the loop that runs in steps of two, for operands in pairs; -1: none
 };
 
+/// Nests that run one after the other; if `strip` is set, all of them once for every strip of so many lanes of an axis they share.
 struct Region {
-  std::int64_t extent = 0;   ///< of the loop around the nests; 0: none
-  bool lanes = false;        ///< in strips of lane vectors
-  std::int64_t strip = 0;    ///< lanes of a strip
-  std::map<const Sink*, int> axis;  ///< the axis of each sink's space that the loop runs over
+  std::int64_t strip = 0;
+  std::int64_t extent = 0;  ///< of the shared axis
   std::vector<Nest> nests;
 };
 
@@ -74,10 +76,9 @@ struct BlockPlan {
   std::vector<Segment> segments;
 };
 
-/// How the two operands of a product reach it.
+/// How an operand of a product lies where it is packed.
 struct OperandPlan {
-  bool packed = true;       ///< an Operand sink writes `layout`; else the value's own buffer is read
-  int lane_axis = 1;        ///< of the operand tile, in the packed layout
+  int lane_axis = 1;  ///< of the operand tile
   int k_axis = 0;
   Layout layout;
 };
@@ -85,7 +86,16 @@ struct ProductPlan {
   Product product = Product::F32;
   RegisterBlock block;
   bool transposed = false;  ///< rows of the result in lanes
+  bool inner = false;       ///< k in lanes: few rows, and both operands contiguous along k
   OperandPlan operand[2];
+};
+
+/// The nest of an operand sink alone.
+Nest operand_nest(Sink& s, const ProductPlan& p);
+
+/// A loop that does nothing but acc += a @ b over tiles of k: one product over the loop's whole range of k.
+struct GemmLoop {
+  const ir::Op* dot = nullptr;
 };
 
 class Plan {
@@ -94,6 +104,12 @@ class Plan {
 
   const BlockPlan& block(const ir::Block& b) const { return *blocks_.at(&b); }
   const ProductPlan& product(const ir::Op& dot) const { return products_.at(&dot); }
+  const GemmLoop* gemm_loop(const ir::Op& loop) const {
+    const auto it = gemm_loops_.find(&loop);
+    return it == gemm_loops_.end() ? nullptr : &it->second;
+  }
+  /// Lives in registers between the nests of its region: no buffer.
+  bool in_registers(const ir::Value* v) const { return registers_.count(v) != 0; }
   const Layout* layout(const ir::Value* v) const {
     const auto it = layouts_.find(v);
     return it == layouts_.end() ? nullptr : &it->second;
@@ -106,6 +122,8 @@ class Plan {
   std::map<const ir::Block*, std::unique_ptr<BlockPlan>> blocks_;
   std::map<const ir::Op*, ProductPlan> products_;
   std::map<const ir::Value*, Layout> layouts_;
+  std::set<const ir::Value*> registers_;
+  std::map<const ir::Op*, GemmLoop> gemm_loops_;
 };
 
 }  // namespace tessera::cpu

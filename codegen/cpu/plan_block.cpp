@@ -1,6 +1,7 @@
 #include "codegen/cpu/plan_block.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "dsl/diagnostic.h"
 
@@ -11,13 +12,38 @@ using ir::Op;
 using ir::OpKind;
 using ir::Value;
 
-std::vector<const Value*> inputs(const Sink& s) {
-  std::vector<const Value*> v;
-  if (s.kind == SinkKind::Carried || s.kind == SinkKind::Initial || s.kind == SinkKind::Tile || s.kind == SinkKind::Operand) {
-    v.push_back(s.value);
-    return v;
+std::vector<Input> inputs(const Sink& s) {
+  std::vector<Input> v;
+  auto add = [&](const Value* x, bool own) {
+    v.push_back({x, !ir::is_tile(x->type) ? AxisMap{} : own ? Analysis::identity(dims(x).size()) : AxisMap(dims(x).size(), kMisaligned)});
+  };
+  switch (s.kind) {
+    case SinkKind::Carried:
+    case SinkKind::Initial: add(s.value, true); break;
+    case SinkKind::Operand:
+      add(s.value, true);
+      if (s.op->kind == OpKind::DotScaled) add(s.op->operands[s.operand == 0 ? 1 : 3], false);
+      break;
+    case SinkKind::Product: break;  // its operands' sinks evaluate all there is
+    case SinkKind::Tile: {
+      // The value itself is kept, so what it reads is what its definition does.
+      const auto maps = Analysis::operand_maps(*s.op, Analysis::identity(s.space.size()));
+      for (std::size_t i = 0; i < s.op->operands.size(); ++i) v.push_back({s.op->operands[i], maps[i]});
+      break;
+    }
+    case SinkKind::Store:
+      for (const Value* o : s.op->operands)
+        add(o, o == s.value || (ir::is_tile(o->type) && s.op->int_attr(Attr::Masked) != 0 && o == s.op->operands.back()));
+      break;
+    case SinkKind::FetchAdd:
+    case SinkKind::Reduce:
+    case SinkKind::Fold:
+    case SinkKind::Unit:
+    case SinkKind::Assert:
+    case SinkKind::Whole:
+      for (const Value* o : s.op->operands) add(o, o == s.value);
+      break;
   }
-  for (const Value* o : s.op->operands) v.push_back(o);
   return v;
 }
 
@@ -49,7 +75,44 @@ void BlockPlanner::plan_block(const ir::Block& block) {
     plan_op(w, *op);
     ++w.position;
   }
+  w.last = true;
   close_segment(w, nullptr);
+  keep_shared(*w.plan, block);
+}
+
+void BlockPlanner::keep_shared(const BlockPlan& plan, const ir::Block& block) {
+  std::map<const Value*, std::set<const Nest*>> seen;
+  for (const Segment& segment : plan.segments) {
+    for (const Region& region : segment.regions) {
+      for (const Nest& nest : region.nests) {
+        std::int64_t points = 1;
+        for (const NestLoop& loop : nest.loops) points *= loop.extent;
+        std::set<const Value*> visited;
+        std::function<void(const Value*)> visit = [&](const Value* v) {
+          if (!ir::is_tile(v->type) || !analysis_.costly(v) || !visited.insert(v).second) return;
+          // What the strip alone determines is made once for all nests of a region.
+          const bool along_strip = region.strip > 0 && elements(v) <= region.extent;
+          if (!along_strip && !is_unit(v)) seen[v].insert(&nest);
+          for (const Value* o : v->def->operands) visit(o);
+        };
+        for (const Sink* s : nest.sinks)
+          for (const Input& input : inputs(*s)) visit(input.value);
+      }
+    }
+  }
+  // Of a shared expression the value nearest to its users is kept: nothing above it is shared.
+  for (const auto& [v, nests] : seen) {
+    if (nests.size() < 2 || Analysis::home_block(v) != &block) continue;
+    bool inner = false;
+    for (const Op* use : analysis_.uses(v)) {
+      if (use->results.empty()) continue;
+      const auto above = seen.find(use->result());
+      inner = inner || (above != seen.end() && above->second.size() >= nests.size());
+    }
+    if (inner) continue;
+    analysis_.store_value(v);
+    changed_ = true;
+  }
 }
 
 void BlockPlanner::plan_op(Work& w, const Op& op) {
@@ -67,9 +130,14 @@ void BlockPlanner::plan_op(Work& w, const Op& op) {
     case OpKind::ReduceWith:
     case OpKind::ScanWith:
       for (const auto& region : op.regions) plan_block(*region);
-      add(w, SinkKind::Fold, op, op.operands[0], op.result()).axis = static_cast<int>(op.int_attr(Attr::Axis)); return;
+      add(w, SinkKind::Fold, op, op.operands[0], op.result()).axis = static_cast<int>(op.int_attr(Attr::Axis));
+      return;
     case OpKind::Dot:
-    case OpKind::DotScaled: plan_product(w, op); return;
+    case OpKind::DotScaled: {
+      Sink& s = add(w, SinkKind::Product, op, nullptr, op.result());
+      s.space = dims(op.result());
+      return;
+    }
     case OpKind::Sort:
     case OpKind::TopK:
     case OpKind::Histogram:
@@ -108,6 +176,8 @@ void BlockPlanner::keep_values_used_inside(Work& w, const Op& control) {
   };
   for (const auto& region : control.regions) {
     ir::walk(*region, [&](const Op& inner) {
+      // Operands of products are packed once in front of the loop instead.
+      if (inner.kind == OpKind::Dot) return;
       for (const Value* v : inner.operands) {
         if (!ir::is_tile(v->type) || is_unit(v) || !analysis_.lazy(v)) continue;
         if (Analysis::home_block(v) != w.block || !worth(v)) continue;
@@ -120,7 +190,16 @@ void BlockPlanner::keep_values_used_inside(Work& w, const Op& control) {
 
 void BlockPlanner::plan_control(Work& w, const Op& op) {
   keep_values_used_inside(w, op);
-  for (const auto& region : op.regions) plan_block(*region);
+  const bool gemm = plan_gemm_loop(op);
+  if (!gemm)
+    for (const auto& region : op.regions) plan_block(*region);
+  for (auto& [block, sink] : hoisted_) {
+    if (block != w.block) continue;
+    sink->position = w.position;
+    w.pending.push_back(sink.get());
+    w.plan->sinks.push_back(std::move(sink));
+  }
+  std::erase_if(hoisted_, [](const auto& h) { return !h.second; });
   const std::size_t first = op.kind == OpKind::For ? 3 : 0;
   if (op.kind != OpKind::If) {
     const ir::Block& body = op.region(op.regions.size() - 1);
@@ -130,6 +209,13 @@ void BlockPlanner::plan_control(Work& w, const Op& op) {
     }
   }
   close_segment(w, &op);
+  // What the loop or the branch leaves lies as its tiles do inside.
+  if (op.kind == OpKind::If) return;
+  const ir::Block& body = op.region(op.regions.size() - 1);
+  for (std::size_t i = 0; i < op.results.size(); ++i) {
+    const auto known = plan_.layouts_.find(body.args[i + (op.kind == OpKind::For ? 1 : 0)].get());
+    if (known != plan_.layouts_.end()) plan_.layouts_[op.result(i)] = Layout(known->second);
+  }
 }
 
 namespace {
@@ -155,92 +241,77 @@ void BlockPlanner::plan_yield(Work& w, const Op& op) {
     if (v == target) continue;
     add(w, SinkKind::Carried, op, v, target);
   }
-  // The new tile may take the old one's place only when nobody will read the old one: neither a later sink, nor its own at other elements.
-  for (std::size_t i = 0; i < w.pending.size(); ++i) {
-    Sink& s = *w.pending[i];
-    if (s.kind != SinkKind::Carried) continue;
-    for (std::size_t j = i; j < w.pending.size(); ++j)
-      analysis_.leaves(w.pending[j]->value, [&](const Value* leaf, const AxisMap& map) {
-        if (leaf == s.target && (j != i || std::find(map.begin(), map.end(), kMisaligned) != map.end() || !in_place(map, s.space))) s.staged = true;
-      });
+  order_carried(w);
+}
+
+/// The new tile may take the old one's place when nobody will read the old one any more: sinks that are read by others come after those.
+/// Where tiles change places in a circle, or a tile reads itself at other elements, one goes through a second buffer.
+void BlockPlanner::order_carried(Work& w) const {
+  const auto first = std::find_if(w.pending.begin(), w.pending.end(), [](const Sink* s) { return s->kind == SinkKind::Carried; });
+  std::vector<Sink*> rest(first, w.pending.end());
+  w.pending.erase(first, w.pending.end());
+  auto reads = [&](const Sink& s, const Value* tile, bool elsewhere) {
+    bool any = false;
+    analysis_.leaves(s.value, [&](const Value* leaf, const AxisMap& map) { any = any || (leaf == tile && (!elsewhere || !in_place(map, s.space))); });
+    return any;
+  };
+  while (!rest.empty()) {
+    auto next = std::find_if(rest.begin(), rest.end(), [&](const Sink* s) {
+      return std::none_of(rest.begin(), rest.end(), [&](const Sink* other) { return other != s && reads(*other, s->target, false); });
+    });
+    if (next == rest.end()) {
+      next = rest.begin();
+      (*next)->staged = true;
+    }
+    if (reads(**next, (*next)->target, true)) (*next)->staged = true;
+    w.pending.push_back(*next);
+    rest.erase(next);
   }
 }
 
-void BlockPlanner::plan_product(Work& w, const Op& op) {
-  ProductPlan p;
-  const std::size_t bi = op.kind == OpKind::Dot ? 1 : 2;
-  const Value* a = op.operands[0];
-  const Value* b = op.operands[bi];
-  // A product over a single k has no second element to pair with: it is computed in f32.
-  const bool paired = dims(a)[1] > 1 || !is_float(dtype(a));
-  p.product = op.kind == OpKind::Dot && (paired || dtype(a) == DType::F64) ? product_for(dtype(a), dtype(b), plan_.target_) : Product::F32;
-  p.block = register_block(p.product, plan_.target_);
-  const std::int64_t n = dims(b)[1];
-  p.block.vectors = static_cast<int>(std::min<std::int64_t>(p.block.vectors, (n + kLanes - 1) / kLanes));
-  p.operand[0].lane_axis = p.operand[0].k_axis = 1;
-  p.operand[0].layout = whole_layout(dims(a), 1);
-  p.operand[1].lane_axis = 1;
-  p.operand[1].k_axis = 0;
-  p.operand[1].layout = whole_layout(dims(b), 1);
-  p.operand[1].layout.strip = static_cast<std::int64_t>(p.block.vectors) * kLanes;
-  for (std::size_t i = 0; i < 2; ++i) {
-    Sink& s = add(w, SinkKind::Operand, op, i == 0 ? a : b, nullptr);
-    s.operand = i;
-    s.lane = 1;
-  }
-  plan_.products_[&op] = p;
-  Sink& s = add(w, SinkKind::Product, op, nullptr, op.result());
-  s.space = dims(op.result());
-  s.lane = 1;
+namespace {
+
+bool writes_memory(const Op& op) { return op.kind == OpKind::Store || op.kind == OpKind::FetchAdd; }
+
+/// The op, or one inside it, may write the memory of `view`.
+bool writes(const Analysis& analysis, const Op& op, const Value* view) {
+  if (writes_memory(op)) return analysis.may_alias(op.operands[0], view);
+  bool any = false;
+  for (const auto& region : op.regions)
+    ir::walk(*region, [&](const Op& inner) { any = any || (writes_memory(inner) && analysis.may_alias(inner.operands[0], view)); });
+  return any;
 }
+
+/// The store writes the very elements that the load reads, one for one.
+bool same_elements(const Op& store, const Op& load) {
+  if (store.kind != OpKind::Store || store.operands[0] != load.operands[0]) return false;
+  for (std::size_t i = 1; i < load.operands.size(); ++i) {
+    const Value* index = load.operands[i];
+    if (store.operands[i + 1] != index || !(ir::is_range(index->type) || is_unit(index))) return false;
+  }
+  return true;
+}
+
+}  // namespace
 
 /// Loads of changing memory stay lazy only where every sink that evaluates them runs before memory changes.
 void BlockPlanner::check_loads(const Work& w) {
-  std::map<const Value*, std::size_t> position;
-  std::size_t n = 0;
-  for (const auto& op : w.block->ops) {
-    for (const auto& r : op->results) position[r.get()] = n;
-    ++n;
-  }
+  std::map<const Op*, std::size_t> position;
+  for (const auto& op : w.block->ops) position.emplace(op.get(), position.size());
   auto keep = [&](const Value* load) {
     analysis_.store_value(load);
     changed_ = true;
   };
   for (const Sink* s : w.pending) {
-    for (const Value* input : inputs(*s)) {
-      analysis_.leaves(input, [&](const Value* leaf, const AxisMap&) {
-        if (!analysis_.lazy(leaf) || leaf->def->kind != OpKind::Load) return;
-        const auto at = position.find(leaf);
+    for (const Input& input : inputs(*s)) {
+      analysis_.leaves(input.value, [&](const Value* leaf, const AxisMap&) {
+        if (!analysis_.lazy(leaf)) return;
+        const Value* view = leaf->def->operands[0];
+        const auto at = position.find(leaf->def);
         if (at == position.end()) return keep(leaf);
-        for (const auto& op : w.block->ops) {
-          const std::size_t p = position.count(leaf) ? at->second : 0;
-          (void)p;
-          if (op.get() == s->op) break;
-          bool writes = op->kind == OpKind::Store || op->kind == OpKind::FetchAdd;
-          bool inside = false;
-          for (const auto& region : op->regions)
-            ir::walk(*region, [&](const Op& o) {
-              if ((o.kind == OpKind::Store || o.kind == OpKind::FetchAdd) && analysis_.may_alias(o.operands[0], leaf->def->operands[0])) inside = true;
-            });
-          if (writes) writes = analysis_.may_alias(op->operands[0], leaf->def->operands[0]);
-          if (!writes && !inside) continue;
-          // Before the load: no matter.
-          bool before = true;
-          for (const auto& other : w.block->ops) {
-            if (other.get() == op.get()) break;
-            if (other.get() == leaf->def) before = false;
-          }
-          if (!before) return keep(leaf);
-        }
-        // A store that evaluates the load itself is safe only where it writes the very elements it reads.
-        const bool writer = s->kind == SinkKind::Store || s->kind == SinkKind::FetchAdd;
-        if (writer && analysis_.may_alias(s->op->operands[0], leaf->def->operands[0])) {
-          const Op& load = *leaf->def;
-          bool same = s->op->operands[0] == load.operands[0] && s->kind == SinkKind::Store;
-          for (std::size_t i = 1; same && i < load.operands.size(); ++i)
-            same = s->op->operands[i + 1] == load.operands[i] && (ir::is_range(load.operands[i]->type) || is_unit(load.operands[i]));
-          if (!same) keep(leaf);
-        }
+        for (std::size_t p = at->second + 1; p < s->position; ++p)
+          if (writes(analysis_, *w.block->ops[p], view)) return keep(leaf);
+        if (writes_memory(*s->op) && analysis_.may_alias(s->op->operands[0], view) && !same_elements(*s->op, *leaf->def)) keep(leaf);
       });
     }
   }

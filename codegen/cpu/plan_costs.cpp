@@ -63,8 +63,9 @@ int value_axis(const Op& op, std::size_t first, std::size_t view_axis) {
 /// Reading what expression `v` needs at every point of `space`.
 double BlockPlanner::read_cost(const Value* v, const AxisMap& map, const ir::Dims& space, int lane) const {
   const double n = count(space);
-  const double vectors = lane < 0 ? n : n / static_cast<double>(space[static_cast<std::size_t>(lane)]) *
-                                            static_cast<double>((space[static_cast<std::size_t>(lane)] + kLanes - 1) / kLanes);
+  const double vectors = lane < 0 ? n
+                                  : n / static_cast<double>(space[static_cast<std::size_t>(lane)]) *
+                                        static_cast<double>((space[static_cast<std::size_t>(lane)] + kLanes - 1) / kLanes);
   auto position = [&](const AxisMap& m) { return static_cast<int>(std::find(m.begin(), m.end(), lane) - m.begin()); };
   if (!ir::is_tile(v->type) || is_unit(v)) return 0;
   if (!analysis_.lazy(v)) {
@@ -92,17 +93,31 @@ double BlockPlanner::read_cost(const Value* v, const AxisMap& map, const ir::Dim
   return total;
 }
 
+/// The axis that a store with `lane` in lanes writes along after a transpose in registers; -1: it scatters.
+int BlockPlanner::across_axis(const Sink& s, int lane) const {
+  if (s.kind != SinkKind::Store || s.ordered || s.op->int_attr(Attr::Add) != 0 || lane < 0) return -1;
+  const int width = bits(dtype(s.value));
+  if ((width != 16 && width != 32) || s.space[static_cast<std::size_t>(lane)] < 4) return -1;
+  const auto unit = unit_axis(s.op->operands[0]);
+  const int axis = unit ? value_axis(*s.op, 2, *unit) : -1;
+  return axis >= 0 && axis != lane && s.space[static_cast<std::size_t>(axis)] >= 8 ? axis : -1;
+}
+
 double BlockPlanner::cost(const Sink& s, int lane) const {
   const double n = count(s.space);
-  const double vectors = lane < 0 ? n : n / static_cast<double>(s.space[static_cast<std::size_t>(lane)]) *
-                                            static_cast<double>((s.space[static_cast<std::size_t>(lane)] + kLanes - 1) / kLanes);
+  const double vectors = lane < 0 ? n
+                                  : n / static_cast<double>(s.space[static_cast<std::size_t>(lane)]) *
+                                        static_cast<double>((s.space[static_cast<std::size_t>(lane)] + kLanes - 1) / kLanes);
   double total = 0;
   if (s.value) total += read_cost(s.value, Analysis::identity(s.space.size()), s.space, lane);
   switch (s.kind) {
     case SinkKind::Store:
     case SinkKind::FetchAdd: {
       const auto unit = unit_axis(s.op->operands[0]);
-      total += unit && value_axis(*s.op, 2, *unit) == lane ? vectors : 1.2 * n;
+      if (unit && value_axis(*s.op, 2, *unit) == lane)
+        total += vectors;
+      else
+        total += across_axis(s, lane) >= 0 ? 0.4 * n : 1.2 * n;
       break;
     }
     case SinkKind::Reduce:
@@ -111,6 +126,27 @@ double BlockPlanner::cost(const Sink& s, int lane) const {
     default: total += vectors; break;
   }
   return total;
+}
+
+std::optional<std::size_t> BlockPlanner::contiguous_axis(const Value* v) const {
+  if (!v->def || !analysis_.lazy(v)) return std::nullopt;
+  const Op& op = *v->def;
+  switch (op.kind) {
+    case OpKind::Permute: {
+      const auto below = contiguous_axis(op.operands[0]);
+      if (!below) return std::nullopt;
+      const ir::Dims& perm = op.dims_attr(Attr::Perm);
+      return static_cast<std::size_t>(std::find(perm.begin(), perm.end(), static_cast<std::int64_t>(*below)) - perm.begin());
+    }
+    case OpKind::Cast: return contiguous_axis(op.operands[0]);
+    case OpKind::Select: return dims(op.operands[1]) == dims(v) ? contiguous_axis(op.operands[1]) : std::nullopt;
+    case OpKind::Load: {
+      const auto unit = unit_axis(op.operands[0]);
+      const int axis = unit ? value_axis(op, 1, *unit) : -1;
+      return axis < 0 ? std::nullopt : std::optional(static_cast<std::size_t>(axis));
+    }
+    default: return std::nullopt;
+  }
 }
 
 int BlockPlanner::best_lane(const Sink& s) const {
