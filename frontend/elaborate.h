@@ -212,6 +212,7 @@ class Elaborator {
   Target target(ViewVal v, std::vector<Val> items, const std::vector<Span>& spans, Span span);
   Val load(const Target& t);
   void store(const Target& t, Val value, Span span, bool add);
+  std::vector<Mask> masks_of_value(const Target& t, const TileVal& x);
   Val fetch_add(const Target& t, Val value, Span span);
   std::optional<Target> eval_target(const ast::Expr& e, const ScopePtr& s);
   void require_present(const ViewVal& v, Span span);

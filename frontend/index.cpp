@@ -288,6 +288,17 @@ TileVal Elaborator::drop_units(const TileVal& t, std::size_t rank) {
   return excess ? t : reshape(t, dims, {});
 }
 
+/// The masks of a stored value that are not those of the place anyway.
+std::vector<Mask> Elaborator::masks_of_value(const Target& t, const TileVal& x) {
+  std::vector<Mask> extra;
+  for (const Mask& m : x.valid) {
+    bool by_index = false;
+    for (const Mask& k : t.valid) by_index |= m.range_id && m.range_id == k.range_id && m.axis == k.axis;
+    if (!by_index) extra.push_back(m);
+  }
+  return extra;
+}
+
 void Elaborator::store(const Target& t, Val given, Span span, bool add) {
   using ir::Mode;
   const ViewVal& v = t.view;
@@ -307,12 +318,7 @@ void Elaborator::store(const Target& t, Val given, Span span, bool add) {
     fail(Code::E0202, span, fmt::format("{} does not fit the place {}", describe(given), describe_dims(t.dims)));
   x = broadcast_to(x, t.dims, span);
   std::vector<ir::Value*> operands{v.v, x.v};
-  std::vector<Mask> extra;
-  for (const Mask& m : x.valid) {
-    bool by_index = false;
-    for (const Mask& k : t.valid) by_index |= m.range_id && m.range_id == k.range_id && m.axis == k.axis;
-    if (!by_index) extra.push_back(m);
-  }
+  std::vector<Mask> extra = masks_of_value(t, x);
   if (t.gather) extra = this->join(extra, t.valid);
   operands.insert(operands.end(), t.operands.begin(), t.operands.end());
   ir::Attrs attrs;
@@ -338,13 +344,17 @@ Val Elaborator::fetch_add(const Target& t, Val given, Span span) {
     fail(Code::E0506, t.span, fmt::format("`{}` cannot be added to", t.view.root), "declare it `add`", {{t.view.bound, "declared here"}});
   stored_.insert(t.view.root);
   TileVal x = broadcast_to(coerce_elem(decay(given, span), t.view.elem, span), t.dims, span);
-  std::vector<ir::Value*> operands{t.view.v, x.v};
+  // What is not valid adds nothing.
+  TileVal masked = x;
+  masked.valid = masks_of_value(t, x);
+  if (!masked.valid.empty()) masked = guard(masked, 0);
+  std::vector<ir::Value*> operands{t.view.v, masked.v};
   for (std::size_t i = 0; i < t.operands.size(); ++i) {
     const TileVal* ix = t.indices[i].as<TileVal>();
     // An index that is padding must not count: -1 is outside every axis.
     operands.push_back(ix && !ix->valid.empty() ? guard(*ix, -1).v : t.operands[i]);
   }
-  return {make(t.view.elem, t.dims, emit(OpKind::FetchAdd, operands), t.valid)};
+  return {make(t.view.elem, t.dims, emit(OpKind::FetchAdd, operands), this->join(t.valid, x.valid))};
 }
 
 /// The place an assignment writes to, if the expression is an indexed view.

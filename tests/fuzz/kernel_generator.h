@@ -93,6 +93,7 @@ class KernelGenerator {
   std::string idx(const Dims& d, int depth);
   std::string bools(const Dims& d, int depth);
   void statement(int depth, int indent);
+  void pair_of_results(int indent);
   void block(int depth, int indent, const std::string& last = "");
   void line(int indent, const std::string& text) { out_ += std::string(static_cast<std::size_t>(indent), ' ') + text + "\n"; }
 
@@ -283,7 +284,25 @@ inline KernelGenerator::Expr KernelGenerator::f32_reshaped(const Dims& d, int de
 /// Reductions, scans, products and sorts.
 inline KernelGenerator::Expr KernelGenerator::f32_folded(const Dims& d, int depth) {
   const std::string max_or_min = c_.of({"max", "min"});
-  switch (c_.below(6)) {
+  switch (c_.below(8)) {
+    case 6:  // as a softmax has it
+      for (std::size_t i = 0; i < d.size(); ++i)
+        if (d[i] == 1) {
+          Dims wide = d;
+          wide[i] = dim();
+          if (c_.chance(50)) return {fmt::format("max(select({}, {}, -inf), axis: {})", bools(wide, depth - 1), small(wide, depth - 1), i), 1e9};
+          return {fmt::format("sum(exp(select({}, 0.0, -inf)), axis: {})", bools(wide, depth - 1), i), static_cast<double>(wide[i])};
+        }
+      return {fmt::format("exp2(select({}, 0.0, fill(-inf, {})))", bools(d, depth - 1), type(Elem::F32, d)), 1};
+    case 7:
+      if (d.size() == 2) {
+        std::size_t i = c_.below(2);
+        return {
+            fmt::format("scan(|l, r| Pair(a: l.a * r.a, b: r.a * l.b + r.b), Pair(a: 1.0, b: 0.0), Pair(a: fill(0.0, {}) + {}, b: {}), axis: {}).b",
+                        type(Elem::F32, d), small(d, depth - 1, 1), small(d, depth - 1), i),
+            9.0 * static_cast<double>(d[i])};
+      }
+      [[fallthrough]];
     case 0:
       for (std::size_t i = 0; i < d.size(); ++i)
         if (d[i] == 1) {
@@ -386,8 +405,45 @@ inline void KernelGenerator::block(int depth, int indent, const std::string& las
   ranges_.resize(ranges);
 }
 
+/// What gives two tiles.
+inline void KernelGenerator::pair_of_results(int indent) {
+  std::string a = fresh("a"), b = fresh("b");
+  Dims d = shape();
+  if (d.empty()) d.push_back(bm_);
+  std::size_t axis = c_.below(d.size());
+  Dims left = d, right = d;
+  switch (c_.below(4)) {
+    case 0:
+      left[axis] = right[axis] = 1 + static_cast<std::int64_t>(c_.below(static_cast<std::size_t>(d[axis])));
+      line(indent, fmt::format("let ({}, {}) = top_k({}, {}, axis: {});", a, b, whole(small(d, 2, of_var), "0.0"), left[axis], axis));
+      vars_.push_back({a, Elem::F32, left, of_var, false});
+      vars_.push_back({b, Elem::Idx, right, 0, false});
+      return;
+    case 1:
+      if (d[axis] > 1) {
+        left[axis] = 1 + static_cast<std::int64_t>(c_.below(static_cast<std::size_t>(d[axis] - 1)));
+        right[axis] = d[axis] - left[axis];
+        line(indent, fmt::format("let ({}, {}) = cut({}, {}, axis: {});", a, b, whole(small(d, 2, 99), "0.0"), left[axis], axis));
+        break;
+      }
+      [[fallthrough]];
+    case 2:
+      line(indent, fmt::format("let ({}, {}) = split(join(fill(0.0, {}) + {}, {}));", a, b, type(Elem::F32, d), small(d, 2, 99), small(d, 2, 99)));
+      break;
+    default: {
+      std::string p = fresh("p");
+      line(indent,
+           fmt::format("let ({}, {}) = diff(|{}| {}, fill(0.0, {}) + {});", a, b, p,
+                       fmt::format(fmt::runtime(c_.of({"{0} * {0}", "select({0} > 1.0, {0}, -{0})", "max({0}, 2.0 * {0})", "{0} - {0} * s"})), p),
+                       type(Elem::F32, d), small(d, 2)));
+    }
+  }
+  vars_.push_back({a, Elem::F32, left, 99, false});
+  vars_.push_back({b, Elem::F32, right, 99, false});
+}
+
 inline void KernelGenerator::statement(int depth, int indent) {
-  switch (c_.below(depth > 0 ? 13 : 9)) {
+  switch (c_.below(depth > 0 ? 19 : 14)) {
     case 0:
     case 1:
     case 2: {
@@ -430,8 +486,48 @@ inline void KernelGenerator::statement(int depth, int indent) {
       ranges_.push_back({r, axis, size});
       return;
     }
-    case 9:
+    case 9: return pair_of_results(indent);
     case 10: {
+      std::string f = fresh("f"), p = fresh("p"), v = fresh("v");
+      Dims d = shape();
+      std::size_t mark = vars_.size();
+      vars_.push_back({p, Elem::F32, d, 99, false});
+      std::string body = small(d, 2, of_var);
+      vars_.resize(mark);
+      line(indent, fmt::format("let {} = |{}| {};", f, p, body));
+      line(indent,
+           fmt::format("let {}: {} = {}({});", v, type(Elem::F32, d), f, fmt::format("fill(0.0, {}) + {}", type(Elem::F32, d), small(d, 2, 99))));
+      vars_.push_back({v, Elem::F32, d, of_var, false});
+      return;
+    }
+    case 11: {
+      std::string v = fresh("v");
+      line(indent, fmt::format("let {}: {} = fetch_add(ad[{}], {});", v, type(Elem::I32, {bm_}), c_.of({"i", "pm[i]"}), i32({bm_}, 2)));
+      vars_.push_back({v, Elem::I32, {bm_}, 0, false});
+      return;
+    }
+    case 12: {
+      std::string v = fresh("st");
+      Dims d{dim(), dim()};
+      line(indent, fmt::format("var {} = Pair(a: fill(0.0, {}) + {}, b: {});", v, type(Elem::F32, d), small(d, 2, 99), small(d, 2, 99)));
+      if (c_.chance(60)) line(indent, fmt::format("{0} = Pair(a: {0}.b, b: clamp({0}.a + {1}, -99.0, 99.0));", v, small(d, 2, 99)));
+      for (const char* field : {".a", ".b"}) vars_.push_back({v + field, Elem::F32, d, 99, false});
+      return;
+    }
+    case 13: {
+      std::string pg = fresh("pg"), of = c_.chance(60) ? fmt::format("paged(x.split(0, {}), {}, min(M, {}))", c_.of({"1", "2", "4"}),
+                                                                     c_.of({"ids", "pm"}), c_.of({"6", "1", "20"}))
+                                                       : fmt::format("x.merge(0, 1).split(0, {})", c_.of({"1", "3", "8"}));
+      Dims d{dim(), dim()};
+      std::string v = fresh("v");
+      line(indent, fmt::format("let {} = {};", pg, of));
+      line(indent, fmt::format("let {0}: {1} = pad({2}[tiles({2}.axis(0), {3})[{4}], tiles({2}.axis(1), {5})[0]], 4.0);", v, type(Elem::F32, d), pg,
+                               d[0], c_.of({"0", "1", "i.block"}), d[1]));
+      vars_.push_back({v, Elem::F32, d, 5, false});
+      return;
+    }
+    case 14:
+    case 15: {
       std::string j = fresh("j");
       char axis = c_.chance(60) ? 'N' : 'M';
       std::int64_t size = c_.of(std::vector<std::int64_t>{bn_, bm_, 4});
@@ -443,7 +539,8 @@ inline void KernelGenerator::statement(int depth, int indent) {
       ranges_.resize(ranges);
       return line(indent, "}");
     }
-    case 11: {
+    case 16:
+    case 17: {
       line(indent, fmt::format("if {} {{", bools({}, 2)));
       block(depth, indent);
       if (c_.chance(50)) {
@@ -484,7 +581,8 @@ inline std::string KernelGenerator::kernel() {
   bn_ = c_.of(std::vector<std::int64_t>{8, 16, 1, 12, 32});
   bool second_axis = c_.chance(25);
   out_ = fmt::format(
-      "kernel k(x: view f32[M, N], y: view f32[N], h: view f16[M, {}], z: view i32[M, N], ids: view i32[M], pm: view i32[M],\n"
+      "struct Pair[A: int, B: int] {{ a: f32[A, B], b: f32[A, B] }}\nkernel k(x: view f32[M, N], y: view f32[N], h: view f16[M, {}], z: view i32[M, "
+      "N], ids: view i32[M], pm: view i32[M],\n"
       "    o: out view f32[M{}], sc: scatter view f32[M], io: inout view f32[M], ad: add view i32[M], s: f32, n: i32)\n"
       "over (i in tiles(M, {}){}){}\n{{\n",
       D, second_axis ? ", N" : "", bm_, second_axis ? fmt::format(", j in tiles(N, {})", bn_) : "", c_.chance(10) ? " strict" : "");
