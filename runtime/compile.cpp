@@ -4,6 +4,8 @@
 #include <chrono>
 
 #include "codegen/cpu/compile.h"
+#include "codegen/gpu/compile.h"
+#include "codegen/nvptx/ptx.h"
 #include "codegen/passes/pipeline.h"
 #include "dsl/text.h"
 #include "dsl/verify.h"
@@ -61,6 +63,13 @@ PassOptions pass_options(const CompileOptions& options) {
   return out;
 }
 
+GpuOptions gpu_options(const CompileOptions& options) {
+  GpuOptions out;
+  out.checks = options.debug;
+  out.schedule = options.schedule;
+  return out;
+}
+
 CpuOptions cpu_options(const CompileOptions& options) {
   CpuOptions out;
   out.checks = options.debug;
@@ -79,17 +88,18 @@ std::unique_ptr<Executable> compile(ir::Kernel& kernel, const std::shared_ptr<co
   if (options.target == Target::Interp) return interpreted(kernel, sources, false);
   if (options.target == Target::InterpExact) return interpreted(kernel, sources, true);
 
-  if (options.target == Target::Cuda) {
-    Diagnostic d;
-    d.code = Code::E0804;
-    d.span = kernel.span;
-    d.message = "no code is made for GPUs yet";
-    diagnostics.add(d);
-    return nullptr;
-  }
-
   // fold -> pad_states -> fold -> split_masks -> fold -> ..: the list stands in codegen/passes/pipeline.cpp
   if (!run_target_free_passes(kernel, diagnostics, pass_options(options))) return nullptr;
+  if (options.target == Target::Cuda) {
+    GpuIr code;
+    stages.run("gpu", [&] { code = emit_gpu(kernel, *options.gpu, gpu_options(options), diagnostics); });
+    if (diagnostics.any()) return nullptr;
+    GpuObject object;
+    stages.run("ptx", [&] { object = make_ptx(std::move(code), *options.gpu); });
+    stages.took("  llvm passes", object.passes_ms);
+    stages.took("  codegen", object.codegen_ms);
+    return on_gpu(std::move(object), kernel.name, sources);  // the driver's assembler has its turn when a device is known
+  }
   CpuObject object;
   stages.run("cpu", [&] { object = compile_cpu(kernel, CpuTarget::host(), cpu_options(options), diagnostics); });
   if (diagnostics.any()) return nullptr;

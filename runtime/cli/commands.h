@@ -14,6 +14,7 @@ using Action = std::function<void(Report&)>;
 void add_check(CLI::App& app, Action& action);
 void add_fmt(CLI::App& app, Action& action);
 void add_explain(CLI::App& app, Action& action);
+void add_explain_kernel(CLI::App& app, Action& action);
 void add_ops(CLI::App& app, Action& action);
 void add_targets(CLI::App& app, Action& action);
 void add_header(CLI::App& app, Action& action);

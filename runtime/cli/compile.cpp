@@ -9,6 +9,7 @@
 #include "runtime/compile.h"
 #include "runtime/errors.h"
 #include "runtime/files.h"
+#include "runtime/gpu_code.h"
 
 namespace tessera::cli {
 namespace {
@@ -29,13 +30,22 @@ std::string syntax_tree(const std::string& file) {
   return dump(parsed);
 }
 
+/// Throws Error (E0804) if the target has nothing to show there.
+void check_stage(const CompileCommand& options, const CompileOptions& co) {
+  const std::string& e = options.emit;
+  const bool host = co.target == Target::Cpu;
+  if (e == "ir" || (e == "llvm" && (host || co.gpu)) || (e == "asm" && host) || ((e == "ptx" || e == "sass") && co.gpu)) return;
+  const std::string what = e == "llvm" ? "LLVM IR" : e == "asm" ? "assembly" : e == "ptx" ? "PTX" : "machine code to show";
+  fail(Code::E0804, fmt::format("target `{}` has no {}", options.kernel.target, what),
+       e == "ptx" || e == "sass" ? "name an architecture, such as --target sm_90a" : "use --target cpu");
+}
+
 void compile_file(const CompileCommand& options, Report& report) {
   report.fields["emit"] = options.emit;
   if (options.emit == "ast") {
     emit(report, options.out, syntax_tree(options.kernel.file));
     return;
   }
-  if (options.emit == "ptx") fail(Code::E0804, "there is no GPU target to make PTX for", "the targets are cpu, interp and interp:exact");
   const CompileHooks hooks = hooks_for(options.kernel, report);
   const Module module = load_timed(options.kernel, hooks);
   Options o;
@@ -49,14 +59,15 @@ void compile_file(const CompileCommand& options, Report& report) {
     if (options.emit == "ir") {
       // The kernel as lowered; what the passes make of it is --print-after's.
       if (options.kernel.print_after.empty() && !options.kernel.time_passes) return lowered;
-    } else if (*target_from_name(o.target) != Target::Cpu) {
-      fail(Code::E0804, fmt::format("target `{}` has no {}", o.target, options.emit == "llvm" ? "LLVM IR" : "assembly"), "use --target cpu");
     }
     Diagnostics diagnostics;
     const CompileOptions co = kernel.impl().compile_options();
+    check_stage(options, co);
     std::string text = lowered;
     if (options.emit == "ir") {
       compile(*ir, kernel.impl().sources(), kernel.impl().loader(), co, diagnostics);
+    } else if (co.gpu) {
+      text = gpu_text(*ir, options.emit == "llvm" ? GpuText::Llvm : options.emit == "ptx" ? GpuText::Ptx : GpuText::Sass, co, diagnostics);
     } else {
       text = cpu_text(*ir, options.emit == "asm" ? CpuText::Assembly : CpuText::Llvm, co, diagnostics);
     }
@@ -73,10 +84,12 @@ void compile_file(const CompileCommand& options, Report& report) {
 }  // namespace
 
 void add_compile(CLI::App& app, Action& action) {
-  CLI::App* sub = app.add_subcommand("compile", "show a kernel as syntax tree, Tile IR, LLVM IR or assembly");
+  CLI::App* sub = app.add_subcommand("compile", "show a kernel as syntax tree, Tile IR, LLVM IR, assembly, PTX or machine code of a GPU");
   auto o = std::make_shared<CompileCommand>();
   add_kernel_options(*sub, o->kernel, false);
-  sub->add_option("--emit", o->emit, "ast, ir, llvm, asm or ptx")->check(CLI::IsMember({"ast", "ir", "llvm", "asm", "ptx"}))->capture_default_str();
+  sub->add_option("--emit", o->emit, "ast, ir, llvm, asm, ptx or sass")
+      ->check(CLI::IsMember({"ast", "ir", "llvm", "asm", "ptx", "sass"}))
+      ->capture_default_str();
   sub->add_option("--without", o->without, "leave out an optional view")->delimiter(',')->allow_extra_args(false);
   sub->add_option("-o", o->out, "file to write; `-` is stdout")->capture_default_str();
   sub->callback([&action, o] { action = [o](Report& r) { compile_file(*o, r); }; });

@@ -39,6 +39,7 @@ int run(int argc, char** argv) {
   add_check(app, action);
   add_fmt(app, action);
   add_explain(app, action);
+  add_explain_kernel(app, action);
   add_ops(app, action);
   add_targets(app, action);
   add_header(app, action);

@@ -22,7 +22,7 @@ TEST_F(Compile, EmitsEveryStage) {
     EXPECT_EQ(read("product"), r.out) << emit;
     EXPECT_TRUE(to_file.out.empty());
   }
-  EXPECT_EQ(tessera("compile scale.tile --const N=8 --emit ptx --json").code(), "E0804");
+  for (const char* emit : {"ptx", "sass"}) EXPECT_EQ(tessera(fmt::format("compile scale.tile --const N=8 --emit {} --json", emit)).code(), "E0804");
   EXPECT_EQ(tessera("compile scale.tile --const N=8 --emit asm --target interp --json").code(), "E0804");
   EXPECT_EQ(tessera("compile scale.tile --const N=8 --target nowhere --json").code(), "E0802");
   EXPECT_EQ(tessera("compile scale.tile --const N=8 -o no/such/folder").exit, 3);
