@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "tests/fuzz/run_kernel.h"
+#include "tests/kernels/harness.h"
 
 namespace tessera {
 namespace {
@@ -40,7 +41,7 @@ INSTANTIATE_TEST_SUITE_P(Fuzz, RandomKernels, ::testing::Range(0, kBlocks));
 
 std::vector<std::filesystem::path> cases(const char* folder) {
   std::vector<std::filesystem::path> out;
-  const std::filesystem::path place = std::filesystem::path(TESSERA_SOURCE_DIR) / "tests/fuzz" / folder;
+  const std::filesystem::path place = std::filesystem::path(test::source_root()) / "tests/fuzz" / folder;
   if (!std::filesystem::exists(place)) return out;
   for (const auto& entry : std::filesystem::directory_iterator(place))
     if (entry.path().extension() == ".tile") out.push_back(entry.path());

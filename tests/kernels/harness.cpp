@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <fstream>
 #include <limits>
 #include <sstream>
@@ -23,7 +24,7 @@ struct Loaded {
 };
 
 Loaded load_file(const std::string& file) {
-  const std::string path = TESSERA_SOURCE_DIR "/" + file;
+  const std::string path = source_root() + "/" + file;
   std::ifstream in(path);
   if (!in) throw std::runtime_error("cannot read " + path);
   std::stringstream text;
@@ -63,6 +64,11 @@ Lowered lower_or_explain(const Call& call) {
 }
 
 }  // namespace
+
+std::string source_root() {
+  const char* root = std::getenv("TESSERA_TEST_ROOT");
+  return root && *root ? root : TESSERA_SOURCE_DIR;
+}
 
 const char* name(On on) {
   switch (on) {

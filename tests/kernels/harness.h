@@ -19,6 +19,9 @@ struct Call {
   std::map<std::string, std::int64_t> symbols;  ///< only those that are no view's whole extent
 };
 
+/// The folder that `Call::file` lies below: the source tree, or what TESSERA_TEST_ROOT names where the tests have travelled.
+std::string source_root();
+
 enum class On { Interp, Exact, Cpu };
 const char* name(On on);
 

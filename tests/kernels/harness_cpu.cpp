@@ -1,5 +1,7 @@
 #include "tests/kernels/harness_cpu.h"
 
+#include <cstdlib>
+
 #include "tessera/tessera.h"
 
 namespace tessera::test {
@@ -27,6 +29,12 @@ Consts consts_of(const Constants& constants) {
   return out;
 }
 
+Context compiled_context() {
+  const std::string target = compiled_target();
+  if (!target.starts_with("cuda")) return Context::cpu(2);
+  return Context::cuda(target.starts_with("cuda:") ? std::atoi(target.c_str() + 5) : 0);
+}
+
 class Kernels {
  public:
   const AnyKernel& get(const Call& call) {
@@ -35,8 +43,10 @@ class Kernels {
     for (const auto& [n, b] : call.tensors) key += " " + n;  // other optional views make another form
     auto at = kernels_.find(key);
     if (at == kernels_.end()) {
-      const Module module = load(TESSERA_SOURCE_DIR "/" + call.file);
+      const Module module = load(source_root() + "/" + call.file);
       Options options;
+      options.target = compiled_target();
+      if (context_.is_cuda()) options.context = context_;
       for (const KernelOutline& k : module.kernels()) {
         if (k.name != call.kernel) continue;
         for (const auto& p : k.parameters) {
@@ -51,20 +61,34 @@ class Kernels {
 
  private:
   std::map<std::string, AnyKernel> kernels_;
-  Context context_ = Context::cpu(2);
+  Context context_ = compiled_context();
 };
 
 }  // namespace
 
+std::string compiled_target() {
+  const char* target = std::getenv("TESSERA_TEST_TARGET");
+  return target && *target ? target : "cpu";
+}
+
 void run_cpu(const Call& call, std::map<std::string, Buffer>& tensors) {
   static Kernels compiled;
   const AnyKernel& kernel = compiled.get(call);
+  const Context& context = compiled.context();
+  std::map<std::string, DeviceBuffer> on_device;
   std::map<std::string, Argument> arguments;
   for (const Parameter& p : kernel.parameters()) {
     if (p.is_view) {
       const auto b = tensors.find(p.name);
       if (b == tensors.end()) continue;
-      arguments.emplace(p.name, Tensor(static_cast<void*>(b->second.bytes.data()), p.dtype, std::span<const std::int64_t>(b->second.dims)));
+      const std::span<const std::int64_t> dims(b->second.dims);
+      if (!context.is_cuda()) {
+        arguments.emplace(p.name, Tensor(static_cast<void*>(b->second.bytes.data()), p.dtype, dims));
+        continue;
+      }
+      const DeviceBuffer& memory = on_device.emplace(p.name, DeviceBuffer(context, b->second.bytes.size())).first->second;
+      memory.copy_from(std::as_bytes(std::span(b->second.bytes)), context);
+      arguments.emplace(p.name, memory.tensor(p.dtype, dims));
     } else {
       const DType t = *dtype_from_name(tessera::name(p.dtype));
       const double v = call.scalars.at(p.name);
@@ -72,7 +96,8 @@ void run_cpu(const Call& call, std::map<std::string, Buffer>& tensors) {
       arguments.emplace(p.name, Scalar{.dtype = p.dtype, .bits = bits});
     }
   }
-  kernel.launch(compiled.context(), arguments);
+  kernel.launch(context, arguments);
+  for (const auto& [n, memory] : on_device) memory.copy_to(std::as_writable_bytes(std::span(tensors.at(n).bytes)), context);
 }
 
 }  // namespace tessera::test

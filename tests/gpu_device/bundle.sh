@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Packs what runs on a machine with a GPU and a driver. usage: bundle.sh BUILD_FOLDER
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+build=$1
+name=tessera-gpu
+bundle=$root/build/bundle
+rm -rf "$bundle"
+mkdir -p "$bundle/$name/bin"
+cd "$bundle/$name"
+strip -o bin/tessera "$build/tests/gpu_device/tessera_portable"
+strip -o bin/tessera_gpu_test "$build/tests/gpu_device/tessera_gpu_test"
+(cd "$root" && find kernels tests/programs tests/foreign tests/fuzz tests/ir examples \( -name '*.tile' -o -name '*.ir' \) -print0 | xargs -0 cp --parents -t "$bundle/$name")
+cp "$root"/tests/gpu_device/gpu-test "$root"/tests/gpu_device/gpu-bench "$root"/tests/gpu_device/bench.table .
+chmod +x gpu-test gpu-bench
+needed=$(for program in bin/*; do readelf -d "$program" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p'; done | sort -u)
+if others=$(grep -vE '^(libc|libm|libdl|librt|libpthread|ld-linux-x86-64)\.so' <<<"$needed"); then
+  echo "bundle: these libraries would have to travel too: $others" >&2
+  exit 1
+fi
+glibc=$(for program in bin/*; do readelf -V "$program" | grep -o 'GLIBC_[0-9.]*'; done | sort -V | tail -1)
+cat >README <<TEXT
+Tessera for a machine with an NVIDIA driver and nothing else. Needs ${glibc/_/ } or newer.
+  ./gpu-test     all kernel tests on the GPU
+  ./gpu-bench    a table of times
+  ./bin/tessera  the command: run, bench, compile --emit ptx, targets ..
+TEXT
+cd "$bundle"
+tar -czf "$name.tar.gz" "$name"
+echo "$bundle/$name.tar.gz: $(du -h "$name.tar.gz" | cut -f1), needs ${glibc/_/ }"
