@@ -131,7 +131,11 @@ const Form& KernelImpl::form(std::uint64_t mask) {
         form->executable = compile(*form->compiled, sources_, *loader_, compile_options(), diagnostics);
         if (diagnostics.any()) throw to_error(diagnostics, *sources_);
         TESSERA_ASSERT(form->executable, "no code and no diagnostic");
-        if (target_.context) form->executable->prepare(*target_.context);
+        if (target_.context) {
+          const auto start = std::chrono::steady_clock::now();
+          form->executable->prepare(*target_.context);
+          if (hooks_.timed) hooks_.timed("load", std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
+        }
       },
       [&] { return ir::print(*form->source); });
   return *forms_.add(std::move(form));

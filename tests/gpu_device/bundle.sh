@@ -18,7 +18,7 @@ if others=$(grep -vE '^(libc|libm|libdl|librt|libpthread|ld-linux-x86-64)\.so' <
   echo "bundle: these libraries would have to travel too: $others" >&2
   exit 1
 fi
-glibc=$(for program in bin/*; do readelf -V "$program" | grep -o 'GLIBC_[0-9.]*'; done | sort -V | tail -1)
+glibc=$(for program in bin/*; do nm -D --undefined-only "$program" | grep -o '@GLIBC_[0-9.]*' | tr -d @; done | sort -V | tail -1)
 cat >README <<TEXT
 Tessera for a machine with an NVIDIA driver and nothing else. Needs ${glibc/_/ } or newer.
   ./gpu-test     all kernel tests on the GPU
