@@ -210,10 +210,11 @@ void ThreadEmitter::emit_for(const Op& op) {
       const Stage& st = plan_.stages()[static_cast<std::size_t>(s)];
       write_shared(st.offset, st.offset + st.slot_bytes() * st.slots);
     }
-    LV* iv = lo;
-    for (int s = 0; s + 1 < slots; ++s) {
-      prefetch(iv, i32(s));
-      iv = e_.add(iv, step);
+    if (slots == 2) {
+      prefetch(lo, i32(0));
+    } else {
+      e_.loop(i32(0), i32(slots - 1), i32(1), true,
+              [&](LV* s) { prefetch(e_.add(lo, e_.mul(step, e_.b.CreateZExt(s, e_.i64()))), s); });
     }
     carried.push_back(i32(0));
   }

@@ -114,18 +114,31 @@ void ThreadEmitter::stage_load(int stage, LV* slot) {
       });
     });
   };
-  const auto fast = [&](bool whole) {
+  // From row to row of a thread the address grows by the same amount: one addition a chunk, and no register for each.
+  LV *pointer = nullptr, *pointer_step = nullptr;
+  const bool walks = m.view->affine() && threads % chunks == 0;
+  const auto fast = [&] {
     each_chunk([&](LV* row, LV* col, LV* to) {
-      LV* ok = whole && s.rows == dims(v)[0] ? nullptr : row_valid(row);
+      LV* ok = row_valid(row);
       LV* bytes = i32(16);
       if (s.cols > dims(v)[1] || !cols.full) {
         LV* end = cols.full ? static_cast<LV*>(i32(dims(v)[1])) : cols.end;
         LV* left = e_.b.CreateMul(e_.b.CreateSub(end, col), i32(cell));
         bytes = e_.max(i32(0), e_.min(i32(16), left));
       }
-      const cpu::Address a = locate(m, row, col, ok);
-      if (a.mask && !cpu::is_true(a.mask)) bytes = e_.b.CreateSelect(a.mask, bytes, i32(0));
-      LV* from = e_.at(cell_type(s.dtype), a.base, a.offset.v);
+      LV* from;
+      if (walks && pointer) {
+        from = pointer = e_.at(e_.b.getInt8Ty(), pointer, pointer_step);
+      } else {
+        const cpu::Address a = locate(m, row, col, ok);
+        ok = a.mask;
+        from = e_.at(cell_type(s.dtype), a.base, a.offset.v);
+        if (walks) {
+          pointer = from;
+          pointer_step = e_.b.CreateMul(m.row_stride, e_.idx(threads / chunks * cell));
+        }
+      }
+      if (ok && !cpu::is_true(ok)) bytes = e_.b.CreateSelect(ok, bytes, i32(0));
       if (target_.has_cp_async()) {
         call(e_.b, e_.module, Primitive::CpAsync16, {to, from, bytes});
         return;
@@ -146,7 +159,7 @@ void ThreadEmitter::stage_load(int stage, LV* slot) {
   }
   LV* aligned = e_.b.CreateICmpEQ(e_.b.CreateAnd(m.alignment, e_.idx(15)), e_.idx(0));
   if (!cols.full) aligned = e_.b.CreateAnd(aligned, e_.b.CreateICmpEQ(cols.first, i32(0)));
-  e_.if_then(aligned, [&] { fast(false); }, slow);
+  e_.if_then(aligned, fast, slow);
   if (ring) return;
   if (target_.has_cp_async()) call(e_.b, e_.module, Primitive::CpAsyncCommit, {});
   state_.write(0, s.offset, s.offset + s.slot_bytes(), target_.has_cp_async());

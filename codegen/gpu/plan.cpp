@@ -238,7 +238,7 @@ void Plan::make_rings(const Schedule& schedule) {
   };
   // Two CTAs an SM where two slots leave room for that.
   const std::int64_t half = target_.max_shared_sm() / 2 - 2048, whole = target_.max_shared_cta() - 2048;
-  for (const auto& [room, most, least] : {std::tuple{half, 4, 2}, std::tuple{whole, 4, 1}}) {
+  for (const auto& [room, most, least] : {std::tuple{half, 4, 2}, std::tuple{whole, 3, 1}}) {
     for (int slots = most; slots >= least; --slots) {
       set_slots(slots);
       if (staged_bytes_ <= room) {
