@@ -158,6 +158,8 @@ void Plan::assign_layouts() {
   for (const Op* op : dot_ops_) {
     for (std::size_t a = 0; a < 2; ++a) try_part(axes.of(op->result(), a), dots_.at(op).result.axes[a]);
   }
+  std::set<int> anchors;
+  for (const auto& [c, p] : parts) anchors.insert(c);
 
   const auto layout_of = [&](const Value* v) {
     Layout l;
@@ -201,33 +203,62 @@ void Plan::assign_layouts() {
     if (op.kind == OpKind::Load && is_real_tile(op.result())) narrowest = std::min(narrowest, cell_bytes(dtype(op.result())));
     if (op.kind == OpKind::Store && is_real_tile(op.operands[1])) narrowest = std::min(narrowest, cell_bytes(dtype(op.operands[1])));
   });
+  // The widest run of lanes or warps that no axis of a tile reads yet: [divisor, divisor * count).
+  struct Gap {
+    std::int64_t divisor = 1, count = 1;
+  };
+  const auto gap = [&](const Value* v, Source source, std::int64_t all) {
+    std::vector<std::pair<std::int64_t, std::int64_t>> taken;
+    for (const AxisPart& p : layout_of(v).axes) {
+      for (const Digit& d : p.digits) {
+        if (d.source == source) taken.emplace_back(d.divisor, d.divisor * d.size);
+      }
+    }
+    Gap best;
+    for (std::int64_t from = 1; from < all; from *= 2) {
+      std::int64_t to = all;
+      for (const auto& [lo, hi] : taken) {
+        if (lo <= from && from < hi) to = from;
+        if (lo > from) to = std::min(to, lo);
+      }
+      if (to / from > best.count) best = {from, to / from};
+    }
+    return best;
+  };
   const auto spread = [&](const Value* v) {
     const std::size_t rank = dims(v).size();
-    std::int64_t lanes = kWarpLanes, lane_divisor = 1, vector = 16 / narrowest;
+    const auto open = [&](std::size_t a) { return axes.of(v, a) >= 0 && !parts.count(axes.of(v, a)); };
+    Gap lanes = gap(v, Source::Lane, kWarpLanes), warps = gap(v, Source::Warp, power_below(warps_));
     struct Share {
-      std::int64_t vector, lanes, divisor;
+      std::int64_t vector = 1, lanes = 1, divisor = 1;
     };
-    std::vector<Share> shares(rank, {1, 1, 1});
+    std::vector<Share> shares(rank);
+    std::int64_t vector = 16 / narrowest;
     for (std::size_t a = rank; a-- > 0;) {
       const std::int64_t n = dims(v)[a];
       if (n == 1) continue;
-      shares[a].vector = std::min(vector, power_below(n));
+      Share& s = shares[a];
+      s.vector = std::min(vector, power_below(n));
       vector = 1;  // only the innermost axis is contiguous
-      shares[a].lanes = std::min(lanes, power_above(div_up(n, shares[a].vector)));
-      shares[a].divisor = lane_divisor;
-      lanes /= shares[a].lanes;
-      lane_divisor *= shares[a].lanes;
+      if (!open(a)) continue;
+      s.lanes = std::min(lanes.count, power_above(div_up(n, s.vector)));
+      s.divisor = lanes.divisor;
+      lanes = {lanes.divisor * s.lanes, lanes.count / s.lanes};
     }
-    std::int64_t warps = power_below(warps_), warp_divisor = 1;
     for (std::size_t a = 0; a < rank; ++a) {
       const std::int64_t n = dims(v)[a];
-      if (n == 1) continue;
-      const std::int64_t w = std::min(warps, power_above(div_up(n, shares[a].vector * shares[a].lanes)));
-      const int c = axes.of(v, a);
-      if (!parts.count(c)) fits(c, strided(n, shares[a].vector, shares[a].lanes, shares[a].divisor, w, warp_divisor));
-      warps /= w;
-      warp_divisor *= w;
+      if (n == 1 || !open(a)) continue;
+      const std::int64_t w = std::min(warps.count, power_above(div_up(n, shares[a].vector * shares[a].lanes)));
+      if (fits(axes.of(v, a), strided(n, shares[a].vector, shares[a].lanes, shares[a].divisor, w, warps.divisor))) {
+        warps = {warps.divisor * w, warps.count / w};
+      }
     }
+  };
+  const auto of_mma = [&](const Value* v) {
+    for (std::size_t a = 0; a < dims(v).size(); ++a) {
+      if (anchors.count(axes.of(v, a))) return true;
+    }
+    return false;
   };
   for (const bool anchored : {true, false}) {
     for (const Value* v : order) {
@@ -239,7 +270,7 @@ void Plan::assign_layouts() {
         (parts.count(c) ? any = true : (open.push_back(a), any));
       }
       if (open.empty() || (anchored && !any)) continue;
-      if (!any) spread(v);
+      if (!of_mma(v)) spread(v);
       for (std::size_t i = open.size(); i-- > 0;) {
         const int c = axes.of(v, open[i]);
         const std::int64_t n = dims(v)[open[i]];
