@@ -332,7 +332,7 @@ void Plan::choose_warps() {
   // The fewest warps whose accumulators fit beside the rest: every row block more a warp holds is one more use of each B fragment.
   std::int64_t best = std::min<std::int64_t>(8, power_above(blocks));
   for (const std::int64_t w : {1, 2, 3, 4, 5, 6, 7, 8}) {
-    if (blocks % w == 0 && accumulators / (kWarpLanes * w) <= 160 && w >= std::min<std::int64_t>(4, blocks)) {
+    if (blocks % w == 0 && accumulators / (kWarpLanes * w) <= 200 && w >= std::min<std::int64_t>(4, blocks)) {
       best = w;
       break;
     }

@@ -1,5 +1,7 @@
 #include "codegen/gpu/element.h"
 
+#include <llvm/IR/PatternMatch.h>
+
 #include <cmath>
 
 #include "codegen/cpu/arith.h"
@@ -148,7 +150,28 @@ LV* shuffle(Emitter& e, Primitive how, LV* x, LV* lane) {
   return e.b.CreateBitCast(both, t);
 }
 
+namespace {
+
+/// The word whose halves these are, as unpack_word gave them; null if they are not.
+LV* halves_of(LV* low, LV* high) {
+  using namespace llvm::PatternMatch;
+  const auto bits = [](LV* x) {
+    LV* inner = nullptr;
+    return match(x, m_BitCast(m_Value(inner))) ? inner : x;
+  };
+  LV *word = nullptr, *other = nullptr;
+  if (!match(bits(low), m_Trunc(m_Value(word))) || !word->getType()->isIntegerTy(32)) return nullptr;
+  if (!match(bits(high), m_Trunc(m_LShr(m_Value(other), m_SpecificInt(16)))) || other != word) return nullptr;
+  return word;
+}
+
+}  // namespace
+
 LV* pack_word(Emitter& e, const std::vector<LV*>& elements) {
+  // What was rounded in pairs is used in pairs: no instruction.
+  if (elements.size() == 2) {
+    if (LV* word = halves_of(elements[0], elements[1])) return word;
+  }
   const unsigned width = 32 / static_cast<unsigned>(elements.size());
   if (elements.size() == 1) return e.b.CreateBitCast(elements[0], e.i32());
   LV* word = nullptr;

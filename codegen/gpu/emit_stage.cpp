@@ -100,17 +100,17 @@ void ThreadEmitter::stage_load(int stage, LV* slot) {
     return ok;
   };
   const auto slow = [&] {
-    // Element by element, in a loop over the chunks: rare, so short.
+    // Element by element, in loops: rare, so short.
     e_.loop(tid_, i32(total), i32(threads), false, [&](LV* q) {
       chunk(q, [&](LV* row, LV* col, LV* to) {
-        for (std::int64_t i = 0; i < per; ++i) {
-          LV* c = e_.b.CreateAdd(col, i32(i));
+        e_.loop(i32(0), i32(per), i32(1), true, [&](LV* i) {
+          LV* c = e_.b.CreateAdd(col, i);
           LV* ok = cpu::both(e_, row_valid(row), e_.b.CreateAnd(e_.b.CreateICmpSGE(c, cols.first), e_.b.CreateICmpSLT(c, cols.end)));
           if (cols.full && s.cols > dims(v)[1]) ok = cpu::both(e_, ok, e_.b.CreateICmpSLT(c, i32(dims(v)[1])));
           const cpu::Address a = locate(m, row, c, ok);
           LV* x = cpu::load_elements(e_, cpu::view_cell(s.dtype), a.base, a.offset, a.mask, static_cast<int>(cell));
-          store_cell(s.dtype, x, e_.b.CreateAdd(to, i32(i * cell)));
-        }
+          store_cell(s.dtype, x, e_.b.CreateAdd(to, e_.b.CreateMul(i, i32(cell))));
+        });
       });
     });
   };
