@@ -213,8 +213,7 @@ void ThreadEmitter::emit_for(const Op& op) {
     if (slots == 2) {
       prefetch(lo, i32(0));
     } else {
-      e_.loop(i32(0), i32(slots - 1), i32(1), true,
-              [&](LV* s) { prefetch(e_.add(lo, e_.mul(step, e_.b.CreateZExt(s, e_.i64()))), s); });
+      e_.loop(i32(0), i32(slots - 1), i32(1), true, [&](LV* s) { prefetch(e_.add(lo, e_.mul(step, e_.b.CreateZExt(s, e_.i64()))), s); });
     }
     carried.push_back(i32(0));
   }

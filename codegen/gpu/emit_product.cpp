@@ -117,7 +117,7 @@ Elements ThreadEmitter::mma_dot(const Op& op, Elements acc) {
     return call(e_.b, e_.module, p, {e_.b.CreateAdd(s.base, i32(at))}, {}, count, e_.i32());
   };
   const std::vector<std::int64_t> row_offsets = d.result.axes[0].offsets(), col_offsets = d.result.axes[1].offsets();
-  const llvm::Type* acc_type = acc[0].v->getType();
+  llvm::Type* acc_type = acc[0].v->getType();
 
   const auto fragment_a = [&](std::int64_t m, std::int64_t step) {
     std::vector<LV*> f;
@@ -140,32 +140,30 @@ Elements ThreadEmitter::mma_dot(const Op& op, Elements acc) {
   const std::int64_t k_pad = steps * d.k_step;
   if (d.a.stage < 0 && k_pad != k) zero_beyond(op.operands[0], a_regs, k);
 
+  // B's matrices of one step: two column blocks by one ldmatrix, as (block n, k half 0), (n, 1), (n + 1, 0), (n + 1, 1).
+  const auto fragments_b = [&](std::int64_t n, std::int64_t step) {
+    const bool both = n + 1 < cols;
+    std::vector<LV*> f;
+    if (!half_step) return matrices(b, col_offsets[static_cast<std::size_t>(2 * n)], step, both ? 4 : 2);
+    for (std::int64_t i = 0; i < (both ? 2 : 1); ++i) f.push_back(matrices(b, col_offsets[static_cast<std::size_t>(2 * (n + i))], step, 1)[0]);
+    return f;
+  };
   for (std::int64_t step = 0; step < steps; ++step) {
-    std::vector<std::vector<LV*>> fa;
-    for (std::int64_t m = 0; m < rows; ++m) fa.push_back(fragment_a(m, step));
+    std::vector<std::vector<LV*>> a_fragments;
+    for (std::int64_t m = 0; m < rows; ++m) a_fragments.push_back(fragment_a(m, step));
     for (std::int64_t n = 0; n < cols; n += 2) {
-      // Two column blocks by one ldmatrix; B's matrices come as (block n, k half 0), (n, 1), (n + 1, 0), (n + 1, 1).
-      const bool both = n + 1 < cols;
-      std::vector<LV*> fb;
-      if (half_step) {
-        for (std::int64_t i = 0; i < (both ? 2 : 1); ++i) fb.push_back(matrices(b, col_offsets[static_cast<std::size_t>(2 * (n + i))], step, 1)[0]);
-      } else {
-        fb = matrices(b, col_offsets[static_cast<std::size_t>(2 * n)], step, both ? 4 : 2);
-      }
+      const std::vector<LV*> fb = fragments_b(n, step);
       for (std::int64_t m = 0; m < rows; ++m) {
-        for (std::int64_t i = 0; i < (both ? 2 : 1); ++i) {
+        for (std::int64_t i = 0; i < (n + 1 < cols ? 2 : 1); ++i) {
           const auto c = [&](std::int64_t row, std::int64_t col) -> LV*& {
             return acc[static_cast<std::size_t>((2 * m + row) * 2 * cols + 2 * (n + i) + col)].v;
           };
           std::vector<LV*> regs = {c(0, 0), c(0, 1), c(1, 0), c(1, 1)};
-          regs.insert(regs.end(), fa[static_cast<std::size_t>(m)].begin(), fa[static_cast<std::size_t>(m)].end());
-          if (half_step) {
-            regs.push_back(fb[static_cast<std::size_t>(i)]);
-          } else {
-            regs.push_back(fb[static_cast<std::size_t>(2 * i)]);
-            regs.push_back(fb[static_cast<std::size_t>(2 * i + 1)]);
-          }
-          const std::vector<LV*> r = call(e_.b, e_.module, *d.mma, {}, regs, 4, const_cast<llvm::Type*>(acc_type));
+          const std::vector<LV*>& fa = a_fragments[static_cast<std::size_t>(m)];
+          regs.insert(regs.end(), fa.begin(), fa.end());
+          const std::int64_t halves = half_step ? 1 : 2;
+          for (std::int64_t h = 0; h < halves; ++h) regs.push_back(fb[static_cast<std::size_t>(halves * i + h)]);
+          const std::vector<LV*> r = call(e_.b, e_.module, *d.mma, {}, regs, 4, acc_type);
           c(0, 0) = r[0];
           c(0, 1) = r[1];
           c(1, 0) = r[2];
