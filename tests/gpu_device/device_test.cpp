@@ -125,6 +125,7 @@ TEST_F(OnDevice, ALaunchIsCapturedIntoAGraph) {
   const DeviceBuffer x = upload(numbers(64000), stream), y(*context_, x.bytes());
   stream.synchronize();
   const Graphs graphs;
+  if (!graphs.begin) GTEST_SKIP() << "the driver has no graphs";
   void *graph = nullptr, *ready = nullptr;
   ASSERT_EQ(graphs.begin(stream.handle(), 2), 0);  // relaxed: other threads may do what they like
   EXPECT_TRUE(stream.capturing());
@@ -147,6 +148,7 @@ TEST_F(OnDevice, AnUnpreparedKernelIsRefusedInACapture) {
   stream.synchronize();
   const auto launch = [&] { kernel(stream, x.view<float, 2>({1000, 64}), y.view<float, 2>({1000, 64}), 5.0f); };
   const Graphs graphs;
+  if (!graphs.begin) GTEST_SKIP() << "the driver has no graphs";
   void* graph = nullptr;
   std::string code;
   ASSERT_EQ(graphs.begin(stream.handle(), 2), 0);

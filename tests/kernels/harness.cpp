@@ -74,7 +74,10 @@ const char* name(On on) {
   switch (on) {
     case On::Interp: return "interp";
     case On::Exact: return "interp:exact";
-    case On::Cpu: return "cpu";
+    case On::Cpu: {
+      const char* elsewhere = std::getenv("TESSERA_TEST_TARGET");
+      return elsewhere && *elsewhere ? elsewhere : "cpu";
+    }
   }
   return "";
 }

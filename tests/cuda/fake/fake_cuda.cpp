@@ -1,12 +1,12 @@
 #include "tests/cuda/fake/fake_cuda.h"
 
+#include <array>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <map>
 #include <mutex>
 #include <string>
-#include <vector>
 
 #include "runtime/cuda_driver.h"
 
@@ -58,7 +58,7 @@ struct Memory {
   }
 };
 Memory& memory() {
-  static Memory m;
+  static Memory& m = *new Memory;
   return m;
 }
 
@@ -71,8 +71,15 @@ std::array<CUctx_st, 8>& contexts() {
   return c;
 }
 
-std::vector<CUctx_st*>& stack() {
-  static thread_local std::vector<CUctx_st*> s;
+/// Contexts pushed in this thread. Nothing here has a destructor, as a driver must serve destructors that run at exit.
+struct Stack {
+  std::array<CUctx_st*, 64> at{};
+  std::size_t size = 0;
+  bool empty() const { return size == 0; }
+  CUctx_st* back() const { return at.at(size - 1); }
+};
+Stack& stack() {
+  static thread_local Stack s;
   return s;
 }
 
@@ -126,8 +133,8 @@ FAKE cuDevicePrimaryCtxRetain(CUctx_st** c, DeviceHandle d) {
 }
 FAKE cuDevicePrimaryCtxRelease_v2(DeviceHandle) { return --state().retained, R::Success; }
 FAKE cuCtxGetCurrent(CUctx_st** c) { return *c = stack().empty() ? nullptr : stack().back(), R::Success; }
-FAKE cuCtxPushCurrent_v2(CUctx_st* c) { return stack().push_back(c), R::Success; }
-FAKE cuCtxPopCurrent_v2(CUctx_st** c) { return *c = stack().back(), stack().pop_back(), R::Success; }
+FAKE cuCtxPushCurrent_v2(CUctx_st* c) { return stack().at.at(stack().size++) = c, R::Success; }
+FAKE cuCtxPopCurrent_v2(CUctx_st** c) { return *c = stack().back(), --stack().size, R::Success; }
 
 FAKE cuModuleLoadDataEx(CUmod_st** module, const void* image, unsigned count, JitOption* options, void** values) {
   if (const R r = in_context(); r != R::Success) return r;
