@@ -217,15 +217,15 @@ TEST(Rows, RopeRefusesRotaryDims) {
 }
 
 TEST(Rows, TileSizesGiveEqualBitsOnIntegers) {
-  // Sums of squares of small integers are exact in any order.
+  // Sums of squares of small integers are exact in any order, and so is a division by 256, in whatever way it is done.
   for (const On on : {On::Interp, On::Cpu}) {
     Buffer first;
-    for (const Size& s : {Size{6, 300, 1, 512}, Size{6, 300, 4, 64}, Size{6, 300, 8, 128}}) {
+    for (const Size& s : {Size{6, 256, 1, 512}, Size{6, 256, 4, 64}, Size{6, 256, 8, 128}}) {
       Call c{.file = "kernels/norm/rms_norm.tile", .kernel = "rms_norm", .constants = {{"T", DType::F32}, {"BM", s.bm}, {"BN", s.bn}}};
       c.tensors = {{"x", Buffer(DType::F32, {s.m, s.n}).fill_integers(1, 8)},
                    {"w", Buffer(DType::F32, {s.n}).fill_integers(2, 4)},
                    {"y", unwritten(DType::F32, {s.m, s.n})}};
-      c.scalars["eps"] = 0x1p-20;
+      c.scalars["eps"] = 0;
       const Buffer y = run(c, on).at("y");
       if (first.dims.empty()) first = y;
       expect_same(y, first, str(c, s, on));
