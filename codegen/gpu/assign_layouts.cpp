@@ -325,7 +325,8 @@ void Plan::choose_warps() {
     return;
   }
   if (!rows_only_) {
-    warps_ = static_cast<int>(std::clamp<std::int64_t>(power_above(div_up(accumulators, 4096)), 1, 16));
+    // The largest block a warp's registers hold: operand traffic from shared memory grows with a block's edge, work with its area.
+    warps_ = static_cast<int>(std::clamp<std::int64_t>(power_above(div_up(accumulators, kWarpLanes * 192)), 1, 16));
     return;
   }
   const std::int64_t blocks = std::max<std::int64_t>(1, div_up(rows, 16));
