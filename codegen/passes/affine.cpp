@@ -1,6 +1,7 @@
 #include "codegen/passes/affine.h"
 
 #include <algorithm>
+#include <stdexcept>
 
 #include "codegen/passes/rewrite.h"
 #include "dsl/diagnostic.h"
@@ -134,8 +135,32 @@ Sym Affine::scalar(const Value* v) {
 }
 
 std::optional<Sym> Affine::element(const Value* v) {
-  if (auto it = elements_.find(v); it != elements_.end()) return it->second;
-  return elements_.emplace(v, element_uncached(v)).first->second;
+  // Operands come first on a list of their own: kernels may be long chains, too long to recurse along.
+  for (std::vector<const Value*> open{v}; !open.empty();) {
+    const Value* at = open.back();
+    const std::size_t before = open.size();
+    if (!elements_.count(at) && at->def && has(at->def->kind, Trait::Pure))
+      for (const Value* o : at->def->operands)
+        if (is_tile(o->type) && tile(o->type).dtype == DType::Idx && !elements_.count(o)) open.push_back(o);
+    if (open.size() != before) continue;
+    if (!elements_.count(at)) elements_.emplace(at, element_bounded(at));
+    open.pop_back();
+  }
+  return elements_.at(v);
+}
+
+/// Forms too large for any proof are not kept: the value stands for itself.
+std::optional<Sym> Affine::element_bounded(const Value* v) {
+  constexpr std::size_t longest = 400;
+  try {
+    std::optional<Sym> e = element_uncached(v);
+    std::size_t length = 0;
+    if (e)
+      for (const auto& [monomial, coefficient] : e->terms())
+        for (const SymAtomRef& atom : monomial) length += atom->text.size();
+    if (length <= longest) return e;
+  } catch (const std::length_error&) {}
+  return is_scalar(v->type) ? std::optional(symbol_of(v)) : std::nullopt;
 }
 
 std::optional<Sym> Affine::element_uncached(const Value* v) {

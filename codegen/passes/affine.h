@@ -69,6 +69,7 @@ class Affine {
   Sym symbol_of(const Value* v);
   void bind(const Value* v);
   std::optional<Sym> element_uncached(const Value* v);
+  std::optional<Sym> element_bounded(const Value* v);
   bool is_extent(const Sym& d) const;
   std::optional<Sym> bound(const Sym& e, const Dims& dims, bool want_lower, std::vector<Sym>* assumed);
   std::optional<Sym> atom_bound(const SymAtom& a, const Dims& dims, bool want_lower, std::vector<Sym>* assumed);

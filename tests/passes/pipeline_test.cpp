@@ -1,5 +1,6 @@
 #include "codegen/passes/pipeline.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <set>
@@ -35,6 +36,21 @@ TEST(Pipeline, PrintsOnlyWhatChanged) {
   EXPECT_LT(printed.size(), timed.size());
   EXPECT_EQ(std::count(printed.begin(), printed.end(), "coverage"), 0);
   EXPECT_EQ(std::count(printed.begin(), printed.end(), "split_masks"), 1);
+}
+
+/// Chains of integers are followed without recursion, and forms that grow too large are given up.
+TEST(Pipeline, LongChains) {
+  for (const auto& [step, length] : {std::pair{"mul", 8000}, {"add", 1500}, {"div", 1500}}) {
+    SCOPED_TRACE(step);
+    std::string text = "kernel chain(\n  %o: out view f32[M],\n  %n: idx\n)\nsymbols(M)\ngrid(%i < M)\n{\n  %a0 = add %i, %n : idx\n";
+    for (int k = 0; k < length; ++k)
+      text += fmt::format("  %a{} = {} %a{}, {} : idx\n", k + 1, step, k, k % 3 == 0 ? "%a0" : k % 3 == 1 ? "%n" : "%i");
+    text += fmt::format("  %y = cast %a{} : f32\n  store %o, %y, %i\n  yield\n}}\n", length);
+    auto kernel = parse_ir(text);
+    ASSERT_TRUE(kernel);
+    Diagnostics ds;
+    EXPECT_TRUE(run_target_free_passes(*kernel, ds));
+  }
 }
 
 TEST(Pipeline, RunsTwiceWithoutChange) {
