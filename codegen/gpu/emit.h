@@ -91,6 +91,16 @@ class ThreadEmitter {
 
   // --- emit_memory.cpp: global memory and registers
   struct Access;
+  struct TileAccess;
+  struct Place;
+  /// `vectors`: registers may move together.
+  TileAccess tile_access(Access access, const Layout& layout, ir::Dims shape, DType t, bool vectors);
+  /// `whole_inner`: the innermost axis is known to be valid for the whole tile.
+  Place place(const TileAccess& x, std::int64_t reg, bool whole_inner);
+  /// The register of an operand with some axes of extent 1 that goes with register `reg` of the whole.
+  static std::size_t register_in(const Layout& whole, const Layout& narrow, std::int64_t reg);
+  /// An integer of the type of `v` as i64.
+  LV* as_index(const ir::Value* v, LV* x);
   Access access(const ir::Value* view, llvm::ArrayRef<ir::Value*> indices);
   Elements load_tile(const ir::Op& op, const Layout& layout);
   void emit_load(const ir::Op& op);

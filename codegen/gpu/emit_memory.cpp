@@ -65,8 +65,7 @@ ThreadEmitter::Access ThreadEmitter::access(const ir::Value* v, llvm::ArrayRef<i
         if (walk && walk->unit) a.inner = x.of;
       }
     } else if (is_scalar(i)) {
-      x.fixed = plain(e_, tiles_.at(i).regs[0]);
-      if (dtype(i) != DType::Idx) x.fixed = is_signed(dtype(i)) ? e_.b.CreateSExt(x.fixed, e_.i64()) : e_.b.CreateZExt(x.fixed, e_.i64());
+      x.fixed = as_index(i, scalar(i));
       a.valid = cpu::both(e_, a.valid, e_.b.CreateICmpULT(x.fixed, a.view->extents[d]));
     } else {
       x.tile = i;
@@ -114,148 +113,135 @@ LV* alignment_word(cpu::Emitter& e, const cpu::View& view, std::size_t axis, LV*
 
 }  // namespace
 
-/// Everything about one access that its registers share.
-namespace {
-
-struct Run {
-  std::int64_t first = 0;  ///< register
-  std::int64_t count = 1;
+/// An access of a whole tile in a layout: what its registers share.
+struct ThreadEmitter::TileAccess {
+  Access a;
+  Layout layout;
+  ir::Dims shape;
+  DType t{};
+  std::vector<Elements> index_tiles;  ///< by view axis
+  std::vector<Layout> index_layouts;
+  std::int64_t run = 1;    ///< registers that lie side by side in memory and can move together
+  LV* together = nullptr;  ///< i1: this launch's addresses allow it
 };
 
-}  // namespace
+/// Where one register's element (or its run) lies, and whether it exists; a null mask stands for certainly.
+struct ThreadEmitter::Place {
+  LV *base = nullptr, *offset = nullptr, *mask = nullptr;
+};
+
+std::size_t ThreadEmitter::register_in(const Layout& whole, const Layout& narrow, std::int64_t reg) {
+  if (narrow.axes.empty()) return 0;
+  std::int64_t index = 0, scale = 1;
+  for (std::size_t a = whole.axes.size(); a-- > 0;) {
+    const std::int64_t n = whole.axes[a].count(Source::Register);
+    if (!narrow.axes[a].digits.empty()) {
+      index += reg % n * scale;
+      scale *= n;
+    }
+    reg /= n;
+  }
+  return static_cast<std::size_t>(index);
+}
+
+LV* ThreadEmitter::as_index(const ir::Value* v, LV* x) {
+  const DType t = dtype(v);
+  return t == DType::Idx ? x : is_signed(t) ? e_.b.CreateSExt(x, e_.i64()) : e_.b.CreateZExt(x, e_.i64());
+}
+
+ThreadEmitter::TileAccess ThreadEmitter::tile_access(Access access, const Layout& layout, ir::Dims shape, DType t, bool vectors) {
+  TileAccess x{std::move(access), layout, std::move(shape), t, {}, {}};
+  x.index_tiles.resize(x.a.axes.size());
+  x.index_layouts.resize(x.a.axes.size());
+  for (std::size_t d = 0; d < x.a.axes.size(); ++d) {
+    const ir::Value* tile = x.a.axes[d].tile;
+    if (!tile) continue;
+    // Pointwise index tiles broadcast as elementwise operands do; one among ranges has an axis of its own.
+    Layout own = x.a.pointwise ? operand_layout(tile, layout) : Layout{{layout.axes[x.a.axes[d].of]}};
+    if (!x.a.pointwise && dims(tile)[0] == 1) own.axes[0].digits.clear();
+    x.index_tiles[d] = get(tile, own);
+    if (!x.a.pointwise) {
+      const AxisPart part = own.axes[0];
+      own.axes.assign(layout.axes.size(), AxisPart{});
+      own.axes[x.a.axes[d].of] = part;
+    }
+    x.index_layouts[d] = std::move(own);
+  }
+  if (!vectors || !x.a.inner || x.layout.axes.empty() || *x.a.inner + 1 != x.layout.axes.size() || bits(t) < 8 || x.a.pointwise) return x;
+  const AxisPart& p = x.layout.axes.back();
+  const std::int64_t n = x.shape.back(), cell = cell_bytes(t);
+  if (p.digits.empty() || p.digits[0].source != Source::Register || p.digits[0].stride != 1) return x;
+  const bool padded = p.extent() > n;
+  while (p.digits[0].size % (x.run * 2) == 0 && x.run * 2 * cell <= 16 && (!padded || n % (x.run * 2) == 0)) x.run *= 2;
+  if (x.run == 1) return x;
+  const RangeValue& inner = *x.a.axes.back().range;
+  LV* word = alignment_word(e_, *x.a.view, x.a.axes.size() - 1, inner.start, cell);
+  x.together = e_.b.CreateICmpEQ(e_.b.CreateAnd(word, e_.idx(x.run * cell - 1)), e_.idx(0));
+  if (!inner.full) {
+    LV* whole = e_.b.CreateAnd(e_.b.CreateICmpEQ(inner.first, i32(0)), e_.b.CreateICmpEQ(inner.end, i32(inner.size)));
+    x.together = e_.b.CreateAnd(x.together, whole);
+  }
+  return x;
+}
+
+ThreadEmitter::Place ThreadEmitter::place(const TileAccess& x, std::int64_t reg, bool whole_inner) {
+  const std::vector<Position> at = positions(x.layout, reg);
+  LV* mask = x.a.valid;
+  std::vector<cpu::Lanes> coords;
+  for (std::size_t d = 0; d < x.a.axes.size(); ++d) {
+    const Access::Axis& axis = x.a.axes[d];
+    if (axis.fixed) {
+      coords.push_back(cpu::lanes(axis.fixed));
+    } else if (axis.range) {
+      LV* p = position(at[axis.of]);
+      coords.push_back(cpu::lanes(e_.add(axis.range->start, e_.b.CreateSExt(p, e_.i64()))));
+      const AxisPart& part = x.layout.axes[axis.of];
+      const bool padded = part.extent() > x.shape[axis.of] && !part.digits.empty();
+      if (whole_inner && x.a.inner == axis.of && !padded) continue;
+      if (!axis.range->full) {
+        mask = cpu::both(e_, mask, e_.b.CreateAnd(e_.b.CreateICmpSGE(p, axis.range->first), e_.b.CreateICmpSLT(p, axis.range->end)));
+      } else if (padded) {
+        mask = cpu::both(e_, mask, e_.b.CreateICmpSLT(p, i32(x.shape[axis.of])));
+      }
+    } else {
+      LV* c = as_index(axis.tile, plain(e_, x.index_tiles[d][register_in(x.layout, x.index_layouts[d], reg)]));
+      coords.push_back(cpu::lanes(c));
+      mask = cpu::both(e_, mask, e_.b.CreateICmpULT(c, x.a.view->extents[d]));
+      if (LV* in = within(x.layout, x.shape, at)) mask = cpu::both(e_, mask, in);
+    }
+  }
+  const cpu::Address where =
+      cpu::locate(e_, *x.a.view, coords, mask, [&](const ir::Value* tile, const cpu::Lanes& row) { return cpu::lanes(gather_id(tile, row.v)); });
+  return {where.base, where.offset.v, cpu::is_true(where.mask) ? nullptr : where.mask};
+}
 
 Elements ThreadEmitter::load_tile(const Op& op, const Layout& layout) {
-  const ir::Value* result = op.result();
-  const DType t = dtype(result);
+  const DType t = dtype(op.result());
   const llvm::ArrayRef<ir::Value*> indices(op.operands.data() + 1, op.operands.size() - 1);
-  const Access a = access(op.operands[0], indices);
-  const cpu::Cell cell = cpu::view_cell(t);
-
-  std::vector<Elements> index_tiles(a.axes.size());
-  std::vector<Layout> index_layouts(a.axes.size());
-  for (std::size_t d = 0; d < a.axes.size(); ++d) {
-    if (!a.axes[d].tile) continue;
-    Layout l;
-    const ir::Value* tile = a.axes[d].tile;
-    if (a.pointwise) {
-      // Pointwise index tiles broadcast as elementwise operands do.
-      l = operand_layout(tile, layout);
-    } else {
-      l.axes = {layout.axes[a.axes[d].of]};
-      if (dims(tile)[0] == 1) l.axes[0].digits.clear();
-    }
-    index_layouts[d] = l;
-    index_tiles[d] = get(tile, l);
-  }
-  const auto register_of = [&](const Layout& narrow, std::int64_t reg) {
-    std::int64_t index = 0, scale = 1;
-    for (std::size_t x = layout.axes.size(); x-- > 0;) {
-      const std::int64_t n = layout.axes[x].count(Source::Register);
-      if (x < narrow.axes.size() && !narrow.axes[x].digits.empty()) {
-        index += reg % n * scale;
-        scale *= n;
-      }
-      reg /= n;
-    }
-    return static_cast<std::size_t>(index);
-  };
-
-  struct Place {
-    LV *base, *offset, *mask;
-  };
-  const auto place = [&](std::int64_t reg, bool inner_checked) {
-    const std::vector<Position> at = positions(layout, reg);
-    LV* mask = a.valid;
-    std::vector<cpu::Lanes> coords;
-    for (std::size_t d = 0; d < a.axes.size(); ++d) {
-      const Access::Axis& x = a.axes[d];
-      if (x.fixed) {
-        coords.push_back(cpu::lanes(x.fixed));
-      } else if (x.range) {
-        LV* p = position(at[x.of]);
-        coords.push_back(cpu::lanes(e_.add(x.range->start, e_.b.CreateSExt(p, e_.i64()))));
-        const bool padded = layout.axes[x.of].extent() > dims(result)[x.of] && !layout.axes[x.of].digits.empty();
-        if (inner_checked && a.inner == x.of && !padded) continue;
-        if (!x.range->full) {
-          mask = cpu::both(e_, mask, e_.b.CreateAnd(e_.b.CreateICmpSGE(p, x.range->first), e_.b.CreateICmpSLT(p, x.range->end)));
-        } else if (padded) {
-          mask = cpu::both(e_, mask, e_.b.CreateICmpSLT(p, i32(dims(result)[x.of])));
-        }
-      } else {
-        std::size_t r;
-        if (a.pointwise) {
-          r = register_of(index_layouts[d], reg);
-        } else {
-          Layout only;
-          only.axes.resize(layout.axes.size());
-          only.axes[x.of] = index_layouts[d].axes[0];
-          r = register_of(only, reg);
-        }
-        LV* c = plain(e_, index_tiles[d][r]);
-        const DType it = dtype(x.tile);
-        if (it != DType::Idx) c = is_signed(it) ? e_.b.CreateSExt(c, e_.i64()) : e_.b.CreateZExt(c, e_.i64());
-        coords.push_back(cpu::lanes(c));
-        mask = cpu::both(e_, mask, e_.b.CreateICmpULT(c, a.view->extents[d]));
-        if (LV* in = within(layout, dims(result), at)) mask = cpu::both(e_, mask, in);
-      }
-    }
-    const cpu::Address where =
-        cpu::locate(e_, *a.view, coords, mask, [&](const ir::Value* tile, const cpu::Lanes& row) { return cpu::lanes(gather_id(tile, row.v)); });
-    return Place{where.base, plain(e_, Element{where.offset.v}), where.mask};
-  };
-
-  const std::int64_t n = layout.registers();
+  const TileAccess x = tile_access(access(op.operands[0], indices), layout, dims(op.result()), t, true);
+  const std::int64_t n = layout.registers(), bytes = x.run * cell_bytes(t);
   const auto single = [&] {
     Values out;
     for (std::int64_t r = 0; r < n; ++r) {
-      const Place p = place(r, false);
-      out.push_back(cpu::load_elements(e_, cell, p.base, cpu::lanes(p.offset), p.mask, static_cast<int>(cell_bytes(t))));
+      const Place p = place(x, r, false);
+      out.push_back(cpu::load_elements(e_, cpu::view_cell(t), p.base, cpu::lanes(p.offset), p.mask, static_cast<int>(cell_bytes(t))));
+    }
+    return out;
+  };
+  const auto together = [&] {
+    Values out;
+    llvm::Type* type =
+        bytes > 4 ? static_cast<llvm::Type*>(e_.vec(e_.i32(), static_cast<int>(bytes / 4))) : e_.b.getIntNTy(static_cast<unsigned>(bytes * 8));
+    for (std::int64_t r = 0; r < n; r += x.run) {
+      const Place p = place(x, r, true);
+      const auto read = [&] { return Values{e_.load(type, e_.at(cell_type(t), p.base, p.offset), static_cast<int>(bytes))}; };
+      LV* wide = p.mask ? e_.choose(p.mask, read, [&] { return Values{e_.zero(type)}; })[0] : read()[0];
+      for (LV* c : split_cells(t, wide, x.run)) out.push_back(c);
     }
     return out;
   };
   Elements out;
-  std::int64_t run = 1;
-  const std::size_t last = layout.axes.size() - 1;
-  if (a.inner && *a.inner == last && !cell.nibble() && !a.pointwise) {
-    const AxisPart& p = layout.axes[last];
-    const bool padded = p.extent() > dims(result)[last];
-    if (!p.digits.empty() && p.digits[0].source == Source::Register && p.digits[0].stride == 1) {
-      while (run * 2 <= p.digits[0].size && p.digits[0].size % (run * 2) == 0 && run * 2 * cell_bytes(t) <= 16 &&
-             (!padded || dims(result)[last] % (run * 2) == 0))
-        run *= 2;
-    }
-  }
-  if (run == 1) {
-    for (LV* v : single()) out.push_back({v});
-    return out;
-  }
-  const RangeValue& inner = *a.axes.back().range;
-  LV* word = alignment_word(e_, *a.view, a.axes.size() - 1, inner.start, cell_bytes(t));
-  LV* fast = e_.b.CreateICmpEQ(e_.b.CreateAnd(word, e_.idx(run * cell_bytes(t) - 1)), e_.idx(0));
-  if (!inner.full) {
-    fast = e_.b.CreateAnd(fast, e_.b.CreateAnd(e_.b.CreateICmpEQ(inner.first, i32(0)), e_.b.CreateICmpEQ(inner.end, i32(inner.size))));
-  }
-  const Values values = e_.choose(
-      fast,
-      [&] {
-        Values v;
-        const std::int64_t bytes = run * cell_bytes(t);
-        llvm::Type* type = bytes >= 4 ? (bytes == 4 ? e_.i32() : static_cast<llvm::Type*>(e_.vec(e_.i32(), static_cast<int>(bytes / 4))))
-                                      : e_.b.getIntNTy(static_cast<unsigned>(bytes * 8));
-        for (std::int64_t r = 0; r < n; r += run) {
-          const Place p = place(r, true);
-          const auto read = [&] {
-            return e_.load(type, e_.at(cpu::register_type(e_, t)->isIntegerTy(1) ? e_.b.getInt8Ty() : cell_type(t), p.base, p.offset),
-                           static_cast<int>(bytes));
-          };
-          LV* wide =
-              p.mask && !cpu::is_true(p.mask) ? e_.choose(p.mask, [&] { return Values{read()}; }, [&] { return Values{e_.zero(type)}; })[0] : read();
-          for (LV* x : split_cells(t, wide, run)) v.push_back(x);
-        }
-        return v;
-      },
-      single);
-  for (LV* v : values) out.push_back({v});
+  for (LV* v : x.together ? e_.choose(x.together, together, single) : single()) out.push_back({v});
   return out;
 }
 
@@ -292,9 +278,7 @@ cpu::Address ThreadEmitter::locate(const Matrix& m, LV* row, LV* col, LV* mask) 
   for (std::size_t i = 1; i < m.op->operands.size(); ++i) {
     const ir::Value* index = m.op->operands[i];
     if (is_scalar(index)) {
-      LV* x = scalar(index);
-      if (dtype(index) != DType::Idx) x = is_signed(dtype(index)) ? e_.b.CreateSExt(x, e_.i64()) : e_.b.CreateZExt(x, e_.i64());
-      coords.push_back(cpu::lanes(x));
+      coords.push_back(cpu::lanes(as_index(index, scalar(index))));
     } else {
       const RangeValue& range = ranges_.at(index);
       coords.push_back(cpu::lanes(e_.add(range.start, &range == m.rows ? r : c)));
@@ -315,7 +299,7 @@ LV* ThreadEmitter::gather_id(const ir::Value* tile, LV* row) {
     LV* held = e_.max(i32(0), e_.min(at, i32(dims(tile)[0] - 1)));
     x = load_cell(s.dtype, e_.b.CreateAdd(shared_address(s.offset), e_.b.CreateMul(held, i32(cell_bytes(s.dtype)))));
   }
-  return dtype(tile) == DType::Idx ? x : is_signed(dtype(tile)) ? e_.b.CreateSExt(x, e_.i64()) : e_.b.CreateZExt(x, e_.i64());
+  return as_index(tile, x);
 }
 
 void ThreadEmitter::emit_load(const Op& op) {
@@ -350,7 +334,6 @@ void ThreadEmitter::store_tile(const Op& op, bool fetch) {
   const ir::Value* when = masked ? op.operands.back() : nullptr;
   const Access a = access(op.operands[0], indices);
   const DType t = ir::view(op.operands[0]->type).dtype;
-  const cpu::Cell cell = cpu::view_cell(t);
   const int space = 1 + static_cast<int>(&parameter(op.operands[0]) - kernel_.params.data());
 
   // The shape that is written: that of the value, or of the indices if the value is a scalar.
@@ -379,86 +362,21 @@ void ThreadEmitter::store_tile(const Op& op, bool fetch) {
       layout.axes.push_back(n == 1 ? AxisPart{} : strided(n, 1, layout.axes.size() + 1 == shape.size() ? kWarpLanes : 1, 1, 1, 1));
     }
   }
-  const Elements x = get(value, operand_layout(value, layout));
-  const Elements conditions = when ? get(when, operand_layout(when, layout)) : Elements{};
-  std::vector<Elements> index_tiles(a.axes.size());
-  std::vector<Layout> index_layouts(a.axes.size());
-  for (std::size_t d = 0; d < a.axes.size(); ++d) {
-    if (!a.axes[d].tile) continue;
-    Layout l;
-    if (a.pointwise) {
-      l = operand_layout(a.axes[d].tile, layout);
-    } else {
-      l.axes = {layout.axes[a.axes[d].of]};
-      if (dims(a.axes[d].tile)[0] == 1) l.axes[0].digits.clear();
-    }
-    index_layouts[d] = l;
-    index_tiles[d] = get(a.axes[d].tile, l);
-  }
+  const Layout value_layout = operand_layout(value, layout), when_layout = when ? operand_layout(when, layout) : Layout{};
+  const Elements values = get(value, value_layout), conditions = when ? get(when, when_layout) : Elements{};
+  const TileAccess x = tile_access(a, layout, shape, t, !add && !when);
   meet(state_.before_write(space, 0, 1));
-  const auto narrow = [&](const ir::Value* o, const Layout& l, std::int64_t reg) -> std::size_t {
-    if (is_scalar(o)) return 0;
-    std::int64_t index = 0, scale = 1;
-    for (std::size_t i = layout.axes.size(); i-- > 0;) {
-      const std::int64_t n = layout.axes[i].count(Source::Register);
-      if (!l.axes[i].digits.empty()) {
-        index += reg % n * scale;
-        scale *= n;
-      }
-      reg /= n;
-    }
-    return static_cast<std::size_t>(index);
-  };
-  struct Place {
-    LV *base, *offset, *mask;
-  };
-  const auto place = [&](std::int64_t reg, bool inner_checked) {
-    const std::vector<Position> at = positions(layout, reg);
-    LV* mask = a.valid;
-    std::vector<cpu::Lanes> coords;
-    for (std::size_t d = 0; d < a.axes.size(); ++d) {
-      const Access::Axis& axis = a.axes[d];
-      if (axis.fixed) {
-        coords.push_back(cpu::lanes(axis.fixed));
-      } else if (axis.range) {
-        LV* p = position(at[axis.of]);
-        coords.push_back(cpu::lanes(e_.add(axis.range->start, e_.b.CreateSExt(p, e_.i64()))));
-        const bool padded = layout.axes[axis.of].extent() > shape[axis.of] && !layout.axes[axis.of].digits.empty();
-        if (inner_checked && a.inner == axis.of && !padded) continue;
-        if (!axis.range->full) {
-          mask = cpu::both(e_, mask, e_.b.CreateAnd(e_.b.CreateICmpSGE(p, axis.range->first), e_.b.CreateICmpSLT(p, axis.range->end)));
-        } else if (padded) {
-          mask = cpu::both(e_, mask, e_.b.CreateICmpSLT(p, i32(shape[axis.of])));
-        }
-      } else {
-        Layout only = index_layouts[d];
-        if (!a.pointwise) {
-          only.axes.assign(layout.axes.size(), AxisPart{});
-          only.axes[axis.of] = index_layouts[d].axes[0];
-        }
-        LV* c = plain(e_, index_tiles[d][narrow(axis.tile, only, reg)]);
-        const DType it = dtype(axis.tile);
-        if (it != DType::Idx) c = is_signed(it) ? e_.b.CreateSExt(c, e_.i64()) : e_.b.CreateZExt(c, e_.i64());
-        coords.push_back(cpu::lanes(c));
-        mask = cpu::both(e_, mask, e_.b.CreateICmpULT(c, a.view->extents[d]));
-        if (LV* in = within(layout, shape, at)) mask = cpu::both(e_, mask, in);
-      }
-    }
-    if (when) mask = cpu::both(e_, mask, conditions[narrow(when, operand_layout(when, layout), reg)].v);
-    const cpu::Address where =
-        cpu::locate(e_, *a.view, coords, mask, [&](const ir::Value* tile, const cpu::Lanes& row) { return cpu::lanes(gather_id(tile, row.v)); });
-    return Place{where.base, plain(e_, Element{where.offset.v}), where.mask};
-  };
   const std::int64_t n = layout.registers();
-  const auto element = [&](std::int64_t r) { return plain(e_, x[narrow(value, operand_layout(value, layout), r)]); };
+  const auto element = [&](std::int64_t r) { return plain(e_, values[register_in(layout, value_layout, r)]); };
   Elements old(static_cast<std::size_t>(fetch ? n : 0));
   LV* mine = owner(layout);
   const auto single = [&] {
     for (std::int64_t r = 0; r < n; ++r) {
-      const Place p = place(r, false);
+      const Place p = place(x, r, false);
       LV* mask = cpu::both(e_, p.mask, mine);
+      if (when) mask = cpu::both(e_, mask, conditions[register_in(layout, when_layout, r)].v);
       if (!add) {
-        cpu::store_elements(e_, cell, p.base, cpu::lanes(p.offset), element(r), mask, static_cast<int>(cell_bytes(t)));
+        cpu::store_elements(e_, cpu::view_cell(t), p.base, cpu::lanes(p.offset), element(r), mask, static_cast<int>(cell_bytes(t)));
         continue;
       }
       const auto update = [&] { return Values{cpu::add_element(e_, t, e_.at(cell_type(t), p.base, p.offset), element(r))}; };
@@ -467,40 +385,18 @@ void ThreadEmitter::store_tile(const Op& op, bool fetch) {
       if (fetch) old[static_cast<std::size_t>(r)] = {before};
     }
   };
-  std::int64_t run = 1;
-  if (a.inner && !layout.axes.empty() && *a.inner + 1 == layout.axes.size() && !cell.nibble() && !a.pointwise && !add && !when) {
-    const AxisPart& p = layout.axes.back();
-    const bool padded = p.extent() > shape.back();
-    if (!p.digits.empty() && p.digits[0].source == Source::Register && p.digits[0].stride == 1) {
-      while (run * 2 <= p.digits[0].size && p.digits[0].size % (run * 2) == 0 && run * 2 * cell_bytes(t) <= 16 &&
-             (!padded || shape.back() % (run * 2) == 0))
-        run *= 2;
+  const auto together = [&] {
+    for (std::int64_t r = 0; r < n; r += x.run) {
+      const Place p = place(x, r, true);
+      std::vector<LV*> cells;
+      for (std::int64_t i = 0; i < x.run; ++i) cells.push_back(element(r + i));
+      LV* wide = join_cells(t, cells);
+      const auto write = [&] { e_.store(wide, e_.at(cell_type(t), p.base, p.offset), static_cast<int>(x.run * cell_bytes(t))); };
+      LV* mask = cpu::both(e_, p.mask, mine);
+      mask ? e_.if_then(mask, write) : write();
     }
-  }
-  if (run == 1) {
-    single();
-  } else {
-    const RangeValue& inner = *a.axes.back().range;
-    LV* word = alignment_word(e_, *a.view, a.axes.size() - 1, inner.start, cell_bytes(t));
-    LV* fast = e_.b.CreateICmpEQ(e_.b.CreateAnd(word, e_.idx(run * cell_bytes(t) - 1)), e_.idx(0));
-    if (!inner.full) {
-      fast = e_.b.CreateAnd(fast, e_.b.CreateAnd(e_.b.CreateICmpEQ(inner.first, i32(0)), e_.b.CreateICmpEQ(inner.end, i32(inner.size))));
-    }
-    e_.if_then(
-        fast,
-        [&] {
-          for (std::int64_t r = 0; r < n; r += run) {
-            const Place p = place(r, true);
-            std::vector<LV*> cells;
-            for (std::int64_t i = 0; i < run; ++i) cells.push_back(element(r + i));
-            LV* wide = join_cells(t, cells);
-            const auto write = [&] { e_.store(wide, e_.at(cell_type(t), p.base, p.offset), static_cast<int>(run * cell_bytes(t))); };
-            LV* mask = cpu::both(e_, p.mask, mine);
-            mask && !cpu::is_true(mask) ? e_.if_then(mask, write) : write();
-          }
-        },
-        single);
-  }
+  };
+  x.together ? e_.if_then(x.together, together, single) : single();
   state_.write(space, 0, 1);
   if (!fetch) return;
   for (Element& x : old) {

@@ -98,25 +98,6 @@ Layout ThreadEmitter::operand_layout(const ir::Value* operand, const Layout& res
   return l;
 }
 
-namespace {
-
-/// The register of an operand with some axes of extent 1 that goes with register `reg` of the whole.
-std::size_t narrow_register(const Layout& whole, const Layout& narrow, std::int64_t reg) {
-  if (narrow.axes.empty()) return 0;
-  std::int64_t index = 0, scale = 1;
-  for (std::size_t a = whole.axes.size(); a-- > 0;) {
-    const std::int64_t n = whole.axes[a].count(Source::Register);
-    if (!narrow.axes[a].digits.empty()) {
-      index += reg % n * scale;
-      scale *= n;
-    }
-    reg /= n;
-  }
-  return static_cast<std::size_t>(index);
-}
-
-}  // namespace
-
 Element ThreadEmitter::lazy(const ir::Value* v, const std::vector<Position>& at) {
   if (is_scalar(v) && tiles_.count(v)) return tiles_.at(v).regs[0];
   const Op& op = *v->def;
@@ -272,7 +253,7 @@ void ThreadEmitter::emit_elementwise_op(const Op& op) {
   const std::int64_t n = l.registers();
   const auto operands_of = [&](std::int64_t r) {
     Elements e;
-    for (std::size_t i = 0; i < x.size(); ++i) e.push_back(x[i][narrow_register(l, layouts[i], r)]);
+    for (std::size_t i = 0; i < x.size(); ++i) e.push_back(x[i][register_in(l, layouts[i], r)]);
     return e;
   };
   Elements out;
@@ -295,7 +276,7 @@ void ThreadEmitter::emit_broadcast(const Op& op) {
   const Layout from = operand_layout(op.operands[0], l);
   const Elements x = get(op.operands[0], from);
   Elements out;
-  for (std::int64_t r = 0; r < l.registers(); ++r) out.push_back(x[narrow_register(l, from, r)]);
+  for (std::int64_t r = 0; r < l.registers(); ++r) out.push_back(x[register_in(l, from, r)]);
   set(op.result(), l, std::move(out));
 }
 
