@@ -6,6 +6,7 @@
 #include <llvm/Passes/PassBuilder.h>
 #include <llvm/Support/raw_ostream.h>
 
+#include <algorithm>
 #include <chrono>
 
 #include "codegen/nvptx/lower_primitives.h"
@@ -52,6 +53,15 @@ class CodegenGate : public llvm::OptPassGate {
   }
 };
 
+/// The assembler does not see the size of dynamic shared memory, and saves registers for CTAs that could never be resident. Where shared memory
+/// admits so few that each thread can have 128 registers or more, it is told how many.
+void state_residency(llvm::Function& kernel, const GpuIr& ir, const GpuTarget& target) {
+  if (kernel.hasFnAttribute("nvvm.minctasm")) return;
+  const std::int64_t cta = ir.shared_bytes + (target.sm >= 80 ? 1024 : 0);  // the system's own share
+  const std::int64_t ctas = std::max<std::int64_t>(1, target.max_shared_sm() / std::max<std::int64_t>(cta, 1));
+  if (ctas * ir.threads * 128 <= 65536) kernel.addFnAttr("nvvm.minctasm", std::to_string(ctas));
+}
+
 std::string emit(llvm::Module& module, llvm::TargetMachine& machine) {
   CodegenGate gate;
   module.getContext().setOptPassGate(gate);
@@ -77,6 +87,7 @@ GpuObject make_ptx(GpuIr ir, const GpuTarget& target) {
   module.setDataLayout(machine->createDataLayout());
   verify(module);
   TESSERA_ASSERT(module.getFunction(ir.entry) && !module.getFunction(ir.entry)->isDeclaration(), "no function " + ir.entry);
+  state_residency(*module.getFunction(ir.entry), ir, target);
   run_passes(module, *machine);
   out.passes_ms = ms_since(start);
   const auto middle = std::chrono::steady_clock::now();

@@ -149,6 +149,17 @@ TEST(Nvptx, SharedAddressesHave32Bits) {
 
 TEST(Nvptx, TheKernelKeepsItsThreadCount) { EXPECT_THAT(ptx_of({Primitive::Tid}, {80}), HasSubstr(".reqntid 128")); }
 
+TEST(Nvptx, TheAssemblerIsToldHowManyCtasSharedMemoryAdmits) {
+  const auto ptx = [](std::int64_t shared_bytes, const GpuTarget& target) {
+    GpuIr ir = hand_made({Primitive::Tid});
+    ir.shared_bytes = shared_bytes;
+    return make_ptx(std::move(ir), target).ptx;
+  };
+  EXPECT_THAT(ptx(100'000, {90, true}), HasSubstr(".minnctapersm 2"));
+  EXPECT_THAT(ptx(100'000, {80}), HasSubstr(".minnctapersm 1"));
+  EXPECT_THAT(ptx(1000, {90, true}), ::testing::Not(HasSubstr(".minnctapersm"))) << "registers are what limits this one";
+}
+
 TEST(Nvptx, AMalformedModuleIsRefused) {
   GpuIr ir = hand_made({Primitive::Tid});
   ir.module->getFunction(ir.entry)->getEntryBlock().getTerminator()->eraseFromParent();
