@@ -74,6 +74,16 @@ class KernelEmitter {
 
   // emit_gemm_loop.cpp
   void emit_gemm_loop(const ir::Op& op);
+  /// Scratch of the accumulation loops that every instance runs: its packed operands outlive an instance.
+  void keep_gemm_scratch();
+  /// i1: `v` is what it was in the instance that ran just before on this arena; null: nobody can tell.
+  llvm::Value* as_before(const std::vector<const ir::Value*>& v);
+
+  // emit_kernel.cpp
+  /// i1: the view's parameter is so large, and its elements written so plainly, that stores should bypass the caches; null: never.
+  llvm::Value* streams(const ir::Value* view);
+  void find_streams();
+  void close_stores();
 
   // emit_fold.cpp, emit_whole.cpp
   void emit_fold(const Sink& s);
@@ -90,6 +100,10 @@ class KernelEmitter {
   Arena arena_;
   std::unique_ptr<Evaluator> ev_;
   llvm::Value* instance_ = nullptr;
+  llvm::Value* follows_ = nullptr;  ///< i1: instance - 1 ran just before, on the same arena
+  Values grid_;                     ///< extents
+  std::map<const ir::Op*, std::int64_t> gemm_scratch_;
+  std::map<std::size_t, llvm::Value*> streams_;  ///< by parameter
   std::vector<CpuCheck> checks_;
   std::map<std::pair<const ir::Op*, std::size_t>, Buffer> operands_;
   std::map<std::pair<const ir::Op*, std::size_t>, OperandRef> operand_refs_;

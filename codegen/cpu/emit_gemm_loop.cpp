@@ -1,4 +1,6 @@
 // Accumulation loops as one blocked product.
+#include <algorithm>
+
 #include "codegen/cpu/emit.h"
 #include "codegen/cpu/gemm.h"
 #include "dsl/diagnostic.h"
@@ -7,6 +9,56 @@ namespace tessera::cpu {
 
 using ir::Op;
 using LV = llvm::Value;
+
+namespace {
+
+/// Cache blocks of k whose packed operands are kept from one instance to the next.
+constexpr std::int64_t kKeptBlocks = 4;
+
+/// Grid axes on which `v` depends, added to `axes`; false if it depends on something that is not the same in every instance for certain.
+bool grid_axes(const Analysis& analysis, const ir::Value* v, std::set<std::size_t>& axes, std::set<const ir::Value*>& seen) {
+  if (!seen.insert(v).second) return true;
+  const ir::Kernel& k = analysis.kernel();
+  if (!v->def) {
+    if (v->block != &k.body) return false;
+    const std::size_t parameters = k.body.args.size() - k.grid.size();
+    const auto at = static_cast<std::size_t>(v->index);
+    if (at >= parameters) axes.insert(at - parameters);
+    return true;
+  }
+  const Op& op = *v->def;
+  const bool pure = Analysis::lazy_op(op) || ir::has(op.kind, ir::OnView) || op.kind == ir::OpKind::Range;
+  if (!pure || (op.kind == ir::OpKind::Load && analysis.changes(op.operands[0]))) return false;
+  return std::all_of(op.operands.begin(), op.operands.end(), [&](const ir::Value* o) { return grid_axes(analysis, o, axes, seen); });
+}
+
+}  // namespace
+
+void KernelEmitter::keep_gemm_scratch() {
+  for (const auto& op : analysis_.kernel().body.ops) {
+    if (op->kind != ir::OpKind::For || !plan_.gemm_loop(*op)) continue;
+    const Op& dot = *plan_.gemm_loop(*op)->dot;
+    const ir::Dims& tile = dims(op->region().args[1].get());
+    const Product p = product_for(dtype(dot.operands[0]), dtype(dot.operands[1]), e_.target);
+    gemm_scratch_[op.get()] = arena_.take(gemm_scratch_bytes(p, tile[0], tile[1], kKeptBlocks));
+  }
+}
+
+LV* KernelEmitter::as_before(const std::vector<const ir::Value*>& values) {
+  std::set<std::size_t> axes;
+  std::set<const ir::Value*> seen;
+  for (const ir::Value* v : values)
+    if (!grid_axes(analysis_, v, axes, seen)) return nullptr;
+  LV* same = follows_;
+  LV* here = instance_;
+  LV* before = e_.sub(instance_, e_.idx(1));
+  for (std::size_t a = 0; a < grid_.size(); ++a) {
+    if (axes.count(a) != 0) same = e_.b.CreateAnd(same, e_.b.CreateICmpEQ(e_.b.CreateURem(here, grid_[a]), e_.b.CreateURem(before, grid_[a])));
+    here = e_.b.CreateUDiv(here, grid_[a]);
+    before = e_.b.CreateUDiv(before, grid_[a]);
+  }
+  return same;
+}
 
 void KernelEmitter::emit_gemm_loop(const Op& op) {
   const Op& dot = *plan_.gemm_loop(op)->dot;
@@ -50,7 +102,26 @@ void KernelEmitter::emit_gemm_loop(const Op& op) {
   g.c_row = e_.idx(c.layout.strip);
   g.accumulate = true;
   const std::int64_t mark = arena_.mark();
-  LV* scratch = ev_->address(arena_.take(gemm_scratch_bytes(g.product, g.m, g.n)));
+  const auto kept = gemm_scratch_.find(&op);
+  LV* scratch = nullptr;
+  if (kept != gemm_scratch_.end()) {
+    // Neighbours in the grid share rows of a or columns of b: one of the two is packed already.
+    scratch = ev_->address(kept->second);
+    g.k_blocks = kKeptBlocks;
+    for (std::size_t i = 0; i < 2; ++i) {
+      std::vector<const ir::Value*> depends = {op.operands[0], op.operands[1]};
+      for (std::size_t t = 0; t < 2; ++t) {
+        // The range along k starts at the loop's variable: its bounds are what counts, those of the other operand too.
+        const ir::Value* along = tiles[t].load->operands[tiles[t].index[t == 0 ? 1 : 0]];
+        depends.insert(depends.end(), {along->def->operands[1], along->def->operands[2]});
+        for (const ir::Value* o : tiles[t].load->operands)
+          if (t == i && o != along) depends.push_back(o);
+      }
+      (i == 0 ? g.a_packed : g.b_packed) = as_before(depends);
+    }
+  } else {
+    scratch = ev_->address(arena_.take(gemm_scratch_bytes(g.product, g.m, g.n)));
+  }
   emit_gemm(e_, g, scratch);
   arena_.release(mark);
   ev_->pop();

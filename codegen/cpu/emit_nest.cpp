@@ -271,7 +271,7 @@ void NE::points(const Chunk& c, Folds& folds, Folds& lane_folds) {
     const Lanes here = at_[p];
     const auto* fixed = llvm::dyn_cast<llvm::ConstantInt>(here.v);
     if (!fixed || fixed->getSExtValue() + 1 < nest_.loops[p].extent) {
-      at_[p] = idx_add(e_, here, lanes(e_.idx(1)));
+      at_[p] = second_.v ? second_ : idx_add(e_, here, lanes(e_.idx(1)));
       second = evaluate(c);
       at_[p] = here;
     }
@@ -400,7 +400,7 @@ void NE::store(const Sink& s, const Coords& c, const Lanes& x) {
   const Cell cell = view_cell(dtype(s.value));
   LV* v = plain(e_, x);
   if (s.kind == SinkKind::Store && op.int_attr(ir::Attr::Add) == 0)
-    return store_elements(e_, cell, a.base, a.offset, v, a.mask, static_cast<int>(cell.bytes()));
+    return store_elements(e_, cell, a.base, a.offset, v, a.mask, static_cast<int>(cell.bytes()), k_.streams(op.operands[0]));
   // Every lane adds, though all may carry one value to one place.
   if (s.lane >= 0 && !v->getType()->isVectorTy()) v = e_.splat(v);
   if (s.lane >= 0 && a.offset.uniform()) {

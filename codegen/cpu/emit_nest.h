@@ -72,6 +72,7 @@ class KernelEmitter::NestEmitter {
   const Chunk* strip_;
   Lanes row_;
   std::vector<Lanes> at_;  ///< coordinate of each loop; null while unknown
+  Lanes second_;           ///< the pair loop's next coordinate, if it has a value already: what is bound there is found by it
   Lanes lane_;             ///< coordinate in lanes: of the strip, or of the lane loop
   std::vector<const Sink*> reductions_;
   /// Results in registers, bound when the nest's own scope has closed.

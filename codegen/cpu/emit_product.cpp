@@ -81,8 +81,10 @@ void NE::product(const Chunk& c, Folds& folds, Folds& lane_folds) {
         const bool pairs = row_loop >= 0 && nest_.pair_loop == row_loop;
         for (int r = 0; r < count; r += pairs ? 2 : 1) {
           if (row_loop >= 0) at_[static_cast<std::size_t>(row_loop)] = row[static_cast<std::size_t>(r)];
+          second_ = pairs && r + 1 < count ? row[static_cast<std::size_t>(r + 1)] : Lanes{};
           points(c, folds, lane_folds);
         }
+        second_ = Lanes{};
         ev_.pop();
         if (row_loop >= 0) at_[static_cast<std::size_t>(row_loop)] = Lanes{};
         return flatten(folds);

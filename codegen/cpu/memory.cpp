@@ -202,8 +202,21 @@ Value* load_elements(Emitter& e, Cell cell, Value* base, const Lanes& offset, Va
                                 e.zero(e.vec(t)));
 }
 
-void store_elements(Emitter& e, Cell cell, Value* base, const Lanes& offset, Value* x, Value* mask, int align) {
+void store_elements(Emitter& e, Cell cell, Value* base, const Lanes& offset, Value* x, Value* mask, int align, Value* stream) {
   if (is_true(mask)) mask = nullptr;
+  if (stream && consecutive(offset) && !cell.nibble() && !(mask && mask->getType()->isVectorTy())) {
+    const std::int64_t bytes = kLanes * cell.bytes();
+    Value* p = e.at(cell_type(e, cell), base, offset.v);
+    Value* aligned = e.b.CreateICmpEQ(e.b.CreateAnd(e.b.CreatePtrToInt(p, e.i64()), e.idx(bytes - 1)), e.idx(0));
+    return e.if_then(
+        both(e, e.b.CreateAnd(stream, aligned), mask),
+        [&] {
+          Value* v = to_memory(e, cell, x->getType()->isVectorTy() ? x : e.splat(x));
+          llvm::StoreInst* s = e.b.CreateAlignedStore(v, p, llvm::Align(static_cast<std::uint64_t>(bytes)));
+          s->setMetadata(llvm::LLVMContext::MD_nontemporal, llvm::MDNode::get(e.context, llvm::ConstantAsMetadata::get(e.b.getInt32(1))));
+        },
+        [&] { store_elements(e, cell, base, offset, x, mask, align); });
+  }
   if (offset.uniform() && !x->getType()->isVectorTy() && !(mask && mask->getType()->isVectorTy())) {
     if (!mask) return store_one(e, cell, base, offset.v, x);
     return e.if_then(mask, [&] { store_one(e, cell, base, offset.v, x); });

@@ -23,7 +23,9 @@ bool is_true(llvm::Value* mask);
 /// mask gives a scalar. `align` in bytes holds for consecutive offsets.
 llvm::Value* load_elements(Emitter& e, Cell cell, llvm::Value* base, const Lanes& offset, llvm::Value* mask, int align);
 /// Elements where `mask` holds. Of lanes at one address the last wins.
-void store_elements(Emitter& e, Cell cell, llvm::Value* base, const Lanes& offset, llvm::Value* value, llvm::Value* mask, int align);
+/// Where `stream` (an i1 or null) holds, whole aligned vectors bypass the caches.
+void store_elements(Emitter& e, Cell cell, llvm::Value* base, const Lanes& offset, llvm::Value* value, llvm::Value* mask, int align,
+                    llvm::Value* stream = nullptr);
 /// *p += x in one element of memory, atomic (relaxed); returns the old value.
 llvm::Value* add_element(Emitter& e, DType t, llvm::Value* p, llvm::Value* x);
 /// base[offset] += value, lane after lane, each atomic (relaxed); the old elements, zero where the mask is false.

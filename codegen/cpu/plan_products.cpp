@@ -26,6 +26,13 @@ Product product_of(const Op& dot, const VectorTarget& t) {
   return product_for(a, dtype(dot.operands[1]), t);
 }
 
+/// The register block of a product with so few rows: what rows leave free, vectors take.
+RegisterBlock block_for(Product p, const VectorTarget& target, std::int64_t rows) {
+  RegisterBlock b = register_block(p, target);
+  if (2 * rows <= b.rows) b = {b.rows / 2, b.vectors * 2};
+  return b;
+}
+
 /// Lane vectors of a strip: as many as the register block holds, evenly shared among the strips.
 int strip_vectors(std::int64_t extent, RegisterBlock block) {
   const std::int64_t vectors = (extent + kLanes - 1) / kLanes;
@@ -51,8 +58,8 @@ bool BlockPlanner::is_inner(const Work& w, const Sink& s) const {
 
 double BlockPlanner::product_cost(const Work& w, const Sink& s, int lane) const {
   const Product p = product_of(*s.op, plan_.target_);
-  const RegisterBlock block = register_block(p, plan_.target_);
   const auto l = static_cast<std::size_t>(lane);
+  const RegisterBlock block = block_for(p, plan_.target_, s.space[1 - l]);
   const double k = static_cast<double>(dims(s.op->operands[0])[1]);
   const double rows = static_cast<double>(s.space[1 - l]);
   const double extent = static_cast<double>(s.space[l]);
@@ -133,8 +140,8 @@ void BlockPlanner::plan_operands(Work& w, const Sink& s, std::vector<Sink*>& bef
   ProductPlan p;
   p.product = product_of(*s.op, plan_.target_);
   p.transposed = s.lane == 0;
-  p.block = register_block(p.product, plan_.target_);
   const auto l = static_cast<std::size_t>(s.lane);
+  p.block = block_for(p.product, plan_.target_, s.space[1 - l]);
   p.block.vectors = strip_vectors(s.space[l], p.block);
   p.inner = s.lane == 1 && is_inner(w, s);
   if (p.inner) p.block.vectors = 1;

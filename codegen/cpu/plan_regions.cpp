@@ -288,22 +288,14 @@ bool BlockPlanner::escapes(const Work& w, const Value* v, const std::set<const S
     bool seen = false;
     for (const Sink* s : w.pending) {
       if (s->op != use) continue;
-      // Of a yield only the sinks that take v count.
-      if (s->kind == SinkKind::Carried) {
-        bool takes = false;
-        analysis_.leaves(s->value, [&](const Value* leaf, const AxisMap&) { takes = takes || leaf == v; });
-        if (!takes) continue;
-      }
-      if (s->kind == SinkKind::Operand) continue;  // it stands for itself below, by its value
+      // Of a yield only the sinks that take v count; of a product the operands, each by its value.
+      if (s->kind == SinkKind::Product) continue;
+      const bool takes = s->value == v || s->kind != SinkKind::Carried;
+      if (!takes) continue;
       seen = true;
-      if (inside.count(s) == 0) return true;
+      const bool reads = s->kind != SinkKind::Operand || s->value == v || use->kind == OpKind::DotScaled;
+      if (reads && inside.count(s) == 0) return true;
     }
-    for (const Sink* s : w.pending)
-      if (s->kind == SinkKind::Operand && s->op == use && inside.count(s) == 0) {
-        bool takes = false;
-        analysis_.leaves(s->value, [&](const Value* leaf, const AxisMap&) { takes = takes || leaf == v; });
-        if (takes) return true;
-      }
     if (!seen && use->kind != OpKind::Yield && use->kind != OpKind::Claim && use->kind != OpKind::Print) return true;
   }
   return false;

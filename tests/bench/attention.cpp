@@ -171,7 +171,9 @@ std::vector<Cell> attention_cells(const Setting& s) {
           share_of_peak<float>(s, "attention_f32_d64", {1024, 64, false}),
           share_of_peak<bf16>(s, "attention_bf16_d64", {1024, 64, false}),
           share_of_peak<float>(s, "attention_f32_d64_4096", {4096, 64, false}),
+          share_of_peak<bf16>(s, "attention_bf16_d64_4096", {4096, 64, false}),
           share_of_peak<float>(s, "attention_f32_d128_4096", {4096, 128, false}),
+          share_of_peak<bf16>(s, "attention_bf16_d128_4096", {4096, 128, false}),
           ladder_beside_std(s)};
 }
 

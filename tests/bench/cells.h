@@ -26,6 +26,8 @@ std::vector<Cell> attention_cells(const Setting&);
 std::vector<Cell> attention_rival_cells(const Setting&);
 std::vector<Cell> row_cells(const Setting&);
 std::vector<Cell> decode_cells(const Setting&);
+/// Kernels of tests/foreign: no library has them.
+std::vector<Cell> foreign_cells(const Setting&);
 std::vector<Cell> compile_cells(const Setting&);
 /// The product emitter by itself, without language and lowering: what they can reach at best.
 std::vector<Cell> emitter_cells(const Setting&);

@@ -12,7 +12,7 @@ int main(int argc, char** argv) {
   using namespace tessera::bench;
   const std::vector<std::pair<std::string, Group>> groups = {
       {"gemm", gemm_cells},     {"attention", attention_cells}, {"rivals", attention_rival_cells}, {"rows", row_cells},
-      {"decode", decode_cells}, {"compile", compile_cells},     {"emitter", emitter_cells}};
+      {"decode", decode_cells}, {"foreign", foreign_cells},     {"compile", compile_cells},        {"emitter", emitter_cells}};
   CLI::App app("Benches of Tessera's CPU back end", "bench_cpu");
   Setting setting;
   std::vector<std::string> wanted;
