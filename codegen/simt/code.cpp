@@ -1,6 +1,8 @@
 #include "codegen/simt/code.h"
 
 #include <llvm/ExecutionEngine/Orc/LLJIT.h>
+#include <llvm/IR/DiagnosticHandler.h>
+#include <llvm/IR/DiagnosticInfo.h>
 #include <llvm/Support/MemoryBuffer.h>
 
 #include "codegen/cpu/machine.h"
@@ -24,6 +26,32 @@ T or_die(llvm::Expected<T> value, const char* what) {
   return static_cast<T>(std::move(*value));
 }
 
+/// Hooks, messages and a signal's frame.
+constexpr std::size_t kHookBytes = 48 << 10;
+
+/// Compiles the module; `frame` becomes the bytes of its functions' stack frames, which is what the kernel and its helpers need at most.
+std::string compile(llvm::Module& module, llvm::TargetMachine& machine, std::size_t& frame) {
+  for (llvm::Function& f : module) {
+    if (!f.isDeclaration()) f.addFnAttr("warn-stack-size", "0");
+  }
+  struct Heard {
+    std::size_t frame = 0;
+    bool error = false;
+  } heard;
+  module.getContext().setDiagnosticHandlerCallBack(
+      [](const llvm::DiagnosticInfo* d, void* p) {
+        auto& heard = *static_cast<Heard*>(p);
+        if (const auto* s = llvm::dyn_cast<llvm::DiagnosticInfoStackSize>(d)) heard.frame += s->getStackSize();
+        heard.error |= d->getSeverity() == llvm::DS_Error;
+      },
+      &heard);
+  std::string object = cpu::emit_object_bytes(module, machine);
+  module.getContext().setDiagnosticHandler(nullptr);
+  TESSERA_ASSERT(!heard.error, "the host's code generator refuses the module");
+  frame = heard.frame;
+  return object;
+}
+
 }  // namespace
 
 std::unique_ptr<llvm::TargetMachine> host_machine() {
@@ -39,7 +67,9 @@ struct Code::Impl {
 
 Code::Code(llvm::Module& module, llvm::TargetMachine& machine) : impl_(std::make_unique<Impl>()) {
   cpu::verify_module(module);
-  const std::string object = cpu::emit_object_bytes(module, machine);
+  std::size_t frame = 0;
+  const std::string object = compile(module, machine, frame);
+  stack_bytes_ = (frame + kHookBytes + 4095) / 4096 * 4096;
   orc::JITTargetMachineBuilder builder{machine.getTargetTriple()};
   builder.setCodeModel(llvm::CodeModel::Small);
   builder.setRelocationModel(llvm::Reloc::PIC_);

@@ -20,11 +20,14 @@ class Code {
   Code(llvm::Module& module, llvm::TargetMachine& machine);
   ~Code();
   Run::Entry entry() const { return entry_; }
+  /// What a thread needs: the frame of the kernel, which holds nearly every value since nothing is optimised, and that of the hooks.
+  std::size_t stack_bytes() const { return stack_bytes_; }
 
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;
   Run::Entry entry_ = nullptr;
+  std::size_t stack_bytes_ = 0;
 };
 
 }  // namespace tessera::simt

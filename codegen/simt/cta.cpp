@@ -26,7 +26,7 @@ std::string ranges(const std::vector<std::uint32_t>& numbers) {
 
 }  // namespace
 
-Cta::Cta(const Run& r) : run(r), executed(r.sites) {
+Cta::Cta(const Run& r) : run(r), executed(r.sites), stacks_(r.stack_bytes) {
   shared = static_cast<std::byte*>(::operator new(std::max<std::size_t>(r.shared_bytes, 1), kSharedAlignment));
   for (std::uint32_t i = 0; i < r.threads; ++i) stack_of_.push_back(stacks_.take());
 }
@@ -69,7 +69,7 @@ void Cta::prepare(std::uint32_t cta) {
     t.warp = &warps[i / 32];
     t.warp->id = i / 32;
     ++t.warp->ready;
-    t.fiber.start(stack_of_[i], thread_main, &t);
+    t.fiber.start(stack_of_[i], run.stack_bytes, thread_main, &t);
   }
   if (run.options.traffic) traffic.begin_cta(run.sites, warps.size());
 }

@@ -78,6 +78,7 @@ struct Run {
   Entry entry = nullptr;
   const std::uint64_t* words = nullptr;
   std::uint32_t threads = 0, shared_bytes = 0, ctas = 0;
+  std::size_t stack_bytes = 0;  ///< of a thread
   SimtOptions options;
   SimtPolicy policy{};
   GlobalShadow* global = nullptr;

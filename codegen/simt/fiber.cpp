@@ -18,20 +18,15 @@ constexpr std::size_t kGuard = 4096;
 }  // namespace
 
 StackPool::~StackPool() {
-  for (std::byte* p : all_) munmap(p - kGuard, bytes + kGuard);
+  for (std::byte* p : all_) munmap(p - kGuard, bytes_ + kGuard);
 }
 
 std::byte* StackPool::take() {
-  if (free_.empty()) {
-    void* p = mmap(nullptr, bytes + kGuard, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (p == MAP_FAILED) throw std::bad_alloc();
-    mprotect(p, kGuard, PROT_NONE);
-    all_.push_back(static_cast<std::byte*>(p) + kGuard);
-    free_.push_back(all_.back());
-  }
-  std::byte* stack = free_.back();
-  free_.pop_back();
-  return stack;
+  void* p = mmap(nullptr, bytes_ + kGuard, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (p == MAP_FAILED) throw std::bad_alloc();
+  mprotect(p, kGuard, PROT_NONE);
+  all_.push_back(static_cast<std::byte*>(p) + kGuard);
+  return all_.back();
 }
 
 struct Fiber::Trampoline {
@@ -45,18 +40,19 @@ struct Fiber::Trampoline {
   }
 };
 
-void Fiber::start(std::byte* stack, Body body, void* argument) {
+void Fiber::start(std::byte* stack, std::size_t bytes, Body body, void* argument) {
   stack_ = stack;
+  stack_bytes_ = bytes;
   body_ = body;
   argument_ = argument;
   fake_stack_ = nullptr;
-  fiber_ = context::make_fcontext(stack + StackPool::bytes, StackPool::bytes, Trampoline::run);
+  fiber_ = context::make_fcontext(stack + bytes, bytes, Trampoline::run);
 }
 
 void Fiber::enter() {
 #ifdef __SANITIZE_ADDRESS__
   void* fake = nullptr;
-  __sanitizer_start_switch_fiber(&fake, stack_, StackPool::bytes);
+  __sanitizer_start_switch_fiber(&fake, stack_, stack_bytes_);
 #endif
   fiber_ = context::jump_fcontext(fiber_, this).fctx;
 #ifdef __SANITIZE_ADDRESS__

@@ -6,27 +6,28 @@
 
 namespace tessera::simt {
 
-/// Stacks with a guard page below, kept for reuse. Not thread safe.
+/// Stacks of one size with a guard page below, kept for reuse. Not thread safe.
 class StackPool {
  public:
-  static constexpr std::size_t bytes = 64 << 10;
-  StackPool() = default;
+  /// `bytes`: a multiple of the page.
+  explicit StackPool(std::size_t bytes) : bytes_(bytes) {}
   StackPool(const StackPool&) = delete;
   StackPool& operator=(const StackPool&) = delete;
   ~StackPool();
   /// Lowest usable address. Throws std::bad_alloc.
   std::byte* take();
-  void give(std::byte* stack) { free_.push_back(stack); }
+  std::size_t bytes() const { return bytes_; }
 
  private:
-  std::vector<std::byte*> all_, free_;
+  std::size_t bytes_;
+  std::vector<std::byte*> all_;
 };
 
 /// A fiber that runs `body(argument)`; `body` must not return: it ends in `leave`.
 class Fiber {
  public:
   using Body = void (*)(void* argument);
-  void start(std::byte* stack, Body body, void* argument);
+  void start(std::byte* stack, std::size_t bytes, Body body, void* argument);
   /// From the scheduler: runs the fiber until it leaves.
   void enter();
   /// From the fiber: back to the scheduler.
@@ -37,6 +38,7 @@ class Fiber {
   void* fiber_ = nullptr;      ///< where the fiber goes on
   void* scheduler_ = nullptr;  ///< where the scheduler goes on
   std::byte* stack_ = nullptr;
+  std::size_t stack_bytes_ = 0;
   Body body_ = nullptr;
   void* argument_ = nullptr;
   void* fake_stack_ = nullptr;             ///< of the address sanitizer

@@ -4,6 +4,7 @@
 #include <llvm/Analysis/ValueTracking.h>
 #include <llvm/IR/Constants.h>
 #include <llvm/IR/IRBuilder.h>
+#include <llvm/IR/InstIterator.h>
 #include <llvm/IR/IntrinsicInst.h>
 #include <llvm/IR/ReplaceConstant.h>
 #include <llvm/Support/raw_ostream.h>
@@ -37,15 +38,17 @@ class Lowering {
  public:
   Lowering(llvm::Module& module, const std::string& entry) : module_(module), b_(module.getContext()), source_(module.getFunction(entry)) {
     TESSERA_ASSERT(source_ && !source_->isDeclaration(), "no kernel " + entry);
-    for (const llvm::Function& f : module) {
-      // Helpers of elementary functions touch constants alone and stay as they are.
-      TESSERA_ASSERT(&f == source_ || f.isDeclaration() || f.hasInternalLinkage(), "a second function: " + f.getName().str());
+    for (llvm::Function& f : module) {
+      if (&f == source_ || f.isDeclaration()) continue;
+      TESSERA_ASSERT(f.hasInternalLinkage(), "a second kernel: " + f.getName().str());
+      check_helper(f);
     }
   }
 
   std::vector<SimtSite> run() {
     make_entry();
     replace_shared_window();
+    for (llvm::Function& f : module_) forbid_contraction(f);
     std::vector<llvm::Instruction*> work;
     for (llvm::BasicBlock& block : *entry_) {
       for (llvm::Instruction& i : block) work.push_back(&i);
@@ -59,8 +62,31 @@ class Lowering {
   }
 
  private:
+  /// The same address without an address space. Not by addrspacecast: fast instruction selection knows none and leaves the block to the slow one.
+  llvm::Value* plain(llvm::Value* p) { return b_.CreateIntToPtr(b_.CreatePtrToInt(p, b_.getInt64Ty()), pointer()); }
   llvm::Type* i32() { return b_.getInt32Ty(); }
   llvm::Type* pointer() { return b_.getPtrTy(); }
+
+  /// The host's two instruction selectors would fuse products and sums in some blocks and not in others; here none are.
+  static void forbid_contraction(llvm::Function& f) {
+    for (llvm::Instruction& i : llvm::instructions(f)) {
+      if (llvm::isa<llvm::FPMathOperator>(i)) i.setFastMathFlags(llvm::FastMathFlags());
+    }
+  }
+
+  /// Helpers (elementary functions) stay as they are: they touch constants and their own variables alone.
+  static void check_helper(llvm::Function& f) {
+    for (llvm::Instruction& i : llvm::instructions(f)) {
+      const llvm::Value* p = llvm::getLoadStorePointerOperand(&i);
+      const llvm::Value* root = p ? llvm::getUnderlyingObject(p, 0) : nullptr;
+      const auto* constant = llvm::dyn_cast_or_null<llvm::GlobalVariable>(root);
+      TESSERA_ASSERT(!root || llvm::isa<llvm::AllocaInst>(root) || (constant && constant->isConstant()),
+                     "a helper that touches memory: " + text_of(i));
+      const auto* c = llvm::dyn_cast<llvm::CallInst>(&i);
+      const llvm::Function* callee = c ? c->getCalledFunction() : nullptr;
+      TESSERA_ASSERT(!c || (callee && (callee->hasInternalLinkage() || callee->isIntrinsic())), "a helper that calls: " + text_of(i));
+    }
+  }
 
   void make_entry() {
     entry_ = llvm::Function::Create(llvm::FunctionType::get(b_.getVoidTy(), {pointer(), pointer()}, false), llvm::GlobalValue::ExternalLinkage,
@@ -151,7 +177,7 @@ class Lowering {
     llvm::Type* place = space == 3 ? i32() : pointer();
     auto f = module_.getOrInsertFunction(space == 3 ? shared_access_name : global_access_name,
                                          llvm::FunctionType::get(pointer(), {pointer(), i32(), place, i32(), i32(), i32()}, false));
-    llvm::Value* address = space == 3 ? b_.CreatePtrToInt(p, i32()) : b_.CreateAddrSpaceCast(p, pointer());
+    llvm::Value* address = space == 3 ? b_.CreatePtrToInt(p, i32()) : plain(p);
     i.setOperand(operand, b_.CreateCall(f, {self_, where, address, bytes, alignment, b_.getInt32(code(touch))}));
   }
 
@@ -178,7 +204,7 @@ class Lowering {
     for (unsigned k = 0; k < fixed; ++k) {
       llvm::Value* v = c.getArgOperand(k);
       if (v->getType()->isIntegerTy(1)) v = b_.CreateZExt(v, i32());
-      if (v->getType()->isPointerTy()) v = b_.CreateAddrSpaceCast(v, pointer());
+      if (v->getType()->isPointerTy()) v = plain(v);
       values.push_back(v);
     }
     auto* list = llvm::dyn_cast<llvm::StructType>(c.getType());

@@ -11,7 +11,7 @@ namespace tessera::simt {
 
 inline constexpr const char* entry_name = "simt_entry";
 
-/// Rewrites the module in place. Afterwards it has one function, `void simt_entry(Thread*, const i64* words)`, and calls hooks by name.
+/// Rewrites the module in place. Afterwards it has `void simt_entry(Thread*, const i64* words)` and the helpers that were there, and calls hooks by name.
 /// Sites are numbered in the order of the instructions. Throws InternalError for inline asm, NVVM intrinsics, calls of other functions, and
 /// accesses of memory that nobody can check.
 /// Precondition: verified, as codegen/gpu/compile.h describes.

@@ -88,6 +88,7 @@ SimtResult SimtKernel::run(std::span<const std::uint64_t> frame, std::span<const
   run.words = words.data();
   run.threads = impl_->threads;
   run.shared_bytes = impl_->shared_bytes;
+  run.stack_bytes = impl_->code->stack_bytes();
   run.ctas = static_cast<std::uint32_t>(instances);
   run.options = options;
   run.policy = result.policy;
