@@ -28,6 +28,7 @@ namespace tessera {
 struct GpuOptions {
   std::int64_t max_instructions = 200'000;  ///< LLVM instructions; more is E0601
   bool checks = false;                      ///< evaluate `assert`
+  bool spans = false;                       ///< instructions carry their source as !tessera.span, for the simulator's messages
   Schedule schedule;
 };
 

@@ -54,6 +54,9 @@ class ThreadEmitter {
   // --- emit_kernel.cpp: the function, blocks, control
   void bind_parameters(llvm::Function* f);
   void emit_block(const ir::Block& block);
+  /// What the instructions made from now on come from: `!tessera.span !{begin, end, file}`.
+  void mark_source(Span span);
+  void mark_source(llvm::MDNode* source);
   void emit_op(const ir::Op& op);
   void emit_for(const ir::Op& op);
   void emit_while(const ir::Op& op);
@@ -196,6 +199,7 @@ class ThreadEmitter {
   cpu::Emitter e_;
   SharedState state_;
   LV *tid_ = nullptr, *lane_ = nullptr, *warp_ = nullptr, *shared_base_ = nullptr, *report_ = nullptr, *instance_ = nullptr;
+  llvm::MDNode* source_ = nullptr;  ///< of the op being emitted, if options_.spans
   llvm::BasicBlock* entry_ = nullptr;
   std::map<const ir::Value*, Tile> tiles_;
   std::map<const ir::Value*, RangeValue> ranges_;

@@ -93,9 +93,28 @@ void ThreadEmitter::emit(GpuIr& out) {
 }
 
 void ThreadEmitter::emit_block(const ir::Block& block) {
+  llvm::MDNode* const outer = source_;
   for (const auto& op : block.ops) {
-    if (skipped_.count(op.get()) == 0) emit_op(*op);
+    if (skipped_.count(op.get()) != 0) continue;
+    if (options_.spans) mark_source(op->span);
+    emit_op(*op);
   }
+  if (options_.spans) mark_source(outer);
+}
+
+void ThreadEmitter::mark_source(Span span) {
+  const auto number = [&](std::uint32_t n) { return llvm::ConstantAsMetadata::get(e_.b.getInt32(n)); };
+  mark_source(span.known() ? llvm::MDNode::get(e_.context, {number(span.begin), number(span.end), number(span.file)}) : nullptr);
+}
+
+void ThreadEmitter::mark_source(llvm::MDNode* source) {
+  source_ = source;
+  // The builder takes what it shall copy from an instruction only.
+  auto* carrier = new llvm::UnreachableInst(e_.context);
+  const unsigned kind = e_.context.getMDKindID("tessera.span");
+  carrier->setMetadata(kind, source);
+  e_.b.CollectMetadataToCopy(carrier, {kind});
+  carrier->deleteValue();
 }
 
 void ThreadEmitter::emit_range(const Op& op) {
