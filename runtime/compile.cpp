@@ -66,6 +66,7 @@ PassOptions pass_options(const CompileOptions& options) {
 GpuOptions gpu_options(const CompileOptions& options) {
   GpuOptions out;
   out.checks = options.debug;
+  out.spans = options.target == Target::Simt;
   out.schedule = options.schedule;
   return out;
 }
@@ -90,10 +91,15 @@ std::unique_ptr<Executable> compile(ir::Kernel& kernel, const std::shared_ptr<co
 
   // fold -> pad_states -> fold -> split_masks -> fold -> ..: the list stands in codegen/passes/pipeline.cpp
   if (!run_target_free_passes(kernel, diagnostics, pass_options(options))) return nullptr;
-  if (options.target == Target::Cuda) {
+  if (options.target == Target::Cuda || options.target == Target::Simt) {
     GpuIr code;
     stages.run("gpu", [&] { code = emit_gpu(kernel, *options.gpu, gpu_options(options), diagnostics); });
     if (diagnostics.any()) return nullptr;
+    if (options.target == Target::Simt) {
+      std::unique_ptr<Executable> executable;
+      stages.run("simulator", [&] { executable = simulated(std::move(code), kernel, options.gpu->name(), options.seed, sources); });
+      return executable;
+    }
     GpuObject object;
     stages.run("ptx", [&] { object = make_ptx(std::move(code), *options.gpu); });
     stages.took("  llvm passes", object.passes_ms);

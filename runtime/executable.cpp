@@ -11,7 +11,6 @@
 #include "runtime/errors.h"
 
 namespace tessera {
-namespace {
 
 void need_host(const Context& context) {
   if (context.is_cuda()) {
@@ -19,6 +18,8 @@ void need_host(const Context& context) {
          "give Options::context, or a target cuda, when making the kernel");
   }
 }
+
+namespace {
 
 class Interpreted : public Executable {
  public:

@@ -14,6 +14,7 @@ namespace tessera {
 
 struct CpuObject;
 class CpuLoader;
+struct GpuIr;
 struct GpuObject;
 
 /// Links machine code into the process; made when first needed, since a check or an interpreter run never does. Thread safe.
@@ -43,5 +44,12 @@ std::unique_ptr<Executable> interpreted(const ir::Kernel& kernel, std::shared_pt
 std::unique_ptr<Executable> linked(CpuObject object, std::shared_ptr<CpuLoader> loader, std::shared_ptr<const SourceMap> sources);
 /// PTX, assembled and loaded by the driver on every device that it is prepared for or runs on.
 std::unique_ptr<Executable> on_gpu(GpuObject object, std::string name, std::shared_ptr<const SourceMap> sources);
+/// The code of one GPU thread, simulated. `kernel` is what the passes made and must outlive it; `target` is the architecture's name, `seed` what the
+/// simulator's choices follow from. run() throws Error E0806 for every fault that the simulator finds.
+std::unique_ptr<Executable> simulated(GpuIr ir, const ir::Kernel& kernel, std::string target, std::uint64_t seed,
+                                      std::shared_ptr<const SourceMap> sources);
+
+/// Throws Error E0804 unless the context is the host's.
+void need_host(const Context& context);
 
 }  // namespace tessera

@@ -35,7 +35,7 @@ ResolvedTarget resolve_target(const Options& options) {
   const std::string text = !options.target.empty() ? options.target : context ? context->target() : "cpu";
   const std::optional<TargetName> named = read_target(text);
   if (!named) fail(Code::E0802, fmt::format("there is no target `{}`", text), target_names());
-  ResolvedTarget out{text, named->target, named->gpu, std::nullopt};
+  ResolvedTarget out{named->target == Target::Simt ? named->gpu->name() : text, named->target, named->gpu, std::nullopt};
   if (named->target != Target::Cuda) {
     if (context && context->is_cuda()) fail(Code::E0802, fmt::format("target `{}` does not run on {}", text, context->target()));
     return out;

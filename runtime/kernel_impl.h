@@ -51,7 +51,7 @@ class KernelImpl {
   /// Tile IR of the form without the views whose bits are set (bit i = i-th optional view). Throws Error.
   std::unique_ptr<ir::Kernel> lower(std::uint64_t absent_mask) const;
   /// What the passes and the target are told.
-  CompileOptions compile_options() const { return {target_.target, target_.gpu, options_.debug, hooks_, schedule_}; }
+  CompileOptions compile_options() const { return {target_.target, target_.gpu, options_.debug, hooks_, schedule_, options_.seed}; }
   LazyLoader& loader() const { return *loader_; }
   /// The form without these views. Compiles it unless it exists, and loads it on the device that the options name. Throws Error.
   const Form& form(std::uint64_t absent_mask);

@@ -19,6 +19,7 @@ constexpr TargetInfo targets[] = {
     {Target::Interp, "interp", "", "the reference interpreter: every operation rounds to its type"},
     {Target::InterpExact, "interp:exact", "", "the reference interpreter in float64 without rounding: the numerical oracle"},
     {Target::Cuda, "cuda", "", "machine code for an NVIDIA GPU: cuda:N is GPU N, sm_90a and others an architecture"},
+    {Target::Simt, "simt:sm_NN", "", "a simulated GPU on this processor: reports races, bounds and deadlocks of an architecture's code"},
 };
 
 const TargetInfo& target_info(Target t) { return targets[static_cast<std::size_t>(t)]; }
@@ -35,7 +36,8 @@ const char* family_of(const GpuTarget& gpu) {
 
 std::optional<TargetName> read_target(const std::string& text) {
   for (const TargetInfo& t : targets) {
-    if (text == t.name) return TargetName{t.target, std::nullopt, t.target == Target::Cuda ? std::optional(0) : std::nullopt};
+    if (text == t.name && t.target != Target::Simt)
+      return TargetName{t.target, std::nullopt, t.target == Target::Cuda ? std::optional(0) : std::nullopt};
   }
   if (text.starts_with("cuda:")) {
     int device = 0;
@@ -43,6 +45,10 @@ std::optional<TargetName> read_target(const std::string& text) {
     const auto [stop, error] = std::from_chars(text.data() + 5, end, device);
     if (error != std::errc() || stop != end || device < 0) return std::nullopt;
     return TargetName{Target::Cuda, std::nullopt, device};
+  }
+  if (text.starts_with("simt:")) {
+    const auto gpu = gpu_target_from_name(text.substr(5));
+    return gpu ? std::optional(TargetName{Target::Simt, gpu, std::nullopt}) : std::nullopt;
   }
   if (const auto gpu = gpu_target_from_name(text)) return TargetName{Target::Cuda, gpu, std::nullopt};
   return std::nullopt;

@@ -10,15 +10,15 @@
 
 namespace tessera {
 
-enum class Target : std::uint8_t { Cpu, Interp, InterpExact, Cuda };
+enum class Target : std::uint8_t { Cpu, Interp, InterpExact, Cuda, Simt };
 
 /// What the name of a target says.
 struct TargetName {
   Target target = Target::Cpu;
-  std::optional<GpuTarget> gpu;  ///< the architecture, if the name gives one: "sm_90a"
+  std::optional<GpuTarget> gpu;  ///< the architecture, if the name gives one: "sm_90a", "simt:sm_90a"
   std::optional<int> device;     ///< the GPU to ask for its architecture: "cuda", "cuda:1"
 };
-/// "cpu", "interp", "interp:exact", "cuda", "cuda:N", "sm_NN"; empty if there is no such target.
+/// "cpu", "interp", "interp:exact", "cuda", "cuda:N", "sm_NN", "simt:sm_NN"; empty if there is no such target.
 std::optional<TargetName> read_target(const std::string& name);
 /// The target alone.
 std::optional<Target> target_from_name(const std::string& name);

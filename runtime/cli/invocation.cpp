@@ -40,6 +40,7 @@ Invocation::Invocation(const InvocationOptions& options, Report& report) {
   o.target = options.kernel.target;
   if (context_->is_cuda()) o.context = context_;
   o.debug = options.kernel.debug;
+  o.seed = options.kernel.seed;
   o.winners = winners_text(options.kernel);
   const std::string name = kernel_name(module, options.kernel);
   // Nothing is compiled before the inputs are read: which views are absent says which form is needed.

@@ -18,10 +18,11 @@ struct KernelOptions {
   std::string file, kernel, target = "cpu", winners;
   std::vector<std::string> constants, print_after;
   bool time_passes = false, debug = false;
+  std::uint64_t seed = 1;
   int threads = 0;
 };
 
-/// Adds FILE, --kernel, --const, --target, --winners, --print-after, --time-passes; with `runs` also --threads and --debug.
+/// Adds FILE, --kernel, --const, --target, --winners, --print-after, --time-passes; with `runs` also --threads, --debug and --seed.
 void add_kernel_options(CLI::App& sub, KernelOptions& options, bool runs);
 
 /// Splits NAME=VALUE words. Throws Error (E0802) for a name given twice or an empty name. `option` stands in messages.

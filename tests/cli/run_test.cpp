@@ -15,7 +15,7 @@ class Run : public Command {
 };
 
 TEST_F(Run, ComputesOnEveryTarget) {
-  for (const char* target : {"cpu", "interp", "interp:exact"}) {
+  for (const char* target : {"cpu", "interp", "interp:exact", "simt:sm_75", "simt:sm_90a"}) {
     const Result r = tessera(fmt::format(
         "run scale.tile --kernel scale --const N=2 --target {} --threads 2 --in in.safetensors --arg a=0.5 --out out.safetensors", target));
     EXPECT_EQ(r.exit, 0) << r.err;
@@ -182,6 +182,29 @@ over (i in R)
   EXPECT_EQ(r.exit, 1) << r.out;
   EXPECT_EQ(r.code(), "E0805");
   EXPECT_FALSE(exists("out.safetensors"));
+}
+
+TEST_F(Run, FaultsOnTheSimulatedGpuAreReported) {
+  write("scatter.tile", R"(kernel s(x: view f32[R, 4], ids: view i32[R], y: scatter view f32[N, 4])
+over (i in R)
+{
+    let k = ids[i];
+    claim unique(k) "ids name rows once";
+    y[k, :] = x[i, :];
+}
+)");
+  const std::vector<float> x(12, 1), y(20);
+  const auto run = [&](std::vector<std::int32_t> ids) {
+    write_safetensors(path("s.safetensors"),
+                      {data("x", ElementType::F32, {3, 4}, x), data("ids", ElementType::I32, {3}, ids), data("y", ElementType::F32, {5, 4}, y)});
+    return tessera("run scatter.tile --target simt:sm_80 --seed 7 --in s.safetensors --out out.safetensors --json");
+  };
+  EXPECT_EQ(run({4, 0, 2}).exit, 0);
+  const Result r = run({4, 2, 4});
+  EXPECT_EQ(r.exit, 1) << r.out;
+  EXPECT_EQ(r.code(), "E0806");
+  EXPECT_NE(r.out.find("double write on simt:sm_80, seed 7"), std::string::npos) << r.out;
+  EXPECT_NE(r.out.find("`y`"), std::string::npos) << r.out;
 }
 
 TEST_F(Run, BenchCountsWork) {

@@ -52,13 +52,16 @@ enum class OnMiss : std::uint8_t {
 
 struct Options {
   /// "cpu" (machine code), "interp" (the reference interpreter: every op rounds to its type), "interp:exact" (floats stay float64), "cuda" or
-  /// "cuda:1" (machine code of that GPU, loaded there), "sm_80" (code of an architecture, loaded by prepare() or the first launch).
+  /// "cuda:1" (machine code of that GPU, loaded there), "sm_80" (code of an architecture, loaded by prepare() or the first launch), "simt:sm_80"
+  /// (the same code on a simulated GPU, which throws Error E0806 for races, accesses out of bounds, deadlocks).
   /// Empty: the target of `context`, without one the CPU.
   std::string target = {};
   /// With an empty target or "cuda": the device to compile for and to load the code on.
   std::optional<Context> context = {};
   /// Check the kernel's asserts and claims while it runs (the interpreters always do).
   bool debug = false;
+  /// What the order of threads and the moments of asynchronous copies follow from on a simulated GPU; other targets have no use for it.
+  std::uint64_t seed = 1;
   OnMiss on_miss = OnMiss::Compile;
   /// Optional views that the first form is compiled without.
   std::vector<std::string> absent = {};
