@@ -2,12 +2,26 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <string>
 
-#include "codegen/gpu/target.h"
+#include "codegen/gpu/compile.h"
+#include "codegen/simt/simulate.h"
 #include "tests/kernels/harness.h"
 
 namespace tessera::test {
+
+/// The code of a kernel for a GPU, and the Tile IR that its launches are checked by.
+struct SimtCode {
+  std::unique_ptr<ir::Kernel> kernel;
+  GpuIr ir;
+};
+/// Throws std::runtime_error with the diagnostics.
+SimtCode emit_simt(const Call& call, const GpuTarget& target);
+
+/// Launches code that emit_simt made of the same call; `tensors` are written in place.
+SimtResult simulate(const SimtKernel& code, const ir::Kernel& kernel, const Call& call, std::map<std::string, Buffer>& tensors,
+                    const SimtOptions& options);
 
 /// Launches on the simulated GPU; `tensors` are written in place. Throws std::runtime_error with the hazards if there are any. Compiled kernels are
 /// kept for the life of the process.
