@@ -109,6 +109,8 @@ struct Graphs {
   int (*end)(Stream, void**) = nullptr;
   int (*instantiate)(void**, void*, unsigned long long) = nullptr;
   int (*launch)(void*, Stream) = nullptr;
+  int (*retain)(void**, int) = nullptr;
+  int (*make_current)(void*) = nullptr;
   Graphs() {
     void* library = dlopen("libcuda.so.1", RTLD_NOW);
     const auto find = [&](auto& f, const char* name) { f = reinterpret_cast<std::remove_reference_t<decltype(f)>>(dlsym(library, name)); };
@@ -116,6 +118,11 @@ struct Graphs {
     find(end, "cuStreamEndCapture");
     find(instantiate, "cuGraphInstantiateWithFlags");
     find(launch, "cuGraphLaunch");
+    // Graphs are made in the thread's current context, which Tessera leaves alone.
+    find(retain, "cuDevicePrimaryCtxRetain");
+    find(make_current, "cuCtxSetCurrent");
+    void* context = nullptr;
+    if (retain && retain(&context, 0) == 0) make_current(context);
   }
 };
 
