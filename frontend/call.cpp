@@ -85,8 +85,8 @@ Val Elaborator::convert(const TileTy& t, const ast::Call& c, Span span, const Sc
 Val Elaborator::construct(const StructTy& t, std::vector<ArgVal> args, Span span) {
   if (!t.decl) fail(Code::E0303, span, fmt::format("`{}` is any struct here and cannot be made", t.generic));
   const ast::Struct& d = *t.decl->ast;
-  auto bound = std::make_shared<Scope>();
-  bound->parent = std::make_shared<Scope>();
+  auto bound = new_scope();
+  bound->parent = new_scope();
   bound->parent->parent = t.decl->module->scope;
   bound->parent->free_symbols = true;
   bound->parent->symbol_prefix = t.decl->name + ".";
@@ -136,7 +136,7 @@ Val Elaborator::call_value(const FnVal& f, std::vector<ArgVal> args, Span span) 
 
 /// A call through a fn type: arguments and results are converted to what the type says.
 Val Elaborator::call_with_type(const FnVal& f, const FnTy& type, std::vector<ArgVal> args, Span span) {
-  auto bound = std::make_shared<Scope>();
+  auto bound = new_scope();
   bound->parent = type.scope;
   const ast::FnTypeExpr& e = *type.expr;
   std::vector<ast::Ident> names(e.params.size());
@@ -162,7 +162,7 @@ void Elaborator::check_fn_value(const Val& v, const FnTy& type, Span span) {
   if (lowering()) return;
   const FnVal& f = *v.as<FnVal>();
   if (f.opaque) return;
-  auto bound = std::make_shared<Scope>();
+  auto bound = new_scope();
   bound->parent = type.scope;
   for (const auto& g : type.expr->generics) bound->names[g.name.name] = Binding{opaque_generic(g, bound), false, g.name.span, g.name.name, false};
   std::vector<ArgVal> args;
@@ -217,7 +217,7 @@ Val Elaborator::call_lambda(const FnVal& f, std::vector<ArgVal> args, Span span)
 
 Val Elaborator::call_fn(const FnVal& f, std::vector<ArgVal> args, Span span) {
   const ast::Fn& fn = *f.fn;
-  auto bound = std::make_shared<Scope>();
+  auto bound = new_scope();
   bound->parent = f.module->scope;
   bound->function = true;
   std::vector<std::pair<const ast::Ident*, const ast::TypeExpr*>> params;

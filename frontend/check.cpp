@@ -70,7 +70,7 @@ void Elaborator::check_struct(LoadedModule& m, const StructDecl& s) {
 
 void Elaborator::check_fn(LoadedModule& m, const ast::Fn& fn) {
   auto before = failures_;
-  auto s = std::make_shared<Scope>();
+  auto s = new_scope();
   s->parent = m.scope;
   s->function = true;
   for (const auto& g : fn.generics) {

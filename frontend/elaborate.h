@@ -44,6 +44,8 @@ constexpr std::int64_t max_steps = 2'000'000;  ///< expressions evaluated, those
 class Elaborator {
  public:
   Elaborator(const Program& program, Diagnostics& diagnostics) : program_(program), diagnostics_(diagnostics) {}
+  Elaborator(const Elaborator&) = delete;
+  ~Elaborator();
 
   // --- kernel.cpp
   void check_module(LoadedModule& m);
@@ -121,6 +123,7 @@ class Elaborator {
   void define(Scope& s, const ast::Ident& name, Val v, bool is_var);
   Val item_value(LoadedModule& m, const std::string& name, Span use);
   ScopePtr child(const ScopePtr& s);
+  ScopePtr new_scope();
   void define_generic(Scope& s, const ast::Generic& g, Val v);
 
   // --- types.cpp
@@ -316,6 +319,7 @@ class Elaborator {
   std::int64_t failures_ = 0;                     ///< errors, those that were known already included
   bool unused_ = false;                           ///< the value of the call at hand is dropped
   bool deterministic_ = false;                    ///< the kernel is
+  std::vector<std::weak_ptr<Scope>> scopes_;      ///< all that were made: a lambda that is bound in the scope it captures keeps it alive
   std::map<const ast::Const*, Val> constants_;    ///< values of constants that are known at compile time
 };
 

@@ -127,7 +127,8 @@ void Elaborator::bind_generic(const ast::Generic& g, const Val& v, Scope& bound,
     }
     case ast::GenericKind::Fn: {
       if (!v.as<FnVal>()) wrong();
-      auto s = std::make_shared<Scope>(bound);
+      auto s = new_scope();
+      *s = bound;
       FnTy type = std::get<FnTy>(resolve_type(*g.fn_type, s).kind);
       out = coerce(v, Ty{type}, span, fmt::format("`{}`", g.name.name));
       break;

@@ -175,7 +175,7 @@ Val Elaborator::declare_param(const std::string& name, const Ty& type, const ast
   if (auto* st = std::get_if<StructTy>(&type.kind)) {
     if (!st->decl) return opaque_value(type, name, span);
     Deeper deeper(*this, span);
-    auto fields = std::make_shared<Scope>();
+    auto fields = new_scope();
     *fields = *struct_scope(*st);
     fields->symbol_prefix.clear();
     StructVal v{*st, {}};
@@ -293,7 +293,7 @@ Elaborator::Interface Elaborator::declare(const KernelDecl& k, const ScopePtr& s
 }
 
 Elaborator::ScopePtr Elaborator::constants_scope(const KernelDecl& k, const Constants& constants, bool partial) {
-  auto s = std::make_shared<Scope>();
+  auto s = new_scope();
   s->parent = k.body_module->scope;
   s->function = true;
   std::map<std::string, const ast::Generic*> generics;

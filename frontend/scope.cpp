@@ -1,6 +1,8 @@
 // Names: scopes, items of modules, built-in types.
 #include <fmt/format.h>
 
+#include <utility>
+
 #include "frontend/builtins.h"
 #include "frontend/elaborate.h"
 
@@ -41,8 +43,19 @@ Sym Elaborator::fresh_symbol(const std::string& base, ir::Value* value) {
   return Sym::symbol(name);
 }
 
+Elaborator::~Elaborator() {
+  for (const auto& s : scopes_)
+    if (auto alive = s.lock()) std::exchange(alive->names, {}).clear();
+}
+
+Elaborator::ScopePtr Elaborator::new_scope() {
+  auto s = std::make_shared<Scope>();
+  scopes_.push_back(s);
+  return s;
+}
+
 Elaborator::ScopePtr Elaborator::child(const ScopePtr& s) {
-  auto c = std::make_shared<Scope>();
+  auto c = new_scope();
   c->parent = s;
   return c;
 }

@@ -265,7 +265,7 @@ void Elaborator::check_schedule(LoadedModule& m, const ast::Schedule& s) {
 
 Schedule Elaborator::schedule(const KernelDecl& k, const std::string& family, const Constants& constants) {
   Schedule out;
-  auto s = std::make_shared<Scope>();
+  auto s = new_scope();
   s->parent = k.body_module->scope;
   for (const auto& [n, c] : constants)
     if (auto* i = std::get_if<std::int64_t>(&c)) s->names[n] = Binding{Val{IntConst{Sym(*i)}}, false, k.span, n, false};

@@ -111,7 +111,7 @@ StructTy Elaborator::struct_type(const StructDecl& d, const std::vector<Val>& ar
   if (args.size() != gs.size())
     fail(Code::E0302, span, fmt::format("`{}` has {} compile-time parameters, not {}", d.name, gs.size(), args.size()), "",
          {{d.ast->name.span, "declared here"}});
-  auto bound = std::make_shared<Scope>();
+  auto bound = new_scope();
   bound->parent = d.module->scope;
   for (std::size_t i = 0; i < gs.size(); ++i) bind_generic(gs[i], args[i], *bound, span);
   auto out = std::make_shared<Generics>();
@@ -120,7 +120,7 @@ StructTy Elaborator::struct_type(const StructDecl& d, const std::vector<Val>& ar
 }
 
 Elaborator::ScopePtr Elaborator::struct_scope(const StructTy& t) {
-  auto s = std::make_shared<Scope>();
+  auto s = new_scope();
   s->parent = t.decl->module->scope;
   s->free_symbols = true;
   s->symbol_prefix = t.decl->name + ".";
