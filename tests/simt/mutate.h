@@ -70,6 +70,15 @@ inline bool is_address(gpu::Primitive p, unsigned operand) {
                           name.starts_with("cp_async8") || name.starts_with("cp_async16"));
 }
 
+/// The mask of a butterfly is doubled: one more leaves a butterfly of the same lanes. Data changes in the exponent: its last bit is lost when
+/// rounded.
+inline llvm::Value* step(llvm::IRBuilder<>& b, gpu::Primitive p, unsigned operand, llvm::Value* v) {
+  using gpu::Primitive;
+  if (p == Primitive::ShflBfly && operand == 1) return v;
+  if (operand == 0 && (p == Primitive::ShflBfly || p == Primitive::ShflIdx || p == Primitive::ShflUp)) return b.getInt32(1 << 24);
+  return b.getInt32(is_address(p, operand) ? 16 : 1);
+}
+
 inline void apply(llvm::Module& module, const Mutant& m) {
   llvm::CallInst* c = primitive_uses(module).at(m.use);
   llvm::IRBuilder<> b(c);
@@ -81,7 +90,7 @@ inline void apply(llvm::Module& module, const Mutant& m) {
       if (v->getType()->isPointerTy()) {
         v = b.CreateGEP(b.getInt8Ty(), v, b.getInt64(16));
       } else {
-        v = b.CreateAdd(v, b.getInt32(is_address(m.primitive, m.operand) ? 16 : 1));
+        v = b.CreateAdd(v, step(b, m.primitive, m.operand, v));
       }
       c->setArgOperand(m.operand, v);
       return;
