@@ -86,8 +86,7 @@ def rows():
     y = torch.empty_like(x)
     rate = 2 * x.numel() * 2 / theirs(lambda: y.copy_(x))
     for name, file, kernel, constants, more, passes in (
-        ("RMSNorm", "kernels/norm/rms_norm.tile", "rms_norm", ["T=bf16"], ["--arg", "eps=1e-6", "--without", "res"], 2),
-        ("add + RMSNorm", "kernels/norm/rms_norm.tile", "rms_norm", ["T=bf16"], ["--arg", "eps=1e-6"], 4),
+        ("RMSNorm", "kernels/norm/rms_norm.tile", "rms_norm", ["T=bf16"], ["--arg", "eps=1e-6"], 2),
         ("SiLU gate", "kernels/activation/gates.tile", "silu_and_mul", ["T=bf16"], [], 3),
         ("LayerNorm", "kernels/norm/layer_norm.tile", "layer_norm", ["T=bf16"], ["--arg", "eps=1e-6"], 2),
     ):
