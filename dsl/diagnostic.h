@@ -36,11 +36,11 @@ struct Label {
 
 struct Diagnostic {
   Code code{};
-  Span span;                    ///< the caret
-  std::string message;          ///< lower case, no full stop, identifiers in backticks
-  std::vector<Label> labels;    ///< secondary places, in the order to print
-  std::vector<Label> trail;     ///< inlined calls, innermost first
-  std::string help;             ///< at most one
+  Span span;                  ///< the caret
+  std::string message;        ///< lower case, no full stop, identifiers in backticks
+  std::vector<Label> labels;  ///< secondary places, in the order to print
+  std::vector<Label> trail;   ///< inlined calls, innermost first
+  std::string help;           ///< at most one
 };
 
 /// Collects the errors of one run. Not thread safe.
@@ -76,8 +76,8 @@ class InternalError : public std::logic_error {
 };
 
 [[noreturn]] void internal_error(const std::string& what, const char* file, int line);
-#define TESSERA_ASSERT(cond, what) \
-  do {                             \
+#define TESSERA_ASSERT(cond, what)                                    \
+  do {                                                                \
     if (!(cond)) ::tessera::internal_error(what, __FILE__, __LINE__); \
   } while (false)
 #define TESSERA_UNREACHABLE(what) ::tessera::internal_error(what, __FILE__, __LINE__)

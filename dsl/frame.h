@@ -24,8 +24,8 @@ struct FrameSlot {
 };
 
 struct FrameLayout {
-  std::vector<FrameSlot> params;      ///< by parameter index; unused for absent views
-  std::vector<std::size_t> symbols;   ///< by symbol index
+  std::vector<FrameSlot> params;     ///< by parameter index; unused for absent views
+  std::vector<std::size_t> symbols;  ///< by symbol index
   std::size_t words = 0;
 };
 FrameLayout frame_layout(const ir::Kernel& kernel);

@@ -24,12 +24,58 @@ enum class OpKind : std::uint8_t {
 #include "dsl/ops.def"
 };
 
-enum Trait : unsigned { None = 0, Pure = 1, ElementwiseBit = 2, Commutative = 4, Reads = 8, Writes = 16, Control = 32, Terminator = 64, OnView = 128,
-                        Elementwise = Pure | ElementwiseBit };
+enum Trait : unsigned {
+  None = 0,
+  Pure = 1,
+  ElementwiseBit = 2,
+  Commutative = 4,
+  Reads = 8,
+  Writes = 16,
+  Control = 32,
+  Terminator = 64,
+  OnView = 128,
+  Elementwise = Pure | ElementwiseBit
+};
 
-enum class TypeRule : std::uint8_t { Stated, IdxScalar, Range, Coords, Inside, Same, SameFloat, SameInt, SameBits, Compare, Select, Cast, Broadcast, Reshape,
-                                     Permute, Slice, Concat, Pick, Dot, DotScaled, Reduce, ReduceWith, ScanWith, TopK, Histogram, SolveLower, Load, Store,
-                                     ViewDrop, ViewSame, ViewMerge, ViewSplit, ViewDropFirst, For, While, If, None };
+enum class TypeRule : std::uint8_t {
+  Stated,
+  IdxScalar,
+  Range,
+  Coords,
+  Inside,
+  Same,
+  SameFloat,
+  SameInt,
+  SameBits,
+  Compare,
+  Select,
+  Cast,
+  Broadcast,
+  Reshape,
+  Permute,
+  Slice,
+  Concat,
+  Pick,
+  Dot,
+  DotScaled,
+  Reduce,
+  ReduceWith,
+  ScanWith,
+  TopK,
+  Histogram,
+  SolveLower,
+  Load,
+  Store,
+  ViewDrop,
+  ViewSame,
+  ViewMerge,
+  ViewSplit,
+  ViewDropFirst,
+  For,
+  While,
+  If,
+  None
+};
 
 struct OpInfo {
   const char* name;
@@ -44,8 +90,29 @@ std::optional<OpKind> op_from_name(std::string_view name);
 std::vector<OpKind> all_ops();
 
 /// Attributes: constants that belong to an op. The name is the text form; `value` holds int64 or double.
-enum class Attr : std::uint8_t { Value, Name, Size, Full, Saturate, Rounding, Perm, Axis, Offset, Prec, Kind, Exclusive, Reverse, Descending, K, Zero, Add,
-                                 Masked, Last, Message, Scope };
+enum class Attr : std::uint8_t {
+  Value,
+  Name,
+  Size,
+  Full,
+  Saturate,
+  Rounding,
+  Perm,
+  Axis,
+  Offset,
+  Prec,
+  Kind,
+  Exclusive,
+  Reverse,
+  Descending,
+  K,
+  Zero,
+  Add,
+  Masked,
+  Last,
+  Message,
+  Scope
+};
 const char* name(Attr a);
 std::optional<Attr> attr_from_name(std::string_view name);
 using AttrValue = std::variant<std::int64_t, double, std::string, Dims>;
@@ -60,10 +127,10 @@ class Block;
 class Value {
  public:
   Type type;
-  std::string hint;           ///< the variable's name in the source, with the path of labelled calls ("decode.kt"); schedules name values by it
-  Op* def = nullptr;          ///< the op, or null for a block argument
-  Block* block = nullptr;     ///< the block of an argument, or null
-  std::size_t index = 0;      ///< which result or argument
+  std::string hint;        ///< the variable's name in the source, with the path of labelled calls ("decode.kt"); schedules name values by it
+  Op* def = nullptr;       ///< the op, or null for a block argument
+  Block* block = nullptr;  ///< the block of an argument, or null
+  std::size_t index = 0;   ///< which result or argument
 };
 
 class Op {
@@ -80,8 +147,8 @@ class Op {
   Block& region(std::size_t i = 0) const { return *regions.at(i); }
   bool has(Attr a) const { return attrs.count(a) != 0; }
   std::int64_t int_attr(Attr a, std::int64_t otherwise = 0) const;
-  double float_attr(Attr a) const;              ///< an int attribute is converted
-  const std::string& string_attr(Attr a) const; ///< "" if absent
+  double float_attr(Attr a) const;               ///< an int attribute is converted
+  const std::string& string_attr(Attr a) const;  ///< "" if absent
   const Dims& dims_attr(Attr a) const;
 };
 
@@ -101,14 +168,14 @@ struct Param {
   std::string name;
   bool is_view = false;
   DType dtype = DType::F32;
-  std::string nominal;         ///< "Lse" for a nominal type over dtype; "" otherwise
+  std::string nominal;  ///< "Lse" for a nominal type over dtype; "" otherwise
   // views
   Mode mode = Mode::In;
-  bool optional = false;       ///< declared with `?`; `present` says which instantiation this is
-  bool present = true;         ///< absent optional views have no argument in the body
-  bool strided = false;        ///< the last axis may have a stride other than 1
-  std::int64_t peers = 0;      ///< `peer[W]`
-  std::vector<Sym> dims;       ///< over launch symbols
+  bool optional = false;   ///< declared with `?`; `present` says which instantiation this is
+  bool present = true;     ///< absent optional views have no argument in the body
+  bool strided = false;    ///< the last axis may have a stride other than 1
+  std::int64_t peers = 0;  ///< `peer[W]`
+  std::vector<Sym> dims;   ///< over launch symbols
   Span span;
 };
 
@@ -124,8 +191,8 @@ class Kernel {
  public:
   std::string name;
   std::vector<Param> params;
-  std::vector<std::string> symbols;      ///< launch symbols in the order they are bound
-  std::vector<SymCondition> where;       ///< checked at launch
+  std::vector<std::string> symbols;  ///< launch symbols in the order they are bound
+  std::vector<SymCondition> where;   ///< checked at launch
   std::vector<GridAxis> grid;
   bool strict = false, deterministic = false, resident = false;
   /// Constants this was instantiated with, as text, for reports and cache keys.

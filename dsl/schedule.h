@@ -26,10 +26,10 @@ std::optional<DirectiveKind> directive_from_name(std::string_view name);
 std::vector<DirectiveKind> all_directives();
 
 struct ScheduleArg {
-  std::string subject;               ///< path of a value, a role name, or a word ("dynamic")
-  std::optional<std::int64_t> index; ///< the axis in `divide acc 1: group`
-  std::optional<std::int64_t> number;///< `: 2`, constants evaluated
-  std::string word;                  ///< `: smem`, or the modifier `transposed`
+  std::string subject;                 ///< path of a value, a role name, or a word ("dynamic")
+  std::optional<std::int64_t> index;   ///< the axis in `divide acc 1: group`
+  std::optional<std::int64_t> number;  ///< `: 2`, constants evaluated
+  std::string word;                    ///< `: smem`, or the modifier `transposed`
 };
 struct ScheduleDirective {
   DirectiveKind kind{};

@@ -25,8 +25,8 @@ enum class SymOp : std::uint8_t { Symbol, FloorDiv, Mod, CeilDiv, Min, Max };
 /// A leaf of a Sym. Ordered and compared by its printed text, which is unique for a normal form.
 struct SymAtom {
   SymOp op = SymOp::Symbol;
-  std::string text;           ///< the symbol's name, or the printed form
-  std::vector<Sym> args;      ///< two, unless op == Symbol
+  std::string text;       ///< the symbol's name, or the printed form
+  std::vector<Sym> args;  ///< two, unless op == Symbol
 
   friend bool operator==(const SymAtom& a, const SymAtom& b) { return a.text == b.text; }
   friend std::strong_ordering operator<=>(const SymAtom& a, const SymAtom& b) { return a.text <=> b.text; }
@@ -50,8 +50,8 @@ class Sym {
  public:
   using Monomial = std::vector<SymAtomRef>;  ///< sorted by text; empty = the constant term
 
-  Sym() = default;                    ///< 0
-  Sym(std::int64_t value);            // NOLINT: a constant is a Sym wherever one is expected
+  Sym() = default;          ///< 0
+  Sym(std::int64_t value);  // NOLINT: a constant is a Sym wherever one is expected
   static Sym symbol(std::string name);
 
   bool is_constant() const;

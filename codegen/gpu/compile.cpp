@@ -45,7 +45,7 @@ GpuIr emit_gpu(const ir::Kernel& kernel, const GpuTarget& target, const GpuOptio
            fmt::format("`{}` needs {} instructions on {}, but the limit is {}", kernel.name, instructions, target.name(), options.max_instructions),
            "smaller tiles make less code");
   } else if (out.shared_bytes > target.max_shared_cta()) {
-    refuse(Code::E0604,
+    refuse(Code::E0606,
            fmt::format("`{}` needs {} bytes of shared memory, but {} has {}", kernel.name, out.shared_bytes, target.name(), target.max_shared_cta()),
            "choose smaller tiles");
   }

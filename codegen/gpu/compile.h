@@ -61,7 +61,7 @@ struct GpuIr {
   GpuPlanReport plan;
 };
 
-/// Emits a verified kernel. Adds E0804 for what the target cannot run, E0601 for code over the limit, E0603 for shared memory over the target's, and
+/// Emits a verified kernel. Adds E0804 for what the target cannot run, E0601 for code over the limit, E0606 for shared memory over the target's, and
 /// returns a GpuIr without module then. Every module passes llvm::verifyModule. Reentrant.
 GpuIr emit_gpu(const ir::Kernel& kernel, const GpuTarget& target, const GpuOptions& options, Diagnostics& diagnostics);
 

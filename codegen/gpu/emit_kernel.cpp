@@ -160,6 +160,8 @@ void ThreadEmitter::emit_op(const Op& op) {
     case OpKind::Yield: return;
     case OpKind::Assert: return emit_assert(op);
     case OpKind::Print:
+      if (options_.checks) unsupported(op, "`print` in a debug run on a GPU");
+      return;
     case OpKind::Claim: return;
     case OpKind::Scan: emit_scan(op); break;
     case OpKind::Pick:

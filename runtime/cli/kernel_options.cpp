@@ -22,7 +22,8 @@ void add_kernel_options(CLI::App& sub, KernelOptions& o, bool runs) {
   sub.add_option("FILE", o.file, "source file")->required();
   sub.add_option("--kernel", o.kernel, "kernel of the file; may be left out if there is one only");
   sub.add_option("--const", o.constants, "NAME=VALUE: integer, true, false, element type, struct or fn name")->allow_extra_args(false)->check(pair);
-  sub.add_option("--target", o.target, "cpu, interp, interp:exact, cuda, cuda:N, an architecture such as sm_90a, or simt:sm_90a")->capture_default_str();
+  sub.add_option("--target", o.target, "cpu, interp, interp:exact, cuda, cuda:N, an architecture such as sm_90a, or simt:sm_90a")
+      ->capture_default_str();
   sub.add_option("--winners", o.winners, "file of tuned constants; default: FILE with the ending .winners");
   sub.add_option("--print-after", o.print_after, "print the kernel after a pass (`all`: every pass), on stderr")
       ->delimiter(',')

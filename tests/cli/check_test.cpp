@@ -92,7 +92,8 @@ TEST_F(Command, OpsAndTargetsAreListed) {
   EXPECT_EQ(tessera("ops --json").json().getArray("ops")->size(), ir::all_ops().size());
   const Result targets = tessera("targets --json");
   EXPECT_EQ(targets.exit, 0);
-  for (const char* name : {"\"cpu\"", "\"interp\"", "\"interp:exact\"", "\"cuda\"", "\"simt:sm_NN\""}) EXPECT_NE(targets.out.find(name), std::string::npos) << name;
+  for (const char* name : {"\"cpu\"", "\"interp\"", "\"interp:exact\"", "\"cuda\"", "\"simt:sm_NN\""})
+    EXPECT_NE(targets.out.find(name), std::string::npos) << name;
   EXPECT_TRUE(targets.json().getArray("gpus")) << "an empty list where there is none";
 }
 

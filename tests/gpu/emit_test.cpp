@@ -1,0 +1,119 @@
+// Emission refuses what an architecture cannot run, and layouts keep their promises.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "codegen/gpu/compile.h"
+#include "codegen/gpu/layout.h"
+#include "dsl/text.h"
+
+namespace tessera::test {
+namespace {
+
+using gpu::AxisPart;
+using gpu::Layout;
+using gpu::mma_cols;
+using gpu::mma_rows;
+using gpu::strided;
+using testing::HasSubstr;
+
+std::unique_ptr<ir::Kernel> parsed(const std::string& text) {
+  SourceMap sources;
+  const FileId file = sources.add("kernel.ir", text);
+  Diagnostics problems;
+  auto kernel = ir::parse_kernel(sources, file, problems);
+  for (const Diagnostic& d : problems.list()) ADD_FAILURE() << d.message;
+  return kernel;
+}
+
+TEST(Emit, SharedMemoryBeyondTheArchitectureIsRefused) {
+  const auto kernel = parsed(R"(kernel k(
+  %0.a: view f32[256, 256],
+  %1.c: out view f32[256, 256]
+)
+{
+  %2 = const {value = 0} : idx
+  %3 = const {value = 256} : idx
+  %4 = range %2, %2, %3 {size = 256, full} : range<256>
+  %5 = load %0.a, %4, %4 : f32[256, 256]
+  %6 = dot %5, %5 : f32[256, 256]
+  store %1.c, %6, %4, %4
+  yield
+}
+)");
+  ASSERT_TRUE(kernel);
+  Diagnostics problems;
+  EXPECT_FALSE(emit_gpu(*kernel, {80}, {}, problems).module);
+  ASSERT_EQ(problems.list().size(), 1u);
+  EXPECT_EQ(problems.list()[0].code, Code::E0606);
+  EXPECT_THAT(problems.list()[0].message, HasSubstr("but sm_80 has 166912"));
+}
+
+TEST(Emit, CodeOverTheLimitIsRefused) {
+  const auto kernel = parsed(R"(kernel k(
+  %0.a: view f32[256],
+  %1.c: out view f32[256]
+)
+{
+  %2 = const {value = 0} : idx
+  %3 = const {value = 256} : idx
+  %4 = range %2, %2, %3 {size = 256, full} : range<256>
+  %5 = load %0.a, %4 : f32[256]
+  store %1.c, %5, %4
+  yield
+}
+)");
+  ASSERT_TRUE(kernel);
+  Diagnostics problems;
+  GpuOptions options;
+  EXPECT_TRUE(emit_gpu(*kernel, {80}, options, problems).module);
+  options.max_instructions = 10;
+  EXPECT_FALSE(emit_gpu(*kernel, {80}, options, problems).module);
+  ASSERT_EQ(problems.list().size(), 1u);
+  EXPECT_EQ(problems.list()[0].code, Code::E0601);
+}
+
+/// Every coordinate of an axis below its extent, by thread and register, at least once; none at or above it.
+void expect_covers(const AxisPart& p, std::int64_t warps) {
+  std::set<std::int64_t> seen;
+  for (std::int64_t w = 0; w < warps; ++w) {
+    for (std::int64_t lane = 0; lane < gpu::kWarpLanes; ++lane) {
+      std::int64_t base = 0;
+      for (const gpu::Digit& d : p.digits) {
+        if (d.source == gpu::Source::Register) continue;
+        base += d.stride * ((d.source == gpu::Source::Lane ? lane : w) / d.divisor % d.size);
+      }
+      for (const std::int64_t o : p.offsets()) seen.insert(base + o);
+    }
+  }
+  EXPECT_EQ(static_cast<std::int64_t>(seen.size()), p.extent());
+  EXPECT_EQ(*seen.begin(), 0);
+  EXPECT_EQ(*seen.rbegin(), p.extent() - 1);
+}
+
+TEST(Layout, PartsCoverTheirAxisOnce) {
+  for (const std::int64_t n : {1, 8, 16, 48, 80, 112, 176, 192, 256}) {
+    for (const std::int64_t w : {1, 2, 3, 4, 5, 8}) {
+      SCOPED_TRACE(testing::Message() << n << " over " << w);
+      expect_covers(mma_rows(n, w), w);
+      expect_covers(mma_cols(n, w), w);
+      EXPECT_GE(mma_rows(n, w).extent(), n);
+      EXPECT_GE(mma_cols(n, w).extent(), n);
+    }
+    expect_covers(strided(n, 4, 8, 1, 2, 1), 2);
+    EXPECT_GE(strided(n, 4, 8, 1, 2, 1).extent(), n);
+  }
+}
+
+TEST(Layout, RowsAndColumnsOfAFragmentAreSound) {
+  EXPECT_TRUE((Layout{{mma_rows(64, 4), mma_cols(64)}}).sound());
+  EXPECT_TRUE((Layout{{mma_rows(64, 2), mma_cols(64, 2, 2)}}).sound());
+  EXPECT_FALSE((Layout{{mma_rows(64, 4), mma_rows(64, 4)}}).sound());
+  EXPECT_FALSE((Layout{{mma_cols(64), mma_cols(64)}}).sound());
+  EXPECT_EQ((Layout{{mma_rows(64, 4), mma_cols(64)}}).registers(), 32);
+  EXPECT_EQ((Layout{{mma_rows(64, 4), mma_cols(64)}}).collapsed(1).registers(), 2);
+}
+
+}  // namespace
+}  // namespace tessera::test
