@@ -82,7 +82,7 @@ Built build(const ir::Kernel& kernel, const CpuTarget& target, const CpuOptions&
 
 void optimise(Built& r) {
   const auto t = Clock::now();
-  cpu::run_passes(*r.module, *r.machine);
+  cpu::run_passes(*r.module, *r.machine, cpu::kCpuPasses);
   r.object.times.passes_ms = ms_since(t);
 }
 

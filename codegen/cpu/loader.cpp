@@ -1,34 +1,20 @@
 // CpuLoader: an LLJIT without its IR layer; objects come compiled.
-#include <llvm/ExecutionEngine/Orc/LLJIT.h>
 #include <llvm/Support/MemoryBuffer.h>
 
 #include <atomic>
 #include <cstring>
 
 #include "codegen/cpu/compile.h"
+#include "codegen/cpu/jit.h"
 #include "codegen/cpu/machine.h"
 #include "codegen/cpu/vecmath.h"
 
 namespace tessera {
 
 namespace orc = llvm::orc;
+using cpu::or_die;
 
 namespace {
-
-template <class T>
-T or_die(llvm::Expected<T> value, const char* what) {
-  if (!value) TESSERA_UNREACHABLE(std::string(what) + ": " + llvm::toString(value.takeError()));
-  return static_cast<T>(std::move(*value));
-}
-
-orc::JITDylib& or_die(llvm::Expected<orc::JITDylib&> value, const char* what) {
-  if (!value) TESSERA_UNREACHABLE(std::string(what) + ": " + llvm::toString(value.takeError()));
-  return *value;
-}
-
-void or_die(llvm::Error error, const char* what) {
-  if (error) TESSERA_UNREACHABLE(std::string(what) + ": " + llvm::toString(std::move(error)));
-}
 
 /// What generated code may call: the C library functions that LLVM's memory intrinsics and f64 mathematics become. Nothing else of the
 /// process is visible, so an accidental library call fails at load time instead of binding to whatever the host program exports.
@@ -51,21 +37,9 @@ struct CpuLoader::Impl {
 CpuLoader::CpuLoader() : impl_(std::make_shared<Impl>()) {
   const CpuTarget target = CpuTarget::host();
   cpu::create_machine(target, 2);  // registers the native target
-  orc::JITTargetMachineBuilder builder{llvm::Triple(target.triple)};
-  builder.setCodeModel(llvm::CodeModel::Small);
-  builder.setRelocationModel(llvm::Reloc::PIC_);
-  impl_->jit = or_die(orc::LLJITBuilder()
-                          .setJITTargetMachineBuilder(std::move(builder))
-                          .setLinkProcessSymbolsByDefault(false)
-                          .setPlatformSetUp(orc::setUpInactivePlatform)
-                          .create(),
-                      "JIT");
+  impl_->jit = cpu::create_jit(llvm::Triple(target.triple));
   impl_->host = &or_die(impl_->jit->createJITDylib("host"), "JIT library");
-  orc::SymbolMap map;
-  for (const auto& [name, address] : visible_symbols())
-    map[impl_->jit->mangleAndIntern(llvm::StringRef(name.data(), name.size()))] = {orc::ExecutorAddr::fromPtr(address),
-                                                                                   llvm::JITSymbolFlags::Exported | llvm::JITSymbolFlags::Callable};
-  or_die(impl_->host->define(orc::absoluteSymbols(std::move(map))), "host symbols");
+  cpu::define(*impl_->jit, *impl_->host, visible_symbols());
 }
 
 CpuLoader::~CpuLoader() = default;

@@ -187,6 +187,12 @@ LV* pack_rounded(Emitter& e, DType t, LV* low, LV* high) {
   return call(e.b, e.module, t == DType::BF16 ? Primitive::PackBf16x2 : Primitive::PackF16x2, {low, high});
 }
 
+LV* round_tf32(Emitter& e, LV* word) {
+  LV* x = e.b.CreateBitCast(word, e.f32());
+  LV* rounded = e.b.CreateAnd(e.b.CreateAdd(word, i32_of(e, 0x1000)), i32_of(e, ~std::int64_t{0x1fff}));
+  return e.b.CreateSelect(e.b.CreateFCmpUNO(x, x), i32_of(e, 0x7fc00000), rounded);
+}
+
 LV* unpack_word(Emitter& e, DType t, LV* word, int i) {
   Type* type = cpu::register_type(e, t);
   const unsigned width = type->getPrimitiveSizeInBits().getFixedValue();

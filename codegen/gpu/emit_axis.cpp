@@ -78,16 +78,6 @@ void ThreadEmitter::emit_reduce(const Op& op) {
   const bool padded = !p.digits.empty() && p.extent() > dims(v)[axis];
   for (std::size_t r = 0; r < x.size(); ++r) {
     const std::vector<Position> at = positions(from, static_cast<std::int64_t>(r));
-    std::int64_t index = 0, scale = 1;
-    std::int64_t rest = static_cast<std::int64_t>(r);
-    for (std::size_t a = from.axes.size(); a-- > 0;) {
-      const std::int64_t n = from.axes[a].count(Source::Register);
-      if (a != axis) {
-        index += rest % n * scale;
-        scale *= n;
-      }
-      rest /= n;
-    }
     Item item{arg ? plain(e_, x[r]) : cpu::to_accumulator(e_, t, plain(e_, x[r])), nullptr};
     if (arg && is_half(t)) item.v = cpu::to_accumulator(e_, t, item.v);
     if (arg) item.at = position(at[axis]);
@@ -96,7 +86,7 @@ void ThreadEmitter::emit_reduce(const Op& op) {
       item.v = e_.b.CreateSelect(in, item.v, arg && is_float(t) ? e_.real(item.v->getType(), std::nan("")) : cpu::fold_start(e_, base, t));
       if (arg) item.at = e_.b.CreateSelect(in, item.at, i32(dims(v)[axis] + kWarpLanes));
     }
-    groups[static_cast<std::size_t>(index)].push_back(item);
+    groups[register_in(from, to, static_cast<std::int64_t>(r))].push_back(item);
   }
   std::vector<Item> items;
   for (auto& g : groups) {

@@ -53,15 +53,14 @@ void ThreadEmitter::bind_parameters(llvm::Function* f) {
     set(kernel_.body.args[arg++].get(), {}, {{e_.b.CreateZExt(last ? rest : e_.b.CreateURem(rest, n), e_.i64())}});
     if (!last) rest = e_.b.CreateUDiv(rest, n);
   }
-  if (options_.checks) report_ = e_.b.CreateIntToPtr(word(frame.words + kernel_.grid.size()), e_.b.getPtrTy(1));
+  if (f->arg_size() > frame.words + kernel_.grid.size()) report_ = e_.b.CreateIntToPtr(word(frame.words + kernel_.grid.size()), e_.b.getPtrTy(1));
 }
 
 void ThreadEmitter::emit(GpuIr& out) {
   llvm::Module& m = e_.module;
-  bool checks = false;
-  ir::walk(kernel_.body, [&](const Op& op) { checks = checks || op.kind == OpKind::Assert; });
-  checks = checks && options_.checks;
-  const std::size_t words = frame_layout(kernel_).words + kernel_.grid.size() + (options_.checks ? 1 : 0);
+  bool reports = false;
+  ir::walk(kernel_.body, [&](const Op& op) { reports = reports || (options_.checks && op.kind == OpKind::Assert); });
+  const std::size_t words = frame_layout(kernel_).words + kernel_.grid.size() + (reports ? 1 : 0);
   auto* type = llvm::FunctionType::get(e_.b.getVoidTy(), std::vector<llvm::Type*>(words, e_.i64()), false);
   llvm::Function* f = llvm::Function::Create(type, llvm::Function::ExternalLinkage, kernel_.name, m);
   f->setCallingConv(llvm::CallingConv::PTX_Kernel);
@@ -78,12 +77,11 @@ void ThreadEmitter::emit(GpuIr& out) {
   // The same for the whole warp: what depends on it alone stays in uniform registers.
   warp_ = plan_.warps() == 1 ? i32(0) : call(e_.b, m, Primitive::ShflIdx, {e_.b.CreateLShr(tid_, i32(5)), i32(0)});
   shared_base_ = e_.b.CreatePtrToInt(smem, e_.i32());
-  llvm::Instruction* end = e_.b.CreateBr(body);
+  e_.b.CreateBr(body);
   e_.b.SetInsertPoint(body);
   bind_parameters(f);
   emit_block(kernel_.body);
   e_.b.CreateRetVoid();
-  static_cast<void>(end);
   out.entry = kernel_.name;
   out.threads = plan_.threads();
   out.shared_bytes = plan_.staged_bytes() + scratch_bytes_;

@@ -114,7 +114,11 @@ Elements ThreadEmitter::mma_dot(const Op& op, Elements acc) {
     const Primitive p = count == 4   ? (s.k_inner ? LdmatrixX4 : LdmatrixX4Trans)
                         : count == 2 ? (s.k_inner ? LdmatrixX2 : LdmatrixX2Trans)
                                      : (s.k_inner ? LdmatrixX1 : LdmatrixX1Trans);
-    return call(e_.b, e_.module, p, {e_.b.CreateAdd(s.base, i32(at))}, {}, count, e_.i32());
+    std::vector<LV*> words = call(e_.b, e_.module, p, {e_.b.CreateAdd(s.base, i32(at))}, {}, count, e_.i32());
+    if (*d.mma == MmaTf32K8) {
+      for (LV*& w : words) w = round_tf32(e_, w);
+    }
+    return words;
   };
   const std::vector<std::int64_t> row_offsets = d.result.axes[0].offsets(), col_offsets = d.result.axes[1].offsets();
   llvm::Type* acc_type = acc[0].v->getType();

@@ -216,16 +216,7 @@ Elements ThreadEmitter::convert(const Tile& tile, DType t, const ir::Dims& dims,
   };
   const std::int64_t bytes = count / inner * pitch * cell;
   LV* base = scratch(bytes, true);
-  const auto write_all = [&] {
-    for (std::size_t r = 0; r < tile.regs.size(); ++r) {
-      const std::vector<Position> at = positions(tile.layout, static_cast<std::int64_t>(r));
-      const auto write = [&] { store_cell(t, plain(e_, tile.regs[r]), address(base, at)); };
-      LV* in = within(tile.layout, dims, at);
-      in ? e_.if_then(in, write) : write();
-    }
-  };
-  LV* mine = owner(tile.layout);
-  mine ? e_.if_then(mine, write_all) : write_all();
+  each_owned(tile.layout, dims, [&](std::size_t r, const std::vector<Position>& at) { store_cell(t, plain(e_, tile.regs[r]), address(base, at)); });
   base = scratch(bytes, false);
   Elements out;
   for (std::int64_t r = 0; r < to.registers(); ++r) {

@@ -238,23 +238,23 @@ void Plan::make_rings(const Schedule& schedule) {
   };
   // Two CTAs an SM where two slots leave room for that.
   const std::int64_t half = target_.max_shared_sm() / 2 - 2048, whole = target_.max_shared_cta() - 2048;
-  for (const auto& [room, most, least] : {std::tuple{half, 4, 2}, std::tuple{whole, 3, 1}}) {
+  const auto choose = [&](std::int64_t room, int most, int least) {
     for (int slots = most; slots >= least; --slots) {
       set_slots(slots);
-      if (staged_bytes_ <= room) {
-        for (Stage& s : stages_) {
-          if (s.slots == 1) s.loop = nullptr;
-        }
-        return;
-      }
+      if (staged_bytes_ <= room) return true;
     }
+    return false;
+  };
+  // What fits nowhere stays as the schedule asks for it, and is refused with the bytes it needs.
+  if (!choose(half, 4, 2)) choose(whole, 3, 1);
+  for (Stage& s : stages_) {
+    if (s.slots == 1) s.loop = nullptr;
   }
-  for (Stage& s : stages_) s.loop = nullptr;
 }
 
 void Plan::place_stages() {
   // Stages whose blocks are not nested in each other are never in use at one time.
-  const auto block_of = [&](const Stage& s) { return s.loop ? &s.loop->region() : Uses::home(s.source); };
+  const auto block_of = [&](const Stage& s) { return s.loop ? &s.loop->region() : cpu::Analysis::home_block(s.source); };
   staged_bytes_ = 0;
   for (std::size_t i = 0; i < stages_.size(); ++i) {
     Stage& s = stages_[i];

@@ -15,6 +15,8 @@
 #include <set>
 #include <vector>
 
+#include "codegen/cpu/analysis.h"
+#include "codegen/cpu/memory.h"
 #include "codegen/gpu/layout.h"
 #include "codegen/gpu/primitives.h"
 #include "codegen/gpu/target.h"
@@ -23,13 +25,13 @@
 
 namespace tessera::gpu {
 
-inline const ir::Dims& dims(const ir::Value* v) { return ir::tile(v->type).dims; }
-inline DType dtype(const ir::Value* v) { return ir::tile(v->type).dtype; }
+using cpu::dims;
+using cpu::dtype;
+using cpu::elements;
 inline bool is_scalar(const ir::Value* v) { return ir::is_tile(v->type) && dims(v).empty(); }
 inline bool is_real_tile(const ir::Value* v) { return ir::is_tile(v->type) && !dims(v).empty(); }
-inline std::int64_t elements(const ir::Value* v) { return ir::tile(v->type).elements(); }
 /// Bytes of an element in shared memory: sub-byte types and bool take one.
-inline std::int64_t cell_bytes(DType t) { return bits(t) < 8 ? 1 : bits(t) / 8; }
+inline std::int64_t cell_bytes(DType t) { return cpu::arena_cell(t).bytes(); }
 
 class Uses {
  public:
@@ -37,8 +39,6 @@ class Uses {
   const std::vector<const ir::Op*>& of(const ir::Value* v) const;
   /// A tile expression of coordinates, constants and scalars alone.
   bool lazy(const ir::Value* v) const { return lazy_.count(v) != 0; }
-  /// The block whose ops define `v`, or whose argument it is.
-  static const ir::Block* home(const ir::Value* v) { return v->def ? v->def->parent : v->block; }
   /// `b` is `outer` or nested in it.
   static bool inside(const ir::Block* b, const ir::Block* outer);
 

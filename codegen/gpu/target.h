@@ -18,7 +18,6 @@ struct GpuTarget {
   /// The least PTX version (major * 10 + minor) that knows the architecture (PTX ISA, release history).
   int ptx() const;
   bool has_cp_async() const { return sm >= 80; }
-  bool has_fp8() const { return sm >= 89; }
   /// Most shared memory of one CTA in bytes, and of one SM (CUDA C++ Programming Guide, "Compute Capabilities").
   std::int64_t max_shared_cta() const;
   std::int64_t max_shared_sm() const { return max_shared_cta() + (sm >= 80 ? 1024 : 0); }

@@ -1,14 +1,11 @@
 #include "codegen/nvptx/ptx.h"
 
-#include <llvm/IR/LegacyPassManager.h>
 #include <llvm/IR/OptBisect.h>
-#include <llvm/IR/Verifier.h>
-#include <llvm/Passes/PassBuilder.h>
-#include <llvm/Support/raw_ostream.h>
 
 #include <algorithm>
 #include <chrono>
 
+#include "codegen/cpu/object.h"
 #include "codegen/nvptx/lower_primitives.h"
 #include "codegen/nvptx/machine.h"
 
@@ -19,29 +16,9 @@ double ms_since(std::chrono::steady_clock::time_point t) {
   return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - t).count();
 }
 
-void verify(const llvm::Module& module) {
-  std::string text;
-  llvm::raw_string_ostream out(text);
-  if (llvm::verifyModule(module, &out)) TESSERA_UNREACHABLE("malformed LLVM module: " + text);
-}
-
 /// Code generation for this target brings its own redundancy elimination and load vectorisation; before it, only what makes its input small. Moving
-/// code out of loops is left to the driver's assembler, which knows the registers: done here, it costs an attention kernel a third more of them.
-void run_passes(llvm::Module& module, llvm::TargetMachine& machine) {
-  llvm::LoopAnalysisManager loops;
-  llvm::FunctionAnalysisManager functions;
-  llvm::CGSCCAnalysisManager graphs;
-  llvm::ModuleAnalysisManager modules;
-  llvm::PassBuilder builder(&machine);
-  builder.registerModuleAnalyses(modules);
-  builder.registerCGSCCAnalyses(graphs);
-  builder.registerFunctionAnalyses(functions);
-  builder.registerLoopAnalyses(loops);
-  builder.crossRegisterProxies(loops, functions, graphs, modules);
-  llvm::ModulePassManager passes;
-  llvm::cantFail(builder.parsePassPipeline(passes, "function(early-cse<memssa>,instcombine<no-verify-fixpoint>)"));
-  passes.run(module, modules);
-}
+/// code out of loops is left to the driver's assembler, which knows the registers: done here, long loops need up to a third more of them.
+constexpr const char* kPasses = "function(early-cse<memssa>,instcombine<no-verify-fixpoint>)";
 
 /// Leaves out the passes of code generation that rewrite addresses as differences of others. They compare addresses with one another, which takes
 /// most of its time on long straight code, and the code has fewer registers and instructions without them.
@@ -65,13 +42,9 @@ void state_residency(llvm::Function& kernel, const GpuIr& ir, const GpuTarget& t
 std::string emit(llvm::Module& module, llvm::TargetMachine& machine) {
   CodegenGate gate;
   module.getContext().setOptPassGate(gate);
-  llvm::SmallString<0> text;
-  llvm::raw_svector_ostream out(text);
-  llvm::legacy::PassManager passes;
-  TESSERA_ASSERT(!machine.addPassesToEmitFile(passes, out, nullptr, llvm::CodeGenFileType::AssemblyFile), "the target writes no text");
-  passes.run(module);
+  std::string text = cpu::emit_assembly(module, machine);
   module.getContext().setOptPassGate(llvm::getGlobalPassGate());
-  return std::string(text.str());
+  return text;
 }
 
 }  // namespace
@@ -85,10 +58,10 @@ GpuObject make_ptx(GpuIr ir, const GpuTarget& target) {
   const std::unique_ptr<llvm::TargetMachine> machine = nvptx::create_machine(target, ptx);
   module.setTargetTriple(machine->getTargetTriple());
   module.setDataLayout(machine->createDataLayout());
-  verify(module);
+  cpu::verify_module(module);
   TESSERA_ASSERT(module.getFunction(ir.entry) && !module.getFunction(ir.entry)->isDeclaration(), "no function " + ir.entry);
   state_residency(*module.getFunction(ir.entry), ir, target);
-  run_passes(module, *machine);
+  cpu::run_passes(module, *machine, kPasses);
   out.passes_ms = ms_since(start);
   const auto middle = std::chrono::steady_clock::now();
   out.ptx = emit(module, *machine);

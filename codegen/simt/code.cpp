@@ -1,10 +1,10 @@
 #include "codegen/simt/code.h"
 
-#include <llvm/ExecutionEngine/Orc/LLJIT.h>
 #include <llvm/IR/DiagnosticHandler.h>
 #include <llvm/IR/DiagnosticInfo.h>
 #include <llvm/Support/MemoryBuffer.h>
 
+#include "codegen/cpu/jit.h"
 #include "codegen/cpu/machine.h"
 #include "codegen/cpu/object.h"
 #include "codegen/simt/hooks.h"
@@ -13,18 +13,9 @@
 namespace tessera::simt {
 
 namespace orc = llvm::orc;
+using cpu::or_die;
 
 namespace {
-
-void or_die(llvm::Error error, const char* what) {
-  if (error) TESSERA_UNREACHABLE(std::string(what) + ": " + llvm::toString(std::move(error)));
-}
-
-template <class T>
-T or_die(llvm::Expected<T> value, const char* what) {
-  if (!value) or_die(value.takeError(), what);
-  return static_cast<T>(std::move(*value));
-}
 
 /// Hooks, messages and a signal's frame.
 constexpr std::size_t kHookBytes = 48 << 10;
@@ -70,21 +61,10 @@ Code::Code(llvm::Module& module, llvm::TargetMachine& machine) : impl_(std::make
   std::size_t frame = 0;
   const std::string object = compile(module, machine, frame);
   stack_bytes_ = (frame + kHookBytes + 4095) / 4096 * 4096;
-  orc::JITTargetMachineBuilder builder{machine.getTargetTriple()};
-  builder.setCodeModel(llvm::CodeModel::Small);
-  builder.setRelocationModel(llvm::Reloc::PIC_);
-  impl_->jit = or_die(orc::LLJITBuilder()
-                          .setJITTargetMachineBuilder(std::move(builder))
-                          .setLinkProcessSymbolsByDefault(false)
-                          .setPlatformSetUp(orc::setUpInactivePlatform)
-                          .create(),
-                      "JIT");
+  impl_->jit = cpu::create_jit(machine.getTargetTriple());
   orc::LLJIT& jit = *impl_->jit;
-  orc::SymbolMap map;
-  for (const auto& [name, address] : hook_symbols()) {
-    map[jit.mangleAndIntern(name)] = {orc::ExecutorAddr::fromPtr(address), llvm::JITSymbolFlags::Exported | llvm::JITSymbolFlags::Callable};
-  }
-  or_die(jit.getMainJITDylib().define(orc::absoluteSymbols(std::move(map))), "hooks");
+  const auto hooks = hook_symbols();
+  cpu::define(jit, jit.getMainJITDylib(), {hooks.begin(), hooks.end()});
   or_die(jit.addObjectFile(llvm::MemoryBuffer::getMemBufferCopy(object, "simt")), "object");
   entry_ = or_die(jit.lookup(entry_name), "entry").toPtr<Run::Entry>();
 }

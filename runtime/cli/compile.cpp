@@ -46,13 +46,7 @@ void compile_file(const CompileCommand& options, Report& report) {
     emit(report, options.out, syntax_tree(options.kernel.file));
     return;
   }
-  const CompileHooks hooks = hooks_for(options.kernel, report);
-  const Module module = load_timed(options.kernel, hooks);
-  Options o;
-  o.target = options.kernel.target;
-  o.winners = winners_text(options.kernel);
-  const AnyKernel kernel = detail::make_kernel(module.impl(), kernel_name(module, options.kernel), consts_from_text(options.kernel.constants), o, {},
-                                               {.hooks = hooks, .compile = false});
+  const AnyKernel kernel = uncompiled(options.kernel, hooks_for(options.kernel, report));
   const std::unique_ptr<ir::Kernel> ir = kernel.impl().lower(kernel.impl().mask_of(options.without));
   const std::string lowered = ir::print(*ir);
   const auto emitted = [&] {
@@ -76,9 +70,7 @@ void compile_file(const CompileCommand& options, Report& report) {
   };
   emit(report, options.out, guarded(emitted, [&] { return lowered; }));
   report.fields["kernel"] = kernel.name();
-  llvm::json::Object constants;
-  for (const auto& [n, value] : kernel.constants()) constants[n] = value;
-  report.fields["constants"] = std::move(constants);
+  report.fields["constants"] = constants_of(kernel);
 }
 
 }  // namespace

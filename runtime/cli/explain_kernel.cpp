@@ -33,13 +33,7 @@ void print(const GpuExplanation& e, Report& report) {
 }
 
 void explain_kernel(const ExplainOptions& options, Report& report) {
-  const CompileHooks hooks = hooks_for(options.kernel, report);
-  const Module module = load_timed(options.kernel, hooks);
-  Options o;
-  o.target = options.kernel.target;
-  o.winners = winners_text(options.kernel);
-  const AnyKernel kernel = detail::make_kernel(module.impl(), kernel_name(module, options.kernel), consts_from_text(options.kernel.constants), o, {},
-                                               {.hooks = hooks, .compile = false});
+  const AnyKernel kernel = uncompiled(options.kernel, hooks_for(options.kernel, report));
   const CompileOptions co = kernel.impl().compile_options();
   if (!co.gpu) fail(Code::E0802, fmt::format("target `{}` is no GPU", o.target), "name an architecture, such as --target sm_90a");
   const std::unique_ptr<ir::Kernel> ir = kernel.impl().lower(kernel.impl().mask_of(options.without));
@@ -53,16 +47,12 @@ void explain_kernel(const ExplainOptions& options, Report& report) {
       },
       [&] { return lowered; });
   std::vector<std::string> constants;
-  llvm::json::Object values;
-  for (const auto& [n, v] : kernel.constants()) {
-    constants.push_back(fmt::format("{}={}", n, v));
-    values[n] = v;
-  }
+  for (const auto& [n, v] : kernel.constants()) constants.push_back(fmt::format("{}={}", n, v));
   report.line(fmt::format("{} for {}: {}", kernel.name(), co.gpu->name(), fmt::join(constants, " ")));
   print(e, report);
   report.fields["kernel"] = kernel.name();
   report.fields["target"] = co.gpu->name();
-  report.fields["constants"] = std::move(values);
+  report.fields["constants"] = constants_of(kernel);
   report.fields["threads"] = e.threads;
   report.fields["shared_bytes"] = e.shared_bytes;
   report.fields["stages"] = e.stages;

@@ -162,6 +162,21 @@ Scalar scalar_from_text(const Parameter& p, const std::string& text) {
   return s;
 }
 
+AnyKernel uncompiled(const KernelOptions& options, const CompileHooks& hooks) {
+  const Module module = load_timed(options, hooks);
+  Options o;
+  o.target = options.target;
+  o.winners = winners_text(options);
+  return detail::make_kernel(module.impl(), kernel_name(module, options), consts_from_text(options.constants), o, {},
+                             {.hooks = hooks, .compile = false});
+}
+
+llvm::json::Object constants_of(const AnyKernel& kernel) {
+  llvm::json::Object out;
+  for (const auto& [n, value] : kernel.constants()) out[n] = value;
+  return out;
+}
+
 Context context_for(const KernelOptions& options) {
   const std::optional<TargetName> target = read_target(options.target);
   if (target && target->target == Target::Cuda) return Context::cuda(target->device.value_or(0));

@@ -25,7 +25,7 @@ void run(const RunOptions& options, Report& report) {
     call.fetch();
   }
   std::vector<TensorData> results;
-  llvm::json::Object outputs, constants;
+  llvm::json::Object outputs;
   for (const Parameter* p : call.written()) {
     const HostTensor& t = call.tensors().at(p->name);
     results.push_back(to_file(p->name, t));
@@ -34,10 +34,9 @@ void run(const RunOptions& options, Report& report) {
     outputs[p->name] = llvm::json::Object{{"dtype", name(p->dtype)}, {"shape", std::move(shape)}};
     report.line(fmt::format("{}: {}[{}]", p->name, p->nominal.empty() ? name(p->dtype) : p->nominal, fmt::join(t.extents(), ", ")));
   }
-  for (const auto& [n, value] : call.kernel().constants()) constants[n] = value;
   report.fields["kernel"] = call.kernel().name();
   report.fields["target"] = options.invocation.kernel.target;
-  report.fields["constants"] = std::move(constants);
+  report.fields["constants"] = constants_of(call.kernel());
   report.fields["outputs"] = std::move(outputs);
   if (!options.out.empty()) write_safetensors(options.out, std::move(results));
 }

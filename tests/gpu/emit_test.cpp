@@ -1,4 +1,5 @@
 // Emission refuses what an architecture cannot run, and layouts keep their promises.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -72,6 +73,36 @@ TEST(Emit, CodeOverTheLimitIsRefused) {
   EXPECT_FALSE(emit_gpu(*kernel, {80}, options, problems).module);
   ASSERT_EQ(problems.list().size(), 1u);
   EXPECT_EQ(problems.list()[0].code, Code::E0601);
+}
+
+TEST(Emit, OnlyKernelsWithAssertionsTakeAReport) {
+  // The launch passes an address for it exactly where there are checks.
+  for (const bool asserts : {false, true}) {
+    const auto kernel = parsed(fmt::format(R"(kernel k(
+  %0.a: view f32[256],
+  %1.c: out view f32[256]
+)
+{{
+  %2 = const {{value = 0}} : idx
+  %3 = const {{value = 256}} : idx
+  %4 = range %2, %2, %3 {{size = 256, full}} : range<256>
+  %5 = load %0.a, %4 : f32[256]
+  %6 = eq %5, %5 : bool[256]
+{}  store %1.c, %5, %4
+  yield
+}}
+)",
+                                           asserts ? "  assert %6 {message = \"a number\"}\n" : ""));
+    ASSERT_TRUE(kernel);
+    Diagnostics problems;
+    GpuOptions options;
+    const GpuIr plain = emit_gpu(*kernel, {80}, options, problems);
+    options.checks = true;
+    const GpuIr checked = emit_gpu(*kernel, {80}, options, problems);
+    ASSERT_TRUE(plain.module && checked.module);
+    EXPECT_EQ(checked.checks.empty(), !asserts);
+    EXPECT_EQ(checked.module->getFunction("k")->arg_size(), plain.module->getFunction("k")->arg_size() + (asserts ? 1 : 0));
+  }
 }
 
 /// Every coordinate of an axis below its extent, by thread and register, at least once; none at or above it.

@@ -12,7 +12,6 @@
 #include "dsl/interpret.h"
 #include "dsl/verify.h"
 #include "tests/kernels/harness_cpu.h"
-#include "tests/kernels/harness_simt.h"
 
 namespace tessera::test {
 
@@ -108,10 +107,6 @@ std::map<std::string, std::int64_t> solve_symbols(const ir::Kernel& kernel, cons
 
 std::map<std::string, Buffer> run(const Call& call, On on) {
   std::map<std::string, Buffer> tensors = call.tensors;
-  if (const char* on_simt = std::getenv("TESSERA_SIMT"); on_simt && on == On::Cpu) {
-    run_simt(call, tensors, *gpu_target_from_name(on_simt));
-    return tensors;
-  }
   if (on == On::Cpu) {
     run_cpu(call, tensors);
     return tensors;

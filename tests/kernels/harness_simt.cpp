@@ -7,26 +7,6 @@
 #include "codegen/passes/pipeline.h"
 
 namespace tessera::test {
-namespace {
-
-struct Compiled {
-  std::unique_ptr<ir::Kernel> kernel;
-  std::unique_ptr<SimtKernel> code;
-};
-
-const Compiled& compiled(const Call& call, const GpuTarget& target) {
-  static std::map<std::string, Compiled> known;
-  std::string key = target.name() + " " + call.file + " " + call.kernel;
-  for (const auto& [n, c] : call.constants) key += " " + n + "=" + str(c);
-  for (const auto& [n, b] : call.tensors) key += " " + n;
-  auto at = known.find(key);
-  if (at != known.end()) return at->second;
-  SimtCode made = emit_simt(call, target);
-  Compiled out{std::move(made.kernel), std::make_unique<SimtKernel>(std::move(made.ir))};
-  return known.emplace(key, std::move(out)).first->second;
-}
-
-}  // namespace
 
 SimtCode emit_simt(const Call& call, const GpuTarget& target) {
   SimtCode out;
@@ -64,15 +44,6 @@ SimtResult simulate(const SimtKernel& code, const ir::Kernel& kernel, const Call
   SimtResult result = code.run(frame, grid, instances, memory, options);
   memory.copy_back();
   return result;
-}
-
-void run_simt(const Call& call, std::map<std::string, Buffer>& tensors, const GpuTarget& target) {
-  const Compiled& c = compiled(call, target);
-  const SimtResult result = simulate(*c.code, *c.kernel, call, tensors, {});
-  if (result.clean()) return;
-  std::string text = fmt::format("{} on {}, seed {}, copies {}:", call.kernel, target.name(), result.seed, name(result.policy));
-  for (const Hazard& h : result.hazards) text += fmt::format("\n  {}: {}", name(h.kind), h.text);
-  throw std::runtime_error(text);
 }
 
 }  // namespace tessera::test

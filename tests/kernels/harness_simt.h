@@ -23,8 +23,4 @@ SimtCode emit_simt(const Call& call, const GpuTarget& target);
 SimtResult simulate(const SimtKernel& code, const ir::Kernel& kernel, const Call& call, std::map<std::string, Buffer>& tensors,
                     const SimtOptions& options);
 
-/// Launches on the simulated GPU; `tensors` are written in place. Throws std::runtime_error with the hazards if there are any. Compiled kernels are
-/// kept for the life of the process.
-void run_simt(const Call& call, std::map<std::string, Buffer>& tensors, const GpuTarget& target);
-
 }  // namespace tessera::test
