@@ -17,7 +17,7 @@ namespace tessera::cpu {
 template <class T>
 T or_die(llvm::Expected<T> value, const char* what) {
   if (!value) TESSERA_UNREACHABLE(std::string(what) + ": " + llvm::toString(value.takeError()));
-  return static_cast<T>(*std::move(value));
+  return static_cast<T>(std::move(*value));
 }
 template <class T>
 T& or_die(llvm::Expected<T&> value, const char* what) {
