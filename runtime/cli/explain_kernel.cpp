@@ -35,7 +35,7 @@ void print(const GpuExplanation& e, Report& report) {
 void explain_kernel(const ExplainOptions& options, Report& report) {
   const AnyKernel kernel = uncompiled(options.kernel, hooks_for(options.kernel, report));
   const CompileOptions co = kernel.impl().compile_options();
-  if (!co.gpu) fail(Code::E0802, fmt::format("target `{}` is no GPU", o.target), "name an architecture, such as --target sm_90a");
+  if (!co.gpu) fail(Code::E0802, fmt::format("target `{}` is no GPU", options.kernel.target), "name an architecture, such as --target sm_90a");
   const std::unique_ptr<ir::Kernel> ir = kernel.impl().lower(kernel.impl().mask_of(options.without));
   const std::string lowered = ir::print(*ir);
   const GpuExplanation e = guarded(
