@@ -66,7 +66,7 @@ class Jit {
     std::string problem;
     llvm::raw_string_ostream stream(problem);
     if (llvm::verifyModule(module, &stream)) throw std::logic_error(problem);
-    run_passes(module, *machine);
+    run_passes(module, *machine, kCpuPasses);
     llvm::SmallVector<char, 0> object;
     {
       llvm::raw_svector_ostream os(object);
