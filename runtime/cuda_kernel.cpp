@@ -31,6 +31,12 @@ class GpuExecutable : public Executable {
 
   void prepare(const Context& context) const override { loaded_on(need_gpu(context)); }
 
+  std::optional<AssembledCode> assembled(const Context& context) const override {
+    const Loaded* l = find(*need_gpu(context));
+    if (!l) return std::nullopt;
+    return AssembledCode{l->code->registers(), l->code->local_bytes()};
+  }
+
   void run(const Context& context, const Launch& launch, const std::function<void(const std::string&)>&) const override {
     const std::shared_ptr<const cuda::Device>& gpu = need_gpu(context);
     auto* stream = static_cast<CUstream_st*>(context.raw_stream());

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "dsl/ir.h"
@@ -27,6 +28,12 @@ class LazyLoader {
   std::shared_ptr<CpuLoader> loader_;
 };
 
+/// What a GPU's assembler made of a kernel.
+struct AssembledCode {
+  int registers = 0;    ///< of one thread
+  int local_bytes = 0;  ///< of one thread: spilled registers and arrays that are indexed
+};
+
 /// A kernel ready to run. Immutable; thread safe.
 class Executable {
  public:
@@ -36,6 +43,8 @@ class Executable {
   virtual void run(const Context& context, const Launch& launch, const std::function<void(const std::string&)>& print) const = 0;
   /// Does what the first run on the context's device would have to do before. Throws as run().
   virtual void prepare(const Context& context) const = 0;
+  /// The code on the context's device; empty on the host, and where it is not prepared.
+  virtual std::optional<AssembledCode> assembled(const Context&) const { return std::nullopt; }
 };
 
 /// The interpreter on `kernel`, which must outlive it.

@@ -95,6 +95,9 @@ class ModuleImpl {
   std::shared_ptr<LazyLoader> loader_ = std::make_shared<LazyLoader>();  ///< all kernels of a module share one
 };
 
+/// The front end's form of them.
+Constants to_constants(const Consts& consts);
+
 /// What only the command line asks of Module::kernel.
 struct MakeOptions {
   CompileHooks hooks = {};

@@ -8,9 +8,8 @@
 #include "runtime/winners.h"
 
 namespace tessera {
-namespace {
 
-Constants to_constants(const Consts& consts) {
+Constants detail::to_constants(const Consts& consts) {
   Constants out;
   for (const auto& [name, value] : consts.values()) {
     if (const auto* t = std::get_if<ElementType>(&value)) {
@@ -25,8 +24,6 @@ Constants to_constants(const Consts& consts) {
   }
   return out;
 }
-
-}  // namespace
 
 AnyKernel detail::make_kernel(const ModuleImpl& module, const std::string& name, const Consts& consts, const Options& options,
                               std::span<const SignatureEntry> signature, const MakeOptions& more) {

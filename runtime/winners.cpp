@@ -31,6 +31,16 @@ std::optional<std::string> key_value(const std::string& key, const Constants& co
                             : *value);
 }
 
+constexpr const char* header = "# kernel target keys : tuned constants\n";
+
+std::string line_of(const Winner& w) {
+  std::string out = w.kernel + " " + w.target;
+  for (const auto& [k, v] : w.keys) out += fmt::format(" {}={}", k, v);
+  out += " :";
+  for (const auto& [k, v] : w.choices) out += fmt::format(" {}={}", k, v);
+  return out + "\n";
+}
+
 }  // namespace
 
 Constant parse_constant(const std::string& text) {
@@ -71,15 +81,36 @@ std::vector<Winner> parse_winners(const std::string& text, const std::string& na
 }
 
 std::string print_winners(const std::vector<Winner>& winners) {
-  std::string out = "# kernel target keys : tuned constants\n";
-  for (const Winner& w : winners) {
-    out += w.kernel + " " + w.target;
-    for (const auto& [k, v] : w.keys) out += fmt::format(" {}={}", k, v);
-    out += " :";
-    for (const auto& [k, v] : w.choices) out += fmt::format(" {}={}", k, v);
-    out += "\n";
+  std::string out = header;
+  for (const Winner& w : winners) out += line_of(w);
+  return out;
+}
+
+std::map<std::string, std::string> winner_keys(const Program& program, const std::string& kernel, const Constants& constants,
+                                               const std::map<std::string, std::int64_t>& sizes) {
+  std::map<std::string, std::string> out;
+  for (const std::string& key : tune_keys(program, kernel)) {
+    if (std::optional<std::string> value = key_value(key, constants, sizes)) out.emplace(key, *std::move(value));
   }
   return out;
+}
+
+std::string with_winner(const std::string& text, const Winner& winner, const std::string& name) {
+  parse_winners(text, name);
+  std::string out = text.empty() ? header : "";
+  bool placed = false;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    const std::vector<Winner> here = parse_winners(line, name);
+    const bool same = !here.empty() && here[0].kernel == winner.kernel && here[0].target == winner.target && here[0].keys == winner.keys;
+    if (!same) {
+      out += line + "\n";
+    } else if (!placed) {
+      out += line_of(winner);
+      placed = true;
+    }
+  }
+  return placed ? out : out + line_of(winner);
 }
 
 Constants choose_tuned(const Program& program, const std::string& kernel, const std::string& target, const Constants& constants,

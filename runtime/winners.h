@@ -30,6 +30,14 @@ std::string print_winners(const std::vector<Winner>& winners);
 Constants choose_tuned(const Program& program, const std::string& kernel, const std::string& target, const Constants& constants,
                        const std::vector<Winner>& winners, const std::map<std::string, std::int64_t>& sizes, Diagnostics& diagnostics);
 
+/// The keys of the kernel's `tune` whose values are known: what a winner chosen for such a launch is filed under.
+std::map<std::string, std::string> winner_keys(const Program& program, const std::string& kernel, const Constants& constants,
+                                               const std::map<std::string, std::int64_t>& sizes);
+
+/// `text` with the winner in the place of the line of the same kernel, target and keys, or at the end; all other lines stay as they are. Throws as
+/// parse_winners.
+std::string with_winner(const std::string& text, const Winner& winner, const std::string& name);
+
 /// A constant as `--const` writes it: integer, true or false, dtype, else a name.
 Constant parse_constant(const std::string& text);
 

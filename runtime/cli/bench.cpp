@@ -4,7 +4,6 @@
 
 #include "runtime/cli/commands.h"
 #include "runtime/cli/invocation.h"
-#include "runtime/work.h"
 
 namespace tessera::cli {
 namespace {
@@ -17,14 +16,11 @@ struct BenchOptions {
 };
 
 void bench(BenchOptions options, Report& report) {
-  for (const auto& [symbol, text] : pairs(options.sizes, "--size")) {
-    const std::vector<std::int64_t> value = extents_from_text(text, fmt::format("`{}`", symbol));
-    options.invocation.sizes[symbol] = value.empty() ? 0 : value[0];
-  }
+  options.invocation.sizes = sizes_from_text(options.sizes);
   options.invocation.random_inputs = true;
   Invocation call(options.invocation, report);
   const double seconds = call.median_seconds(options.seconds, options.cold);
-  const Work work = count_work(call.compiled(), call.sizes());
+  const Work work = call.work();
   report.fields["kernel"] = call.kernel().name();
   report.fields["target"] = options.invocation.kernel.target;
   report.fields["threads"] = call.context().threads();
@@ -70,11 +66,7 @@ void add_bench(CLI::App& app, Action& action) {
   CLI::App* sub = app.add_subcommand("bench", "time a kernel on random tensors");
   auto o = std::make_shared<BenchOptions>();
   add_kernel_options(*sub, o->invocation.kernel, true);
-  sub->add_option("--size", o->sizes, "B=1,H=8,Sq=2048: values of the launch symbols")->delimiter(',')->allow_extra_args(false);
-  sub->add_option("--arg", o->invocation.scalars, "NAME=VALUE: a scalar; default 1")->allow_extra_args(false);
-  sub->add_option("--in", o->invocation.in, "safetensors file with inputs that must not be random, such as page tables");
-  sub->add_option("--shape", o->invocation.shapes, "NAME=2,3,4: extents of a view")->allow_extra_args(false);
-  sub->add_option("--without", o->invocation.without, "leave out an optional output")->delimiter(',')->allow_extra_args(false);
+  add_random_inputs(*sub, o->invocation, o->sizes);
   sub->add_option("--seconds", o->seconds, "how long to repeat")->check(CLI::Range(0.0, 600.0))->capture_default_str();
   sub->add_flag("--cold", o->cold, "on a GPU: empty its L2 cache before each launch");
   sub->callback([&action, o] { action = [o](Report& r) { bench(*o, r); }; });

@@ -32,6 +32,24 @@ const Parameter& parameter(const AnyKernel& kernel, const std::string& name, con
 
 }  // namespace
 
+SymbolValues sizes_from_text(const std::vector<std::string>& words) {
+  SymbolValues out;
+  for (const auto& [symbol, text] : pairs(words, "--size")) {
+    const std::vector<std::int64_t> value = extents_from_text(text, fmt::format("`{}`", symbol));
+    out[symbol] = value.empty() ? 0 : value[0];
+  }
+  return out;
+}
+
+void add_random_inputs(CLI::App& sub, InvocationOptions& o, std::vector<std::string>& sizes) {
+  sub.add_option("--size", sizes, "B=1,H=8,Sq=2048: values of the launch symbols")->delimiter(',')->allow_extra_args(false);
+  sub.add_option("--arg", o.scalars, "NAME=VALUE: a scalar; default 1")->allow_extra_args(false);
+  sub.add_option("--in", o.in, "safetensors file with inputs that must not be random, such as page tables");
+  sub.add_option("--shape", o.shapes, "NAME=2,3,4: extents of a view")->allow_extra_args(false);
+  sub.add_option("--without", o.without, "leave out an optional output")->delimiter(',')->allow_extra_args(false);
+  sub.add_option("--with", o.with, "make up an optional input too, which is left out else")->delimiter(',')->allow_extra_args(false);
+}
+
 Invocation::Invocation(const InvocationOptions& options, Report& report) {
   const CompileHooks hooks = hooks_for(options.kernel, report);
   const Module module = load_timed(options.kernel, hooks);
@@ -49,6 +67,8 @@ Invocation::Invocation(const InvocationOptions& options, Report& report) {
   read_inputs(options);
   find_symbols(options);
   read_scalars(options);
+  dry_ = options.dry;
+  if (dry_) return;
   make_tensors(options);
   kernel_->prepare(*context_, absent_);
   if (context_->is_cuda()) move_to_device();
@@ -58,17 +78,23 @@ void Invocation::read_inputs(const InvocationOptions& options) {
   for (const std::string& n : options.without) {
     if (!parameter(*kernel_, n, "--without", true).optional) fail(Code::E0708, fmt::format("`{}` is not optional", n));
   }
+  for (const std::string& n : options.with) {
+    if (!parameter(*kernel_, n, "--with", true).optional) fail(Code::E0708, fmt::format("`{}` is not optional", n));
+    if (std::find(options.without.begin(), options.without.end(), n) != options.without.end())
+      fail(Code::E0802, fmt::format("`{}` is named by --with and by --without", n));
+  }
   std::optional<SafetensorsFile> file;
   if (!options.in.empty()) file.emplace(options.in);
   for (const Parameter& p : kernel_->parameters()) {
     if (!p.is_view) continue;
     const bool without = std::find(options.without.begin(), options.without.end(), p.name) != options.without.end();
+    const bool with = std::find(options.with.begin(), options.with.end(), p.name) != options.with.end();
     const TensorEntry* entry = file && !without && p.access != Access::Out ? file->find(p.name) : nullptr;
     if (entry) {
       HostTensor t = load_as(*file, *entry, p);
       shapes_[p.name] = t.extents();
       tensors_.emplace(p.name, std::move(t));
-    } else if (without || (p.optional && reads(p))) {
+    } else if (without || (p.optional && reads(p) && !with)) {
       absent_.push_back(p.name);
     } else if (reads(p) && !options.random_inputs) {
       std::vector<std::string> names;
@@ -118,7 +144,8 @@ void Invocation::make_tensors(const InvocationOptions& options) {
     } else {
       shape = extents(signature.params[i], symbols_);
     }
-    if (!shape && p.optional) {
+    const bool with = std::find(options.with.begin(), options.with.end(), p.name) != options.with.end();
+    if (!shape && p.optional && !with) {
       absent_.push_back(p.name);
       continue;
     }
@@ -128,6 +155,8 @@ void Invocation::make_tensors(const InvocationOptions& options) {
     }
     HostTensor t(p.dtype, *shape);
     if (reads(p) && options.random_inputs) t.fill_random(random, 8);
+    // An output that is not written whole must show: its bytes are those of NaN and of -1.
+    if (p.access == Access::Out && !t.bytes().empty()) std::memset(t.bytes().data(), 0xff, t.bytes().size());
     tensors_.emplace(p.name, std::move(t));
   }
 }
@@ -141,7 +170,15 @@ void Invocation::read_scalars(const InvocationOptions& options) {
   }
 }
 
-const ir::Kernel& Invocation::compiled() const { return *kernel_->impl().form(kernel_->impl().mask_of(absent_)).compiled; }
+Work Invocation::work() const {
+  const std::uint64_t mask = kernel_->impl().mask_of(absent_);
+  return dry_ ? count_work(*kernel_->impl().lower(mask), sizes()) : count_work(*kernel_->impl().form(mask).compiled, sizes());
+}
+
+std::optional<AssembledCode> Invocation::assembled() const {
+  if (!context_->is_cuda()) return std::nullopt;
+  return kernel_->impl().form(kernel_->impl().mask_of(absent_)).executable->assembled(*context_);
+}
 
 SymbolValues Invocation::sizes() const {
   SymbolValues out = symbols_;
@@ -170,11 +207,7 @@ void Invocation::move_to_device() {
     const auto t = tensors_.find(p.name);
     if (t == tensors_.end()) continue;
     DeviceBuffer b(*context_, t->second.bytes().size());
-    // An output that is not written whole must show: its bytes are those of NaN and of -1.
-    if (p.access == Access::Out)
-      b.fill(0xff, *context_);
-    else
-      b.copy_from(t->second.bytes(), *context_);
+    b.copy_from(t->second.bytes(), *context_);
     on_device_.emplace(p.name, std::move(b));
   }
 }

@@ -9,6 +9,7 @@
 #include "runtime/cli/kernel_options.h"
 #include "runtime/cli/tensors.h"
 #include "runtime/shapes.h"
+#include "runtime/work.h"
 #include "tessera/device_buffer.h"
 
 namespace tessera::cli {
@@ -17,9 +18,16 @@ struct InvocationOptions {
   KernelOptions kernel;
   std::string in;
   std::vector<std::string> scalars, shapes, without;
-  SymbolValues sizes;          ///< bench: symbols given by the user
-  bool random_inputs = false;  ///< bench: what is in no file is made up
+  std::vector<std::string> with;  ///< bench: optional views that are not left out though the kernel reads them
+  SymbolValues sizes;             ///< bench: symbols given by the user
+  bool random_inputs = false;     ///< bench: what is in no file is made up
+  bool dry = false;               ///< no tensors and no code: only kernel(), symbols(), sizes() and work() may be asked
 };
+
+/// The words of --size. Throws Error (E0802).
+SymbolValues sizes_from_text(const std::vector<std::string>& words);
+/// Adds --size, --arg, --in, --shape, --without and --with, as commands take them that make up their inputs.
+void add_random_inputs(CLI::App& sub, InvocationOptions& options, std::vector<std::string>& sizes);
 
 class Invocation {
  public:
@@ -30,11 +38,13 @@ class Invocation {
   const Context& context() const { return *context_; }
   const std::map<std::string, HostTensor>& tensors() const { return tensors_; }
   const SymbolValues& symbols() const { return symbols_; }
-  /// The kernel as the passes left it.
-  const ir::Kernel& compiled() const;
+  /// What a launch computes and moves: as the passes left it, or, dry, as the front end made it, with what masks would skip.
+  Work work() const;
   /// Launch symbols and idx scalars, for counting.
   SymbolValues sizes() const;
-  /// Launches once and waits; on a GPU, on the tensors there.
+  /// What a GPU's assembler made of it; empty on the host.
+  std::optional<AssembledCode> assembled() const;
+  /// Launches once and waits; on a GPU, on the tensors there. Before the first launch, outputs hold the bytes of NaN and of -1.
   void launch() const;
   /// Brings what a GPU's kernel wrote into tensors(); nothing to do on the CPU.
   void fetch();
@@ -61,6 +71,7 @@ class Invocation {
   Shapes shapes_;
   SymbolValues symbols_;
   std::vector<std::string> absent_;
+  bool dry_ = false;
 };
 
 }  // namespace tessera::cli

@@ -207,6 +207,26 @@ over (i in R)
   EXPECT_NE(r.out.find("`y`"), std::string::npos) << r.out;
 }
 
+TEST_F(Run, BenchMakesUpOptionalInputsOnRequest) {
+  write("res.tile", R"(kernel res(x: view f32[R, 4], r: inout view f32[R, 4] ?, y: out view f32[R, 4])
+over (i in R)
+{
+    var t = x[i, :];
+    if has(r) { t = t + r[i, :]; r[i, :] = t; }
+    y[i, :] = t;
+}
+)");
+  const auto bytes = [&](const std::string& extra) {
+    Result r = tessera("bench res.tile --size R=10 --seconds 0 --json " + extra);
+    EXPECT_EQ(r.exit, 0) << r.out;
+    return r.json().getInteger("bytes").value_or(0);
+  };
+  EXPECT_EQ(bytes(""), 2 * 160);
+  EXPECT_EQ(bytes("--with r"), 4 * 160);
+  EXPECT_EQ(tessera("bench res.tile --size R=10 --with y --json").code(), "E0708");
+  EXPECT_EQ(tessera("bench res.tile --size R=10 --with r --without r --json").code(), "E0802");
+}
+
 TEST_F(Run, BenchCountsWork) {
   write("gemm.tile", R"(kernel gemm[BM: int = 16, BN: int = 16, BK: int = 16](a: view f32[M, K], b: view f32[K, N], c: out view f32[M, N])
 over (i in tiles(M, BM), j in tiles(N, BN))

@@ -65,6 +65,14 @@ TEST(Winners, RoundTripAndMalformedLines) {
   }
 }
 
+TEST(Winners, ALineIsReplacedOrAdded) {
+  const Winner w{"fwd", "cpu", {{"D", "64"}}, {{"BM", "8"}}};
+  EXPECT_EQ(with_winner("", w, "w"), "# kernel target keys : tuned constants\nfwd cpu D=64 : BM=8\n");
+  EXPECT_EQ(with_winner("# a\nfwd sm_80 D=64 : BM=1\nfwd cpu D=64 : BM=2\n\nfwd cpu : BM=3\nfwd cpu D=64 : BM=4", w, "w"),
+            "# a\nfwd sm_80 D=64 : BM=1\nfwd cpu D=64 : BM=8\n\nfwd cpu : BM=3\n");
+  EXPECT_EQ(code_of([&] { with_winner("fwd cpu", w, "w"); }), "E0802");
+}
+
 TEST(Winners, ConstantsFromText) {
   EXPECT_EQ(std::get<std::int64_t>(parse_constant("-12")), -12);
   EXPECT_EQ(std::get<bool>(parse_constant("true")), true);

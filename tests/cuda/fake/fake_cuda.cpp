@@ -21,6 +21,7 @@ struct CUfunc_st {
   std::size_t words = 0;
   int shared_bytes = 48 << 10;
   bool checks = false;
+  bool spills = false;
 };
 struct CUmod_st {
   std::map<std::string, CUfunc_st> functions;
@@ -40,6 +41,7 @@ fake_cuda::State& state() {
       s.major = std::atoi(c) / 10;
       s.minor = std::atoi(c) % 10;
     }
+    if (const char* c = std::getenv("FAKE_CUDA_SPILLS")) s.spilling = std::atoi(c);
     return true;
   }();
   (void)configured;
@@ -155,6 +157,7 @@ FAKE cuModuleLoadDataEx(CUmod_st** module, const void* image, unsigned count, Ji
     const std::size_t open = ptx.find('(', at), close = ptx.find(')', open);
     CUfunc_st f;
     for (std::size_t p = ptx.find(".param", open); p < close; p = ptx.find(".param", p + 1)) ++f.words;
+    f.spills = state().modules_loaded < state().spilling;
     f.checks = ptx.find("// checks") != std::string::npos;
     m->functions.emplace(ptx.substr(at + 7, open - at - 7), f);
   }
@@ -180,7 +183,9 @@ FAKE cuFuncSetAttribute(CUfunc_st* f, FunctionAttribute a, int value) {
   }
   return R::Success;
 }
-FAKE cuFuncGetAttribute(int* v, FunctionAttribute a, CUfunc_st*) { return *v = a == FunctionAttribute::NumRegs ? 40 : 0, R::Success; }
+FAKE cuFuncGetAttribute(int* v, FunctionAttribute a, CUfunc_st* f) {
+  return *v = a == FunctionAttribute::NumRegs ? 40 : f->spills ? 64 : 0, R::Success;
+}
 FAKE cuOccupancyMaxActiveBlocksPerMultiprocessor(int* n, CUfunc_st*, int threads, std::size_t) { return *n = 2048 / threads, R::Success; }
 
 FAKE cuLaunchKernelEx(const LaunchConfig* c, CUfunc_st* f, void** parameters, void**) {

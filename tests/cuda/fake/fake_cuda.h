@@ -25,6 +25,7 @@ struct State {
   int newest_ptx = 90;
   int most_shared_bytes = 232448;
   std::size_t memory_bytes = std::size_t{1} << 30;
+  int spilling = 0;  ///< so many modules, the first ones, have kernels with 64 bytes of local memory
   // what goes wrong
   int init_result = 0;
   int sticky = 0;  ///< what every call returns, if not 0

@@ -1,0 +1,167 @@
+// tune: which candidates may win, what is written, and what is said about the others.
+#include <gmock/gmock.h>
+
+#include "tests/cli/command.h"
+
+namespace tessera::test {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+/// What became of the candidate with this value of a constant: its reason, or "" if it was timed.
+std::string dropped(const Result& r, const std::string& constant, const std::string& value) {
+  llvm::json::Object j = r.json();
+  const llvm::json::Array* all = j.getArray("candidates");
+  for (std::size_t i = 0; all && i < all->size(); ++i) {
+    const llvm::json::Object& c = *(*all)[i].getAsObject();
+    if (c.getObject("constants")->getString(constant) != llvm::StringRef(value)) continue;
+    EXPECT_NE(c.getNumber("median_s").has_value(), c.getString("dropped").has_value());
+    return c.getString("dropped").value_or("").str();
+  }
+  ADD_FAILURE() << "no candidate " << constant << "=" << value << " in " << r.out << r.err;
+  return "?";
+}
+
+class Tune : public Command {
+ protected:
+  /// With the fake driver in libcuda's place, on which nothing runs: a kernel that changes nothing is the only right one there.
+  Result with_driver(const std::string& arguments) {
+    ::setenv("LD_LIBRARY_PATH", TESSERA_FAKE_CUDA_FOLDER, 1);
+    Result r = tessera(arguments);
+    ::unsetenv("LD_LIBRARY_PATH");
+    return r;
+  }
+};
+
+TEST_F(Tune, TheWinnerIsFiledWhereRunFindsIt) {
+  write("scale.tile", scale_source);
+  write("scale.winners", "# by hand\nother cpu : BM=4\nscale cpu N=8 bucket(R)=64 : BM=4\n# end\n");
+  const Result r = tessera("tune scale.tile --const N=8 --size R=50 --seconds 0 -o scale.winners --json");
+  ASSERT_EQ(r.exit, 0) << r.out << r.err;
+  llvm::json::Object j = r.json();
+  const std::string bm = j.getObject("winner")->getString("BM").value_or("").str();
+  EXPECT_EQ(dropped(r, "BM", "4"), "");
+  EXPECT_EQ(dropped(r, "BM", "8"), "");
+  EXPECT_EQ(read("scale.winners"), fmt::format("# by hand\nother cpu : BM=4\nscale cpu N=8 bucket(R)=64 : BM={}\n# end\n", bm));
+  // Another key is another line.
+  ASSERT_EQ(tessera("tune scale.tile --const N=16 --size R=50 --seconds 0 -o scale.winners").exit, 0);
+  EXPECT_THAT(read("scale.winners"), HasSubstr("# end\nscale cpu N=16 bucket(R)=64 : BM="));
+  Result bench = tessera("bench scale.tile --const N=8 --size R=50 --seconds 0 --json");
+  EXPECT_EQ(bench.json().getObject("constants")->getString("BM"), llvm::StringRef(bm));
+  EXPECT_EQ(files(), (std::vector<std::string>{"scale.tile", "scale.winners"}));
+}
+
+TEST_F(Tune, AWrongCandidateDoesNotWin) {
+  write("wrong.tile", R"(kernel k[BM: int](x: view f32[R, 8], y: out view f32[R, 8])
+over (i in tiles(R, BM))
+{
+    y[i, :] = x[i, :] * f32(BM / 8);
+}
+tune k { BM in {8, 9, 16}; }
+)");
+  const Result r = tessera("tune wrong.tile --size R=40 --seconds 0 --json");
+  ASSERT_EQ(r.exit, 0) << r.out << r.err;
+  EXPECT_EQ(dropped(r, "BM", "8"), "");
+  EXPECT_EQ(dropped(r, "BM", "9"), "");
+  EXPECT_THAT(dropped(r, "BM", "16"), StartsWith("wrong: `y`: element"));
+  EXPECT_EQ(r.json().getString("checked"), llvm::StringRef("the interpreter"));
+}
+
+TEST_F(Tune, ALargeShapeIsComparedInParts) {
+  write("wrong.tile", R"(kernel k[BM: int](x: view f32[R, 64], y: out view f32[R, 64])
+over (i in tiles(R, BM))
+{
+    y[i, :] = x[i, :] + f32(R / 40000) * f32(BM);
+}
+tune k { BM in {8, 16}; }
+)");
+  // 20 MB: the interpreter takes a smaller shape, where the candidates agree.
+  const Result r = tessera("tune wrong.tile --size R=40000 --seconds 0 --json");
+  ASSERT_EQ(r.exit, 0) << r.out << r.err;
+  EXPECT_EQ(dropped(r, "BM", "8"), "");
+  EXPECT_THAT(dropped(r, "BM", "16"), StartsWith("unlike the first candidate: `y`"));
+  EXPECT_THAT(r.json().getString("checked").value_or("").str(), HasSubstr("the interpreter at R="));
+}
+
+TEST_F(Tune, WhatAKernelReadsAndWritesIsSetBackBetweenCandidates) {
+  write("acc.tile", R"(kernel acc[BM: int](x: view f32[R, 8], s: inout view f32[R, 8])
+over (i in tiles(R, BM))
+{
+    s[i, :] = s[i, :] + x[i, :];
+}
+tune acc { BM in {4, 8, 16}; }
+)");
+  const Result r = tessera("tune acc.tile --size R=40 --seconds 0.01 --json");
+  ASSERT_EQ(r.exit, 0) << r.out << r.err;
+  for (const char* bm : {"4", "8", "16"}) EXPECT_EQ(dropped(r, "BM", bm), "");
+}
+
+TEST_F(Tune, TargetsWithoutATimeAreRefused) {
+  write("scale.tile", scale_source);
+  for (const char* target : {"interp", "interp:exact", "simt:sm_80", "sm_90a"}) {
+    const Result r = tessera(fmt::format("tune scale.tile --const N=8 --size R=5 --target {} -o w", target));
+    EXPECT_EQ(r.exit, 2) << target;
+    EXPECT_THAT(r.err, HasSubstr("tune for cpu, cuda or cuda:N"));
+    EXPECT_FALSE(exists("w"));
+  }
+}
+
+TEST_F(Tune, NothingToChooseAndBadInputsAreErrors) {
+  write("scale.tile", scale_source);
+  EXPECT_EQ(tessera("tune scale.tile --const N=8 BM=4 --size R=5 -o w --json").code(), "E0802");
+  EXPECT_EQ(tessera("tune scale.tile --size R=5 -o w --json").code(), "E0510");
+  EXPECT_EQ(tessera("tune scale.tile --const N=65 --size R=5 -o w --json").code(), "E0509");
+  EXPECT_EQ(tessera("tune scale.tile --const N=8 -o w --json").code(), "E0708");
+  EXPECT_EQ(tessera("tune scale.tile --const N=8 --size R=5 --in none.safetensors -o w --json").exit, 3);
+  EXPECT_EQ(tessera("tune scale.tile --const N=8 --size R=5 --seconds 0 -o no/such/folder/w").exit, 3);
+  write("w", "scale cpu : :\n");
+  EXPECT_EQ(tessera("tune scale.tile --const N=8 --size R=5 --seconds 0 -o w --json").code(), "E0802");
+  EXPECT_EQ(read("w"), "scale cpu : :\n");
+}
+
+TEST_F(Tune, OnAGpuWhereNothingRunsNothingWins) {
+  write("scale.tile", scale_source);
+  const Result r = with_driver("tune scale.tile --const N=8 --size R=50 --target cuda --seconds 0 -o w");
+  EXPECT_EQ(r.exit, 1) << r.out;
+  EXPECT_THAT(r.out, HasSubstr("dropped: wrong: `y`: element 0 is nan"));
+  EXPECT_THAT(r.err, HasSubstr("no candidate of `scale` is left"));
+  EXPECT_FALSE(exists("w"));
+  EXPECT_THAT(dropped(with_driver("tune scale.tile --const N=8 --size R=50 --target cuda --seconds 0 --json"), "BM", "4"), StartsWith("wrong"));
+}
+
+constexpr const char* unchanged = R"(kernel k[BM: int](a: view f32[R, 256], c: inout view f32[R, 256])
+over (i in tiles(R, BM))
+{
+    let t = a[i, :];
+    c[i, :] = c[i, :] + (t @ t.T @ t) * 0.0;
+}
+tune k { BM in {16, 32, 1024}; }
+)";
+
+TEST_F(Tune, BudgetsDropCandidatesOnAGpu) {
+  write("k.tile", unchanged);
+  const Result r = with_driver("tune k.tile --size R=50 --target cuda --seconds 0 -o w --json");
+  ASSERT_EQ(r.exit, 0) << r.out << r.err;
+  EXPECT_EQ(dropped(r, "BM", "16"), "");
+  EXPECT_THAT(dropped(r, "BM", "1024"), StartsWith("E06"));
+  EXPECT_EQ(r.json().getString("checked"), llvm::StringRef("the CPU"));
+  EXPECT_THAT(read("w"), HasSubstr("k sm_90a : BM="));
+}
+
+TEST_F(Tune, SpillsDropCandidatesUnlessNothingElseIsLeft) {
+  write("k.tile", unchanged);
+  ::setenv("FAKE_CUDA_SPILLS", "1", 1);  // the first kernel that is loaded
+  Result r = with_driver("tune k.tile --size R=50 --target cuda --seconds 0 --json");
+  EXPECT_EQ(r.exit, 0) << r.out << r.err;
+  EXPECT_THAT(dropped(r, "BM", "16"), HasSubstr("64 bytes of local memory a thread"));
+  EXPECT_EQ(r.json().getObject("winner")->getString("BM"), llvm::StringRef("32"));
+  ::setenv("FAKE_CUDA_SPILLS", "1000", 1);
+  r = with_driver("tune k.tile --size R=50 --target cuda --seconds 0 --json");
+  ::unsetenv("FAKE_CUDA_SPILLS");
+  EXPECT_EQ(r.exit, 0) << r.out << r.err;
+  EXPECT_EQ(dropped(r, "BM", "16"), "");
+}
+
+}  // namespace
+}  // namespace tessera::test
