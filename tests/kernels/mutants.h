@@ -1,0 +1,38 @@
+// Mutants of generated code: one primitive use dropped, repeated, or with one integer operand off by a step; one address, register, comparison or
+// masking changed.
+#pragma once
+
+#include <llvm/IR/Module.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace tessera::test {
+
+struct Mutant {
+  enum class Kind : std::uint8_t {
+    Drop,      ///< a primitive is gone
+    Repeat,    ///< it runs twice; not made of those whose repetition changes nothing
+    Bump,      ///< an integer operand of it is off by a step
+    Fragment,  ///< two registers of a fragment change places
+    Swizzle,   ///< an address in shared memory moves to the neighbouring 16 bytes
+    Stride,    ///< a factor of an integer product is one more
+    OffByOne,  ///< the right side of a comparison is one more
+    Unmasked,  ///< a `select` against a constant takes its other side always
+  };
+  Kind kind{};
+  std::size_t place = 0;  ///< which of the instructions that this kind changes, in the order of the module
+  unsigned operand = 0;   ///< of Bump and Fragment
+  std::string what;       ///< "cp_async16", "shared load", "mul"
+  std::string block;      ///< the basic block that holds it
+
+  std::string text() const;
+};
+
+/// All of them, in order.
+std::vector<Mutant> mutants(llvm::Module& module);
+/// Changes the module that it was made of.
+void apply(llvm::Module& module, const Mutant& mutant);
+
+}  // namespace tessera::test
