@@ -17,15 +17,15 @@ struct Mutant {
     Bump,      ///< an integer operand of it is off by a step
     Fragment,  ///< two registers of a fragment change places
     Swizzle,   ///< an address in shared memory moves to the neighbouring 16 bytes
-    Stride,    ///< a factor of an integer product is one more
-    OffByOne,  ///< the right side of a comparison is one more
-    Unmasked,  ///< a `select` against a constant takes its other side always
+    Stride,    ///< a factor of an integer product in the address of global memory is one more
+    OffByOne,  ///< a bound that comparisons which mask or guard an access test against is one more
+    Unmasked,  ///< the selects of a block against padding constants take their other side always, its asynchronous copies read all of their bytes
   };
   Kind kind{};
   std::size_t place = 0;  ///< which of the instructions that this kind changes, in the order of the module
   unsigned operand = 0;   ///< of Bump and Fragment
   std::string what;       ///< "cp_async16", "shared load", "mul"
-  std::string block;      ///< the basic block that holds it
+  std::string block;      ///< the basic block in which it takes effect
 
   std::string text() const;
 };
