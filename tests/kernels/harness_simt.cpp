@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <cstring>
+#include <list>
+#include <memory>
 #include <stdexcept>
 
 #include "codegen/passes/pipeline.h"
@@ -18,8 +21,31 @@ SimtCode emit_simt(const Call& call, const GpuTarget& target) {
   return out;
 }
 
+namespace {
+
+/// A tensor's bytes at another alignment.
+class ShiftedCopy {
+ public:
+  ShiftedCopy(std::byte* original, std::size_t bytes, std::size_t shift) : original_(original), bytes_(bytes), memory_(bytes + 512) {
+    void* at = memory_.data();
+    std::size_t room = memory_.size();
+    begin_ = static_cast<std::byte*>(std::align(256, bytes, at, room)) + shift % 256;
+    std::memcpy(begin_, original, bytes);
+  }
+  std::byte* begin() const { return begin_; }
+  void copy_back() const { std::memcpy(original_, begin_, bytes_); }
+
+ private:
+  std::byte* original_;
+  std::size_t bytes_;
+  std::vector<std::byte> memory_;
+  std::byte* begin_ = nullptr;
+};
+
+}  // namespace
+
 SimtResult simulate(const SimtKernel& code, const ir::Kernel& kernel, const Call& call, std::map<std::string, Buffer>& tensors,
-                    const SimtOptions& options) {
+                    const SimtOptions& options, std::size_t shift) {
   Launch launch(kernel);
   for (auto& [n, b] : tensors) launch.view(n, b);
   for (const auto& [n, v] : call.scalars) launch.scalar(n, v);
@@ -28,12 +54,15 @@ SimtResult simulate(const SimtKernel& code, const ir::Kernel& kernel, const Call
   const FrameLayout layout = frame_layout(kernel);
   std::vector<SimtTensor> list;
   std::vector<std::size_t> words;
+  std::list<ShiftedCopy> copies;
   for (std::size_t p = 0; p < kernel.params.size(); ++p) {
     const ir::Param& param = kernel.params[p];
     if (!param.is_view || !param.present) continue;
     Buffer& b = tensors.at(param.name);
     const std::size_t bytes = (static_cast<std::size_t>(b.size()) * static_cast<std::size_t>(bits(b.dtype)) + 7) / 8;
-    list.push_back({param.name, b.bytes.data(), bytes, param.mode != ir::Mode::In, param.mode != ir::Mode::Out});
+    std::byte* host = reinterpret_cast<std::byte*>(b.bytes.data());
+    if (shift) host = copies.emplace_back(host, bytes, shift * static_cast<std::size_t>(bits(b.dtype)) / 8).begin();
+    list.push_back({param.name, host, bytes, param.mode != ir::Mode::In, param.mode != ir::Mode::Out});
     words.push_back(layout.params[p].base);
   }
   const SimtMemory memory(list);
@@ -43,6 +72,7 @@ SimtResult simulate(const SimtKernel& code, const ir::Kernel& kernel, const Call
   for (const std::int64_t n : grid) instances *= n;
   SimtResult result = code.run(frame, grid, instances, memory, options);
   memory.copy_back();
+  for (const ShiftedCopy& c : copies) c.copy_back();
   return result;
 }
 

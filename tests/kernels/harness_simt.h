@@ -19,8 +19,9 @@ struct SimtCode {
 /// Throws std::runtime_error with the diagnostics.
 SimtCode emit_simt(const Call& call, const GpuTarget& target);
 
-/// Launches code that emit_simt made of the same call; `tensors` are written in place.
+/// Launches code that emit_simt made of the same call; `tensors` are written in place. `shift`: they begin so many elements behind an address that
+/// all vectors divide.
 SimtResult simulate(const SimtKernel& code, const ir::Kernel& kernel, const Call& call, std::map<std::string, Buffer>& tensors,
-                    const SimtOptions& options);
+                    const SimtOptions& options, std::size_t shift = 0);
 
 }  // namespace tessera::test

@@ -44,7 +44,7 @@ std::map<std::string, std::int64_t> symbols_of(const ir::Kernel& k, const Size& 
           {"K", s.k},
           {"U", s.b},
           {"V", s.n},
-          {"W", 2},
+          {"W", k.name == "merge" ? 35 : 2},
           {"NQ", s.b * s.sq},
           {"NK", s.b * s.sk},
           {"NP", s.b * pages},
@@ -58,8 +58,8 @@ std::map<std::string, std::int64_t> symbols_of(const ir::Kernel& k, const Size& 
 
 double scalar(const std::string& name) {
   static const std::map<std::string, double> known = {
-      {"eps", 1e-5},   {"scale", 0.2}, {"bias", -1},   {"gain", 2},    {"f.theta", 1e4}, {"f.scale", 8},    {"f.low", 1},    {"f.high", 4},
-      {"f.old", 8192}, {"x.cap", 5},   {"x.left", 20}, {"x.right", 0}, {"x.seed", 11},   {"x.keep_p", 0.8}, {"x.chunk", 32}, {"x.prefix", 10}};
+      {"eps", 1e-5},   {"scale", 0.2}, {"bias", -1},    {"gain", 2},    {"f.theta", 1e4}, {"f.scale", 8},    {"f.low", 1},     {"f.high", 4},
+      {"f.old", 8192}, {"x.cap", 5},   {"x.left", 200}, {"x.right", 0}, {"x.seed", 11},   {"x.keep_p", 0.8}, {"x.chunk", 256}, {"x.prefix", 10}};
   const auto at = known.find(name);
   return at == known.end() ? 1 : at->second;
 }

@@ -1,0 +1,92 @@
+// Every kernel that users are given on the simulated GPU, at a short shape and at two longer ones, one of which no vector divides, and in memory that
+// no vector fits: no hazards, the interpreter's results, and a list of the accesses and primitives that none of them reached.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <iostream>
+
+#include "tests/kernels/harness_simt.h"
+#include "tests/kernels/made_up.h"
+
+namespace tessera::test {
+namespace {
+
+constexpr Size kShort{};
+constexpr Size kEven{.b = 1, .h = 2, .sq = 72, .sk = 584, .m = 72, .n = 1096, .k = 160};
+constexpr Size kOdd{.b = 2, .h = 2, .sq = 67, .sk = 139, .m = 67, .n = 603, .k = 77};
+struct Launched {
+  const Size& size;
+  std::size_t shift;
+};
+constexpr Launched kLaunches[] = {{kShort, 0}, {kEven, 0}, {kOdd, 0}, {kOdd, 1}, {kEven, 1}};
+
+struct Reached {
+  std::size_t sites = 0, never = 0;
+};
+
+void expect_close(const Call& call, const std::map<std::string, Buffer>& got) {
+  const std::map<std::string, Buffer> want = run(call, On::Interp);
+  for (const auto& [n, w] : want) {
+    double largest = 0;
+    for (const double v : values(w)) largest = std::max(largest, std::isfinite(v) ? std::fabs(v) : 0);
+    const Buffer& g = got.at(n);
+    for (std::int64_t i = 0; i < w.size(); ++i) {
+      const double a = g.get(i), b = w.get(i);
+      const bool same = a == b || (std::isnan(a) && std::isnan(b)) || std::fabs(a - b) <= 0.02 * largest;
+      ASSERT_TRUE(same) << n << " at " << i << ": simulated " << a << ", interpreted " << b;
+    }
+  }
+}
+
+Reached reach(const Given& k, const GpuTarget& target, bool with_optional) {
+  Call first = made_up(k.file, k.kernel, k.constants, kShort, with_optional);
+  SimtCode code = emit_simt(first, target);
+  const SimtKernel kernel(std::move(code.ir));
+  std::vector<std::int64_t> executed(kernel.sites().size());
+  for (const auto& [size, shift] : kLaunches) {
+    const Call call = made_up(k.file, k.kernel, k.constants, size, with_optional);
+    std::map<std::string, Buffer> tensors = call.tensors;
+    const SimtResult r = simulate(kernel, *code.kernel, call, tensors, {}, shift);
+    for (const Hazard& h : r.hazards) ADD_FAILURE() << name(h.kind) << ": " << h.text;
+    expect_close(call, tensors);
+    for (std::size_t i = 0; i < executed.size(); ++i) executed[i] += r.executed[i];
+  }
+  Reached out{executed.size(), 0};
+  for (std::size_t i = 0; i < executed.size(); ++i) {
+    if (executed[i] > 0) continue;
+    const SimtSite& s = kernel.sites()[i];
+    ++out.never;
+    std::cout << fmt::format("  never executed: {} in block {}, source bytes {} to {}\n", s.what, s.block, s.span.begin, s.span.end);
+  }
+  return out;
+}
+
+/// The kernels are dealt out to so many tests, which run side by side.
+constexpr int kShares = 6;
+class SimtSites : public ::testing::TestWithParam<int> {};
+
+TEST_P(SimtSites, EveryKernelRunsCleanAndReachesItsCode) {
+  const std::vector<Given> all = given_kernels({"kernels", "examples/ladder", "examples/variants", "tests/foreign"});
+  ASSERT_GT(all.size(), 60u);
+  Reached total;
+  for (std::size_t i = static_cast<std::size_t>(GetParam()); i < all.size(); i += kShares) {
+    for (const bool with_optional : {false, true}) {
+      if (with_optional && !all[i].has_optional_inputs) continue;
+      const std::string what = fmt::format("{} {}{}", all[i].file, all[i].kernel, with_optional ? " with optional inputs" : "");
+      SCOPED_TRACE(what);
+      const Reached r = reach(all[i], {80}, with_optional);
+      std::cout << fmt::format("{}: {} of {} sites executed\n", what, r.sites - r.never, r.sites);
+      total.sites += r.sites;
+      total.never += r.never;
+    }
+  }
+  std::cout << fmt::format("all: {} of {} sites executed\n", total.sites - total.never, total.sites);
+  EXPECT_LE(total.never * 6, total.sites) << "more than a sixth of the code runs in none of the launches";
+}
+
+INSTANTIATE_TEST_SUITE_P(Share, SimtSites, ::testing::Range(0, kShares));
+
+}  // namespace
+}  // namespace tessera::test
