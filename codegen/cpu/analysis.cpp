@@ -223,6 +223,33 @@ void Analysis::unify(const Op& op, Classes& c) {
       if (maps[i][a] >= 0) c.join(x(i), a, op.result(), static_cast<std::size_t>(maps[i][a]));
 }
 
+namespace {
+
+// Planning and evaluation walk lazy expressions from their users down, some of them as trees: these bound the stack and the time. Expressions
+// that people write are far smaller.
+constexpr std::int64_t kMostDepth = 128, kMostNodes = 1 << 14;
+
+}  // namespace
+
+/// A value at the end of too long a chain, or on top of too large a tree, is kept: to its users it is a leaf.
+void Analysis::limit_reach(const Op& op) {
+  if (op.results.empty()) return;
+  const Value* v = op.result();
+  const bool tile = ir::is_tile(v->type);
+  if (tile && !lazy_op(op)) return;
+  Reach r;
+  for (const Value* o : op.operands) {
+    const auto below = reach_.find(o);
+    if (below == reach_.end()) continue;
+    r.depth = std::max(r.depth, below->second.depth + 1);
+    r.size = std::min(r.size + below->second.size, 2 * kMostNodes);
+  }
+  if (tile && (r.depth > kMostDepth || r.size > kMostNodes))
+    stored_.insert(v);
+  else
+    reach_[v] = r;
+}
+
 void Analysis::collect(const ir::Block& block, Classes& classes) {
   for (const auto& arg : block.args)
     if (ir::is_tile(arg->type)) classes.of(arg.get());
@@ -231,6 +258,7 @@ void Analysis::collect(const ir::Block& block, Classes& classes) {
     for (const auto& r : op->results)
       if (ir::is_tile(r->type)) classes.of(r.get());
     for (const auto& region : op->regions) collect(*region, classes);
+    limit_reach(*op);
     unify(*op, classes);
     const bool writes = op->kind == OpKind::Store || op->kind == OpKind::FetchAdd;
     if (writes) changing_.insert(param_of(op->operands[0]));
@@ -315,6 +343,7 @@ bool Analysis::non_negative(const Value* v) const {
     if (block.parent->kind == OpKind::For && v->index == 0) return non_negative(block.parent->operands[0]);
     return false;
   }
+  if (stored(v)) return false;
   const Op& op = *v->def;
   switch (op.kind) {
     case OpKind::Const: return ir::constant_int(v).value_or(-1) >= 0;

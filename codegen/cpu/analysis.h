@@ -74,9 +74,16 @@ class Analysis {
   void walk_leaves(const ir::Value* v, const AxisMap& map, const LeafVisitor& visit, Visited& visited) const;
   void collect(const ir::Block& block, Classes& classes);
   void unify(const ir::Op& op, Classes& classes);
+  void limit_reach(const ir::Op& op);
+
+  /// The tree of lazy ops under a value, what is shared in it counted again at each use.
+  struct Reach {
+    std::int64_t depth = 0, size = 1;
+  };
 
   const ir::Kernel& kernel_;
   std::map<const ir::Value*, std::vector<const ir::Op*>> uses_;
+  std::map<const ir::Value*, Reach> reach_;
   std::map<const ir::Value*, std::vector<int>> axis_classes_;
   std::set<const ir::Value*> stored_;
   std::set<std::size_t> changing_;

@@ -28,7 +28,7 @@ bool grid_axes(const Analysis& analysis, const ir::Value* v, std::set<std::size_
   }
   const Op& op = *v->def;
   const bool pure = Analysis::lazy_op(op) || ir::has(op.kind, ir::OnView) || op.kind == ir::OpKind::Range;
-  if (!pure || (op.kind == ir::OpKind::Load && analysis.changes(op.operands[0]))) return false;
+  if (!pure || analysis.stored(v) || (op.kind == ir::OpKind::Load && analysis.changes(op.operands[0]))) return false;
   return std::all_of(op.operands.begin(), op.operands.end(), [&](const ir::Value* o) { return grid_axes(analysis, o, axes, seen); });
 }
 

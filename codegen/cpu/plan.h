@@ -23,7 +23,7 @@ enum class SinkKind : std::uint8_t {
   Fold,  ///< scan, reduce_with, scan_with
   Product,
   Operand,  ///< an operand of a product, in the product's units
-  Unit,     ///< a load of one element of memory that may change: in program order
+  Unit,     ///< one element that is kept in a register: a load of memory that may change, in program order
   Assert,
   Whole  ///< sort, top_k, histogram, solve_lower
 };

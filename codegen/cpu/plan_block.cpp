@@ -155,14 +155,8 @@ void BlockPlanner::plan_op(Work& w, const Op& op) {
   }
   if (op.results.empty() || !ir::is_tile(op.result()->type)) return;
   const Value* v = op.result();
-  if (op.kind == OpKind::Load && analysis_.changes(op.operands[0])) {
-    if (is_unit(v)) {
-      analysis_.store_value(v);
-      add(w, SinkKind::Unit, op, v, v);
-      return;
-    }
-  }
-  if (analysis_.stored(v)) add(w, SinkKind::Tile, op, v, v);
+  if (op.kind == OpKind::Load && analysis_.changes(op.operands[0]) && is_unit(v)) analysis_.store_value(v);
+  if (analysis_.stored(v)) add(w, is_unit(v) ? SinkKind::Unit : SinkKind::Tile, op, v, v);
 }
 
 /// Values of the block that a loop inside evaluates again and again are kept instead, unless they are no more than a memory access or a

@@ -14,9 +14,10 @@ using ir::Value;
 
 namespace {
 
-bool only_lazy_but(const ir::Block& body, const Op* dot) {
+bool only_lazy_but(const Analysis& analysis, const ir::Block& body, const Op* dot) {
   return std::all_of(body.ops.begin(), body.ops.end(), [&](const auto& op) {
-    return op.get() == dot || op->kind == OpKind::Yield || op->kind == OpKind::Range || ir::has(op->kind, ir::OnView) || Analysis::lazy_op(*op);
+    return op.get() == dot || op->kind == OpKind::Yield || op->kind == OpKind::Range || ir::has(op->kind, ir::OnView) ||
+           (Analysis::lazy_op(*op) && !analysis.stored(op->result()));
   });
 }
 
@@ -49,7 +50,7 @@ bool BlockPlanner::plan_gemm_loop(const Op& op) {
   if (!product->def || product->def->kind != OpKind::Dot || product->def->parent != &body) return false;
   const Op& dot = *product->def;
   if (analysis_.uses(product).size() != 1 || analysis_.uses(acc).size() != 1 || analysis_.uses(next).size() != 1) return false;
-  if (dtype(product) != dtype(acc) || !only_lazy_but(body, &dot)) return false;
+  if (dtype(product) != dtype(acc) || !only_lazy_but(analysis_, body, &dot)) return false;
   const Product p = product_for(dtype(dot.operands[0]), dtype(dot.operands[1]), plan_.target_);
   for (std::size_t i = 0; i < 2; ++i) {
     const Value* v = dot.operands[i];

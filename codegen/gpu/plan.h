@@ -37,7 +37,7 @@ class Uses {
  public:
   explicit Uses(const ir::Kernel& kernel);
   const std::vector<const ir::Op*>& of(const ir::Value* v) const;
-  /// A tile expression of coordinates, constants and scalars alone.
+  /// A tile expression of coordinates, constants and scalars alone, of bounded depth.
   bool lazy(const ir::Value* v) const { return lazy_.count(v) != 0; }
   /// `b` is `outer` or nested in it.
   static bool inside(const ir::Block* b, const ir::Block* outer);

@@ -165,6 +165,33 @@ TEST(CpuControl, asserts_report_the_first_failure_and_its_instance) {
   }
 }
 
+/// x = f(x) `length` times, from the view's element or its whole tile.
+void check_chain(const Dims& shape, int length, const std::function<Value*(Builder&, Value* x, Value* first)>& f) {
+  KernelMaker k;
+  Value* x = k.view("x", DType::I32, syms(shape));
+  Value* y = k.view("y", DType::I32, syms(shape), Mode::Out);
+  Value* first = k.load_whole(x, shape);
+  Value* t = first;
+  for (int i = 0; i < length; ++i) t = f(k.b, t, first);
+  k.store_whole(y, t);
+  Differential d(k.take());
+  d.tensor("x", random_bits(DType::I32, shape, 3));
+  d.tensor("y", Buffer(DType::I32, shape));
+  d.check();
+}
+
+TEST(CpuControl, long_chains_need_no_deep_stack) {
+  const auto step = [](Builder& b, Value* x, Value* first) { return b.value(OpKind::Add, {b.value(OpKind::Mul, {x, first}), first}); };
+  check_chain({1}, 20'000, step);
+  check_chain({5, 20}, 2'000, step);
+}
+
+TEST(CpuControl, expressions_that_double_at_every_step_stay_small) {
+  const auto step = [](Builder& b, Value* x, Value*) { return b.value(OpKind::Sub, {b.value(OpKind::Mul, {x, x}), x}); };
+  check_chain({1}, 90, step);
+  check_chain({5, 20}, 90, step);
+}
+
 TEST(CpuControl, one_instance_at_a_time_gives_the_same_bits) {
   auto kernel = load_kernel("attention");
   std::vector<std::vector<unsigned char>> results;
