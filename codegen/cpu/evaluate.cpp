@@ -372,8 +372,9 @@ Lanes Evaluator::offset_in(const Buffer& b, const Coords& c) {
 Lanes Evaluator::load_buffer(const Buffer& b, const Coords& c) {
   const Lanes offset = offset_in(b, c);
   const Cell cell = arena_cell(b.dtype);
-  // Whole aligned vectors only: a lane coordinate that is shifted (slices) starts anywhere.
-  const bool aligned = b.layout.lane >= 0 && offset.is_short() && c[static_cast<std::size_t>(b.layout.lane)].multiple % kLanes == 0;
+  // Whole aligned vectors only: a lane coordinate that is shifted (slices) starts anywhere, one that is folded or spread (reshapes) gathers.
+  const bool along = offset.is_short() && offset.linear && offset.step == 1;
+  const bool aligned = b.layout.lane >= 0 && along && c[static_cast<std::size_t>(b.layout.lane)].multiple % kLanes == 0;
   const int align = static_cast<int>(cell.bytes()) * (aligned ? kLanes : 1);
   // Gathers and shifted reads may run past the end where lanes are not active.
   LV* mask = aligned || offset.uniform() ? nullptr : active_;

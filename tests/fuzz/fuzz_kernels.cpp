@@ -9,7 +9,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace tessera;
   fuzz::Choices choices(data, size);
   fuzz::KernelFuzzer fuzzer;
-  fuzzer.arena_slack = 1 << 16;  // see known/scan_reads_behind_the_arena.tile
   const fuzz::KernelRun run = fuzzer.run(choices, {0, 2});
   if (run.problem.empty()) return 0;
   std::fprintf(stderr, "%s\n%s\n", run.text.c_str(), run.problem.c_str());

@@ -24,8 +24,6 @@ struct KernelRun {
 
 class KernelFuzzer {
  public:
-  std::size_t arena_slack = 0;  ///< bytes behind the arena that may be read
-
   /// `levels`: LLVM's, each is compared.
   KernelRun run(Choices& c, const std::vector<int>& levels) {
     KernelGenerator generator(c);
@@ -128,7 +126,7 @@ class KernelFuzzer {
       places[name] = &g;
     }
     bind_scalars(kernel, launch);
-    test::Guarded arena((code.arena_bytes + 63) / 64 * 64 + arena_slack);
+    test::Guarded arena((code.arena_bytes + 63) / 64 * 64);
     std::memset(arena.data(), 0xff, arena.size());
     std::memset(arena.data(), 0, sizeof(CpuReport));
     const auto counts = grid_counts(kernel, frame_layout(kernel), launch.frame());

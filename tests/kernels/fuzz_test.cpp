@@ -25,7 +25,6 @@ TEST_P(RandomKernels, SameBitsAsInTheInterpreter) {
     SCOPED_TRACE(fmt::format("seed {}", seed));
     fuzz::Choices choices(static_cast<std::uint64_t>(seed));
     fuzz::KernelFuzzer fuzzer;
-    fuzzer.arena_slack = 1 << 16;  // see known/scan_reads_behind_the_arena.tile
     try {
       const fuzz::KernelRun run = fuzzer.run(choices, {0, 2});
       EXPECT_EQ(run.problem, "") << run.text;
