@@ -119,10 +119,58 @@ Value* exp2_polynomial(Emitter& e, Value* f, Accuracy accuracy) {
   llvm_unreachable("accuracy");
 }
 
+constexpr double kLog2E = 1.4426950408889634;
+constexpr double kLn2High = 0.693359375;  // 10 bits, so that its product with n and the difference are exact
+constexpr double kLn2Low = -2.12194440054690583e-4;
+
+/// 2^n for 16 values of n in sixteenths, from a register: 2^(n - floor n) by its number, which `n_bits` has in its low bits; and the rest by the
+/// exponent. (1 + p) 2^n in all.
+Value* scaled_sixteenths(Emitter& e, Value* p, Value* n, Value* n_bits) {
+  return in_pieces(e, {p, n, n_bits}, [&](llvm::ArrayRef<Value*> o) -> Value* {
+    std::vector<llvm::Constant*> powers;
+    for (int i = 0; i < kLanes; ++i) powers.push_back(e.real(e.f32(), std::exp2(i / 16.0)));
+    Value* power = e.b.CreateIntrinsic(llvm::Intrinsic::x86_avx512_permvar_sf_512, {}, {llvm::ConstantVector::get(powers), o[2]});
+    Value* x = e.fma(power, o[0], power);
+    return e.b.CreateIntrinsic(llvm::Intrinsic::x86_avx512_mask_scalef_ps_512, {},
+                               {x, o[1], e.zero(x->getType()), e.b.getInt16(0xffff), e.b.getInt32(4)});
+  });
+}
+
+/// x * scale in sixteenths and its bits, by adding a number whose last place is a sixteenth.
+std::pair<Value*, Value*> sixteenths(Emitter& e, Value* x, double scale) {
+  constexpr double kMagic = 1.5 * (1 << 19);
+  Value* magic = e.real(x->getType(), kMagic);
+  Value* t = scale == 1 ? e.b.CreateFAdd(x, magic) : e.fma(x, e.real(x->getType(), scale), magic);
+  return {e.b.CreateFSub(t, magic), e.b.CreateBitCast(t, int_like(e, x))};
+}
+
+/// The remainder where |x| < bound; elsewhere n alone gives 0, infinity or NaN.
+Value* remainder_within(Emitter& e, Value* x, double bound, Value* remainder) {
+  return e.b.CreateSelect(e.b.CreateFCmpOLT(fabs(e, x), e.real(x->getType(), bound)), remainder, e.zero(x->getType()));
+}
+
+/// Full accuracy on AVX-512: with remainders of at most 1/32 of a power of two, the polynomial is short.
+Value* exp2_by_sixteenths(Emitter& e, Value* x) {
+  auto [n, bits] = sixteenths(e, x, 1);
+  Value* f = remainder_within(e, x, 200, e.b.CreateFSub(x, n));
+  Value* p = e.b.CreateFMul(f, horner(e, f, {0.69314718056, 0.24022650696, 0.055504108665}));
+  return scaled_sixteenths(e, p, n, bits);
+}
+
+Value* exp_by_sixteenths(Emitter& e, Value* x) {
+  Type* t = x->getType();
+  auto [n, bits] = sixteenths(e, x, kLog2E);
+  Value* r = e.fma(n, e.real(t, -kLn2Low), e.fma(n, e.real(t, -kLn2High), x));
+  r = remainder_within(e, x, 140, r);
+  Value* p = e.fma(e.b.CreateFMul(r, r), horner(e, r, {0.5, 0.16666666667}), r);
+  return scaled_sixteenths(e, p, n, bits);
+}
+
 }  // namespace
 
 Value* emit_exp2(Emitter& e, Value* x, Accuracy accuracy) {
   if (is_f64(x)) return libm_lanes(e, "exp2", x);
+  if (use_avx512(e, x) && accuracy == Accuracy::F32) return exp2_by_sixteenths(e, x);
   if (use_avx512(e, x)) {
     // vreduce and vrndscale treat infinities as 2^n needs them (fraction 0), and so no clamp is in the way of the inner loops.
     Value* n = emit_round(e, x);
@@ -139,15 +187,10 @@ Value* emit_exp2(Emitter& e, Value* x, Accuracy accuracy) {
 
 namespace {
 
-constexpr double kLog2E = 1.4426950408889634;
-
 /// What is common to e^x in f32 and its careful form: e^x = 2^n * (1 + r + r^2 * tail), exact = r before the last rounding.
 struct Exponential {
   Value *n, *n_int, *exact, *r, *tail;
 };
-
-constexpr double kLn2High = 0.693359375;  // 10 bits, so that its product with n and the difference are exact
-constexpr double kLn2Low = -2.12194440054690583e-4;
 
 Exponential exponential(Emitter& e, Value* x) {
   Exponential p{};
@@ -183,6 +226,7 @@ Value* emit_exp(Emitter& e, Value* x, Accuracy accuracy) {
   if (is_f64(x)) return libm_lanes(e, "exp", x);
   // The rounding of x * log2(e) costs up to 3e-6 of the result, too much for f32 and little enough for half types.
   if (accuracy != Accuracy::F32) return emit_exp2(e, e.b.CreateFMul(x, e.real(x->getType(), kLog2E)), accuracy);
+  if (use_avx512(e, x)) return exp_by_sixteenths(e, x);
   const Exponential p = exponential(e, x);
   Value* sum = e.b.CreateFAdd(e.fma(e.b.CreateFMul(p.r, p.r), p.tail, p.r), e.real(x->getType(), 1));
   return scale_by_power(e, sum, p.n, p.n_int);
