@@ -59,6 +59,7 @@ class KernelEmitter {
     llvm::Value* k = nullptr;      ///< between steps of k
     llvm::Value* strip = nullptr;  ///< between strips (an operand in lanes)
     int align = 64;                ///< bytes, of lane vectors
+    llvm::Value* ahead = nullptr;  ///< to what is to be fetched beside what is read
   };
   void ensure_operand(const Sink& s);
   const Buffer& operand_buffer(const ir::Op& op, std::size_t operand) const { return operands_.at({&op, operand}); }
@@ -83,6 +84,8 @@ class KernelEmitter {
   /// i1: the view's parameter is so large, and its elements written so plainly, that stores should bypass the caches; null: never.
   llvm::Value* streams(const ir::Value* view);
   void find_streams();
+  /// Which loads of the block each nest shall fetch ahead for: the last nest that evaluates them.
+  void plan_fetches(const ir::Block& block);
   void close_stores();
 
   // emit_fold.cpp, emit_whole.cpp
@@ -104,6 +107,8 @@ class KernelEmitter {
   Values grid_;                     ///< extents
   std::map<const ir::Op*, std::int64_t> gemm_scratch_;
   std::map<std::size_t, llvm::Value*> streams_;  ///< by parameter
+  bool products_ = false;                        ///< the kernel has some
+  std::map<const Nest*, std::vector<const ir::Op*>> fetches_;
   std::vector<CpuCheck> checks_;
   std::map<std::pair<const ir::Op*, std::size_t>, Buffer> operands_;
   std::map<std::pair<const ir::Op*, std::size_t>, OperandRef> operand_refs_;

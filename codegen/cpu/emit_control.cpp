@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "codegen/cpu/emit.h"
+#include "codegen/cpu/plan_block.h"
 #include "dsl/diagnostic.h"
 
 namespace tessera::cpu {
@@ -12,12 +13,32 @@ using LV = llvm::Value;
 
 void KernelEmitter::emit_block(const ir::Block& block) {
   const std::int64_t mark = arena_.mark();
+  if (!products_) plan_fetches(block);
   for (const Segment& s : plan_.block(block).segments) {
     for (const Region& r : s.regions) emit_region(r);
     copy_staged(s);
     if (s.control) emit_control(*s.control);
   }
   arena_.release(mark);
+}
+
+void KernelEmitter::plan_fetches(const ir::Block& block) {
+  std::map<const Op*, const Nest*> last;
+  for (const Segment& segment : plan_.block(block).segments) {
+    for (const Region& region : segment.regions) {
+      for (const Nest& nest : region.nests) {
+        std::set<const ir::Value*> seen;
+        std::function<void(const ir::Value*)> visit = [&](const ir::Value* v) {
+          if (!ir::is_tile(v->type) || !analysis_.lazy(v) || !seen.insert(v).second) return;
+          if (v->def->kind == OpKind::Load && v->def->parent == &block) last[v->def] = &nest;
+          for (const ir::Value* o : v->def->operands) visit(o);
+        };
+        for (const Sink* s : nest.sinks)
+          for (const Input& input : inputs(*s)) visit(input.value);
+      }
+    }
+  }
+  for (const auto& [load, nest] : last) fetches_[nest].push_back(load);
 }
 
 Values KernelEmitter::yielded_units(const ir::Block& block) {

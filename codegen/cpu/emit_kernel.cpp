@@ -76,11 +76,9 @@ LV* KernelEmitter::streams(const ir::Value* view) {
 /// Kernels without products move memory: what they only write need not pass through the caches, which would read it first.
 void KernelEmitter::find_streams() {
   const ir::Kernel& k = analysis_.kernel();
-  if (!e_.target.avx512) return;
-  bool products = false;
   std::set<std::size_t> read, written;
   ir::walk(k.body, [&](const ir::Op& op) {
-    products = products || op.kind == ir::OpKind::Dot || op.kind == ir::OpKind::DotScaled;
+    products_ = products_ || op.kind == ir::OpKind::Dot || op.kind == ir::OpKind::DotScaled;
     for (std::size_t i = 0; i < op.operands.size(); ++i) {
       if (!ir::is_view(op.operands[i]->type)) continue;
       const std::size_t param = analysis_.param_of(op.operands[i]);
@@ -89,7 +87,7 @@ void KernelEmitter::find_streams() {
       if (!store && !(ir::has(op.kind, ir::OnView) && i == 0 && ir::is_view(op.result()->type))) read.insert(param);
     }
   });
-  if (products) return;
+  if (products_ || !e_.target.avx512) return;
   for (const auto& v : k.body.args)
     if (ir::is_view(v->type)) {
       const std::size_t param = analysis_.param_of(v.get());

@@ -1,6 +1,7 @@
 #include "codegen/cpu/emit_nest.h"
 
 #include "codegen/cpu/arith.h"
+#include "codegen/cpu/prefetch.h"
 #include "dsl/diagnostic.h"
 
 namespace tessera::cpu {
@@ -62,6 +63,11 @@ void NE::emit() {
   for (const Sink* s : nest_.sinks)
     if (s->kind == SinkKind::Product || s->kind == SinkKind::Tile) unmade.insert(s->target);
   ev_.set_unmade(std::move(unmade));
+  std::map<const ir::Op*, LV*> ahead;
+  if (const auto fetches = k_.fetches_.find(&nest_); fetches != k_.fetches_.end())
+    for (const ir::Op* load : fetches->second)
+      if (LV* distance = next_step(ev_, *load)) ahead[load] = distance;
+  ev_.set_ahead(std::move(ahead));
   // What depends on the strip alone is shared by all nests of the region, so it is made in the region's scope.
   if (strip_) prepare_strip(*strip_);
   ev_.push();
@@ -69,6 +75,7 @@ void NE::emit() {
   outer(0);
   ev_.pop();
   ev_.set_unmade({});
+  ev_.set_ahead({});
   for (const Result& r : results_) ev_.bind_at(r.v, r.at, r.x);
 }
 

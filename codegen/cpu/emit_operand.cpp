@@ -2,6 +2,8 @@
 #include "codegen/cpu/convert.h"
 #include "codegen/cpu/emit.h"
 #include "codegen/cpu/pack.h"
+#include "codegen/cpu/plan_block.h"
+#include "codegen/cpu/prefetch.h"
 #include "dsl/diagnostic.h"
 
 namespace tessera::cpu {
@@ -170,6 +172,7 @@ bool KernelEmitter::emit_operand(const Sink& s) {
   r.row = row_stride;
   r.k = k_stride;
   r.strip = e_.idx(in_lanes ? static_cast<std::int64_t>(p.block.vectors) * kLanes : 0);
+  if (in_lanes && rows <= kInnerRows) r.ahead = next_step(*ev_, *t->load);
   r.align = static_cast<int>(view_cell(dtype(s.value)).bytes());
   if (in_pairs(p.product)) {
     ok = both(e_, ok, e_.b.CreateICmpEQ(e_.b.CreateAnd(row_stride, e_.idx(1)), e_.idx(0)));
@@ -188,7 +191,7 @@ bool KernelEmitter::emit_operand(const Sink& s) {
         if (!emit_pack(s)) pack_by_elements(s);
         return Values{packed.base, packed.row, packed.k, packed.strip};
       });
-  operand_refs_[{s.op, s.operand}] = {chosen[0], chosen[1], chosen[2], chosen[3], r.align};
+  operand_refs_[{s.op, s.operand}] = {chosen[0], chosen[1], chosen[2], chosen[3], r.align, r.ahead};
   return true;
 }
 
@@ -227,6 +230,7 @@ bool KernelEmitter::emit_pack(const Sink& s) {
   const bool across = unit(o.k_axis);
   if (!across && !unit(row_axis)) return false;
   PackSource source = pack_source(*ev_, *t, across ? row_axis : o.k_axis);
+  if (plan_rows(s) <= kInnerRows) source.ahead = next_step(*ev_, *t->load);
   // Packing runs to the end of the last strip, and in steps of a pair or a block along k: all of that must be there.
   const std::int64_t lane_extent = s.space[static_cast<std::size_t>(o.lane_axis)];
   source.full = source.full && lane_extent % b.layout.strip == 0 && (across ? whole_k : k % unit_k(p.product) == 0);

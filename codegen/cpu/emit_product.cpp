@@ -5,6 +5,8 @@
 #include "codegen/cpu/convert.h"
 #include "codegen/cpu/emit_nest.h"
 #include "codegen/cpu/pack.h"
+#include "codegen/cpu/plan_block.h"
+#include "codegen/cpu/prefetch.h"
 #include "dsl/diagnostic.h"
 
 namespace tessera::cpu {
@@ -59,6 +61,7 @@ void NE::product(const Chunk& c, Folds& folds, Folds& lane_folds) {
   o.b = e_.at(unit_type(e_, p.product), along.base, e_.mul(strip, along.strip));
   o.b_k = along.k;
   o.b_align = along.align;
+  o.b_ahead = along.ahead;
   o.k = e_.idx(k_units);
   RegisterBlock block = p.block;
   block.vectors = c.vectors;
@@ -113,6 +116,9 @@ LV* lane_sums(Emitter& e, Values v) {
   return v[0];
 }
 
+/// Lane vectors of a row that are multiplied before the next row is looked at.
+constexpr std::int64_t kStretch = 8;
+
 }  // namespace
 
 /// Sixteen dot products of one row of a with rows first .. first + 16 of the loaded tile, k in lanes.
@@ -140,13 +146,24 @@ Values NE::inner_sums(const Sink& s, const PackSource& source, LV* first, std::i
       exist.push_back(here);
     }
     Values acc(kLanes, e_.zero(e_.vec(e_.f32())));
-    acc = e_.loop(e_.idx(0), e_.idx(depth), e_.idx(per), acc, true, [&](LV* k, llvm::ArrayRef<LV*> so_far) {
-      LV* x = e_.load(wide, e_.at(unit_type(e_, p.product), a_row, pairs ? e_.b.CreateLShr(k, e_.idx(1)) : k), 4);
-      Values next;
+    // A stretch of one row after the other, as long as the registers hold that of a: memory likes to be read in order.
+    std::int64_t vectors = depth / per;
+    for (std::int64_t n = kStretch; vectors > kStretch; --n)
+      if (vectors % n == 0) vectors = n;
+    acc = e_.loop(e_.idx(0), e_.idx(depth), e_.idx(vectors * per), acc, true, [&](LV* k, llvm::ArrayRef<LV*> so_far) {
+      Values x;
+      LV* a_place = e_.at(unit_type(e_, p.product), a_row, pairs ? e_.b.CreateLShr(k, e_.idx(1)) : k);
+      for (int v = 0; v < vectors; ++v) x.push_back(e_.load(wide, e_.at(wide, a_place, e_.idx(v)), 4));
+      Values next(so_far.begin(), so_far.end());
       for (int r = 0; r < kLanes; ++r) {
-        LV* y = e_.load(wide, e_.at(element, rows[static_cast<std::size_t>(r)], k), pairs ? 2 : 4);
-        LV* sum = so_far[static_cast<std::size_t>(r)];
-        next.push_back(pairs ? e_.b.CreateIntrinsic(llvm::Intrinsic::x86_avx512bf16_dpbf16ps_512, {}, {sum, y, x}) : e_.fma(y, x, sum));
+        LV* place = e_.at(element, rows[static_cast<std::size_t>(r)], k);
+        if (source.ahead && row == 0) e_.prefetch(e_.at(element, place, source.ahead), vectors * per * bits(source.dtype) / 8);
+        LV*& sum = next[static_cast<std::size_t>(r)];
+        for (int v = 0; v < vectors; ++v) {
+          LV* y = e_.load(wide, e_.at(wide, place, e_.idx(v)), pairs ? 2 : 4);
+          LV* part = x[static_cast<std::size_t>(v)];
+          sum = pairs ? e_.b.CreateIntrinsic(llvm::Intrinsic::x86_avx512bf16_dpbf16ps_512, {}, {sum, y, part}) : e_.fma(y, part, sum);
+        }
       }
       return next;
     });
@@ -164,7 +181,8 @@ Values NE::inner_sums(const Sink& s, const PackSource& source, LV* first, std::i
 void NE::inner_product(const Chunk& c, Folds& folds, Folds& lane_folds) {
   const Sink& s = *nest_.sinks.front();
   const auto t = loaded_tile(k_.analysis_, s.op->operands[1]);
-  const PackSource source = pack_source(ev_, *t, 1);
+  PackSource source = pack_source(ev_, *t, 1);
+  source.ahead = next_step(ev_, *t->load);
   const int row_loop = nest_.loop_of.at(&s)[0];
   for (std::int64_t row = 0; row < s.space[0]; ++row) {
     ev_.push();

@@ -58,6 +58,12 @@ Value* Emitter::masked_load(llvm::Type* t, Value* p, int align, Value* mask) {
   return b.CreateMaskedLoad(t, p, llvm::Align(static_cast<std::uint64_t>(align)), mask, zero(t));
 }
 
+void Emitter::prefetch(Value* p, std::int64_t bytes) {
+  constexpr std::int64_t line = 64;
+  for (std::int64_t i = 0; i < bytes; i += line)
+    b.CreateIntrinsic(llvm::Intrinsic::prefetch, {ptr()}, {at(b.getInt8Ty(), p, idx(i)), b.getInt32(0), b.getInt32(2), b.getInt32(1)});
+}
+
 void Emitter::masked_store(Value* v, Value* p, int align, Value* mask) {
   if (!mask) return store(v, p, align);
   b.CreateMaskedStore(v, p, llvm::Align(static_cast<std::uint64_t>(align)), mask);

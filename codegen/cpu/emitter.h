@@ -74,6 +74,9 @@ class Emitter {
   // --- memory
   llvm::Value* load(llvm::Type* t, llvm::Value* p, int align) { return b.CreateAlignedLoad(t, p, llvm::Align(static_cast<std::uint64_t>(align))); }
   void store(llvm::Value* v, llvm::Value* p, int align) { b.CreateAlignedStore(v, p, llvm::Align(static_cast<std::uint64_t>(align))); }
+  /// Asks for the cache lines of `bytes` bytes from `p` on, into the second level: few lines at a time may be on their way to the first, and
+  /// the loads under way need those. Never faults.
+  void prefetch(llvm::Value* p, std::int64_t bytes);
   /// Elements where `mask` is set, zero elsewhere; a null mask is a plain load. Memory of the other lanes is not touched.
   llvm::Value* masked_load(llvm::Type* t, llvm::Value* p, int align, llvm::Value* mask);
   void masked_store(llvm::Value* v, llvm::Value* p, int align, llvm::Value* mask);

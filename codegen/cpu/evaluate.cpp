@@ -70,7 +70,18 @@ const RangeRef& Evaluator::range(const ir::Value* v) {
   r.size = ir::range(v->type).size;
   r.full = op.int_attr(Attr::Full) != 0;
   r.starts_inside = analysis_.starts_inside(op);
+  if (!r.full) {
+    LV* left = e_.b.CreateBinaryIntrinsic(llvm::Intrinsic::ssub_sat, r.hi, r.start);
+    r.count = e_.max(e_.idx(0), e_.min(e_.idx(r.size), left));
+  }
   return scopes_.back().ranges[v] = r;
+}
+
+LV* Evaluator::valid(const RangeRef& r, const Lanes& c, const Lanes& at) {
+  if (r.full) return nullptr;
+  // Single coordinates may lie beyond the range's size: an accumulation loop runs through all of its tiles from the first one.
+  LV* below = c.is_short() ? idx_below(e_, c, r.count) : idx_within(e_, at, nullptr, r.hi);
+  return r.starts_inside ? below : both(e_, idx_within(e_, at, r.lo, nullptr), below);
 }
 
 ViewPtr Evaluator::view(const ir::Value* v) {
@@ -219,7 +230,7 @@ Address Evaluator::address_of(const Op& op, std::size_t first, const Coords& c) 
       const Lanes& coord = r.size == 1 ? lanes(e_.idx(0)) : c[result_axis];
       ++result_axis;
       at.push_back(idx_add(e_, lanes(r.start), coord));
-      if (!r.full) mask = both(e_, mask, idx_within(e_, at.back(), r.starts_inside ? nullptr : r.lo, r.hi));
+      mask = both(e_, mask, valid(r, coord, at.back()));
     } else {
       Coords inner = zeros(e_, dims(index).size());
       if (ranges && !inner.empty()) {
@@ -242,6 +253,9 @@ Lanes Evaluator::compute_load(const Op& op, const Coords& c) {
   const Address a = address_of(op, 1, c);
   const DType t = dtype(op.result());
   const Cell cell = view_cell(t);
+  if (const auto ahead = ahead_.find(&op);
+      ahead != ahead_.end() && a.offset.is_short() && a.offset.linear && a.offset.step == 1 && bits(t) >= 8 && !is_bool(t))
+    e_.prefetch(e_.at(register_type(e_, t), a.base, e_.add(a.offset.v, ahead->second)), kLanes * cell.bytes());
   return lanes(load_elements(e_, cell, a.base, a.offset, a.mask, static_cast<int>(cell.bytes())));
 }
 
@@ -265,8 +279,8 @@ Lanes Evaluator::define(const ir::Value* v, const Coords& c) {
     case OpKind::Coords: return idx_add(e_, lanes(range(op.operands[0]).start), c[0]);
     case OpKind::Inside: {
       const RangeRef& r = range(op.operands[0]);
-      if (r.full) return lanes(e_.b.getTrue());
-      return lanes(idx_within(e_, idx_add(e_, lanes(r.start), c[0]), r.lo, r.hi));
+      LV* inside = valid(r, c[0], idx_add(e_, lanes(r.start), c[0]));
+      return lanes(inside ? inside : e_.b.getTrue());
     }
     case OpKind::Concat: return compute_concat(op, c);
     case OpKind::Load: return compute_load(op, c);

@@ -18,6 +18,7 @@ using Coords = std::vector<Lanes>;
 
 struct RangeRef {
   llvm::Value *start = nullptr, *lo = nullptr, *hi = nullptr;
+  llvm::Value* count = nullptr;  ///< elements before `hi`, 0 .. size; null if full
   std::int64_t size = 0;
   bool full = false;
   bool starts_inside = false;
@@ -78,6 +79,9 @@ class Evaluator {
     scopes_.back().strips[base] = {strip_size, strip, within};
   }
 
+  /// Loads that are to fetch ahead, and how many elements, from now on.
+  void set_ahead(std::map<const ir::Op*, llvm::Value*> distances) { ahead_ = std::move(distances); }
+
   /// The view address of element `c` of a load or store whose indices start at operand `first`.
   Address address_of(const ir::Op& op, std::size_t first, const Coords& c);
   TileReader tile_reader();
@@ -108,6 +112,8 @@ class Evaluator {
   Lanes compute_load(const ir::Op& op, const Coords& c);
   Coords operand_coords(const ir::Op& op, std::size_t operand, const Coords& c);
   Coords reshape_coords(const ir::Dims& from, const ir::Dims& to, const Coords& c);
+  /// Where coordinate `c` of the range is valid, c + start being `at`; null: everywhere.
+  llvm::Value* valid(const RangeRef& r, const Lanes& c, const Lanes& at);
   Lanes as_idx(DType t, const Lanes& x);
   const StripPlace* strip_place(const llvm::Value* base, std::int64_t size) const;
 
@@ -117,6 +123,7 @@ class Evaluator {
   llvm::Value* arena_;
   llvm::Value* active_ = nullptr;
   std::set<const ir::Value*> unmade_;
+  std::map<const ir::Op*, llvm::Value*> ahead_;
   std::vector<Scope> scopes_;
   std::map<std::string, llvm::Value*> symbols_;
   std::map<const ir::Value*, Buffer> buffers_;

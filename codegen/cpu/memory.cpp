@@ -204,12 +204,14 @@ Value* load_elements(Emitter& e, Cell cell, Value* base, const Lanes& offset, Va
 
 void store_elements(Emitter& e, Cell cell, Value* base, const Lanes& offset, Value* x, Value* mask, int align, Value* stream) {
   if (is_true(mask)) mask = nullptr;
-  if (stream && consecutive(offset) && !cell.nibble() && !(mask && mask->getType()->isVectorTy())) {
+  if (stream && consecutive(offset) && !cell.nibble()) {
     const std::int64_t bytes = kLanes * cell.bytes();
     Value* p = e.at(cell_type(e, cell), base, offset.v);
     Value* aligned = e.b.CreateICmpEQ(e.b.CreateAnd(e.b.CreatePtrToInt(p, e.i64()), e.idx(bytes - 1)), e.idx(0));
+    Value* whole = mask;
+    if (mask && mask->getType()->isVectorTy()) whole = e.b.CreateICmpEQ(mask_bits(e, mask), e.integer(e.b.getInt16Ty(), -1));
     return e.if_then(
-        both(e, e.b.CreateAnd(stream, aligned), mask),
+        both(e, e.b.CreateAnd(stream, aligned), whole),
         [&] {
           Value* v = to_memory(e, cell, x->getType()->isVectorTy() ? x : e.splat(x));
           llvm::StoreInst* s = e.b.CreateAlignedStore(v, p, llvm::Align(static_cast<std::uint64_t>(bytes)));

@@ -103,6 +103,7 @@ Values emit_micro(Emitter& e, Product p, RegisterBlock block, const ProductOpera
     Value* panel = e.at(unit, o.b, e.mul(k, o.b_k));
     Value* a_offset = e.mul(k, o.a_k);
     Values lanes;
+    if (o.b_ahead) e.prefetch(e.at(unit, panel, o.b_ahead), block.vectors * kLanes * unit_bytes(p));
     for (int v = 0; v < block.vectors; ++v) lanes.push_back(e.load(e.vec(unit), e.at(unit, panel, e.idx(v * kLanes)), o.b_align));
     for (int r = 0; r < block.rows; ++r) {
       Value* a = e.splat(e.load(unit, e.at(unit, rows[static_cast<std::size_t>(r)], a_offset), unit_bytes(p) / unit_k(p)));

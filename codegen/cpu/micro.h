@@ -41,8 +41,9 @@ struct ProductOperands {
   llvm::Value* a_k = nullptr;
   llvm::Value* b = nullptr;
   llvm::Value* b_k = nullptr;
-  llvm::Value* k = nullptr;  ///< units, at least 1
-  int b_align = 64;          ///< of every lane vector of B: 64 for packed panels, the element size for memory as it is
+  llvm::Value* k = nullptr;        ///< units, at least 1
+  int b_align = 64;                ///< of every lane vector of B: 64 for packed panels, the element size for memory as it is
+  llvm::Value* b_ahead = nullptr;  ///< units of B from what is read to what is to be fetched beside it; null: nothing
 };
 
 /// One register block: rows * vectors sums, index [r * vectors + v]. Starts from `init` if given, else from zero.

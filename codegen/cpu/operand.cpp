@@ -84,12 +84,7 @@ std::optional<LoadedTile> loaded_tile(const Analysis& analysis, const ir::Value*
   return t;
 }
 
-LV* valid_count(Evaluator& ev, const ir::Value* range) {
-  Emitter& e = ev.emitter();
-  const RangeRef& r = ev.range(range);
-  if (r.full) return nullptr;
-  return e.max(e.idx(0), e.min(e.idx(r.size), e.sub(r.hi, r.start)));
-}
+LV* valid_count(Evaluator& ev, const ir::Value* range) { return ev.range(range).count; }
 
 namespace {
 

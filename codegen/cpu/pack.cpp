@@ -19,6 +19,7 @@ Value* load_raw(Emitter& e, const PackSource& s, Value* row, Value* fast, Value*
   llvm::FixedVectorType* t = e.vec(element);
   if (!s.fast_stride) {
     Value* p = e.at(element, row, fast);
+    if (s.ahead) e.prefetch(e.at(element, p, s.ahead), kLanes * bytes_of(s.dtype));
     return count ? e.load_below(t, p, bytes_of(s.dtype), count) : e.load(t, p, bytes_of(s.dtype));
   }
   Value* lanes = e.b.CreateMul(e.b.CreateAdd(e.splat(fast), e.iota(e.i64())), e.splat(s.fast_stride));

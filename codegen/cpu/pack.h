@@ -17,6 +17,7 @@ struct PackSource {
   llvm::Value* fast_stride = nullptr;  ///< elements; null: 1
   llvm::Value* slow_count = nullptr;   ///< valid rows
   llvm::Value* fast_count = nullptr;   ///< valid elements of a row
+  llvm::Value* ahead = nullptr;        ///< elements from what is read to what is to be fetched beside it; null: nothing
   bool full = false;                   ///< promises that everything packed is valid: no masks are emitted
 };
 /// Rows `stride` elements apart.

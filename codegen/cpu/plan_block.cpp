@@ -276,9 +276,12 @@ bool writes(const Analysis& analysis, const Op& op, const Value* view) {
   return any;
 }
 
+/// The same view, or two parameters that lie in the same memory if they share any.
+bool same_memory(const Analysis& analysis, const Value* a, const Value* b) { return a == b || (!a->def && !b->def && analysis.may_alias(a, b)); }
+
 /// The store writes the very elements that the load reads, one for one.
-bool same_elements(const Op& store, const Op& load) {
-  if (store.kind != OpKind::Store || store.operands[0] != load.operands[0]) return false;
+bool same_elements(const Analysis& analysis, const Op& store, const Op& load) {
+  if (store.kind != OpKind::Store || !same_memory(analysis, store.operands[0], load.operands[0])) return false;
   for (std::size_t i = 1; i < load.operands.size(); ++i) {
     const Value* index = load.operands[i];
     if (store.operands[i + 1] != index || !(ir::is_range(index->type) || is_unit(index))) return false;
@@ -305,7 +308,7 @@ void BlockPlanner::check_loads(const Work& w) {
         if (at == position.end()) return keep(leaf);
         for (std::size_t p = at->second + 1; p < s->position; ++p)
           if (writes(analysis_, *w.block->ops[p], view)) return keep(leaf);
-        if (writes_memory(*s->op) && analysis_.may_alias(s->op->operands[0], view) && !same_elements(*s->op, *leaf->def)) keep(leaf);
+        if (writes_memory(*s->op) && analysis_.may_alias(s->op->operands[0], view) && !same_elements(analysis_, *s->op, *leaf->def)) keep(leaf);
       });
     }
   }

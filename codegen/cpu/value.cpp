@@ -214,6 +214,10 @@ Value* idx_compare(Emitter& e, llvm::CmpInst::Predicate predicate, const Lanes& 
   return e.b.CreateICmp(predicate, lhs, rhs);
 }
 
+Value* idx_below(Emitter& e, const Lanes& x, Value* count) {
+  return e.b.CreateICmpSLT(x.offset, e.splat(e.b.CreateTrunc(e.b.CreateSub(count, x.v), e.i32())));
+}
+
 Value* idx_within(Emitter& e, const Lanes& x, Value* lo, Value* hi) {
   Value* a = lo ? idx_compare(e, llvm::CmpInst::ICMP_SGE, x, lanes(lo)) : nullptr;
   Value* b = hi ? idx_compare(e, llvm::CmpInst::ICMP_SLT, x, lanes(hi)) : nullptr;

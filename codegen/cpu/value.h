@@ -47,6 +47,8 @@ Lanes idx_div(Emitter& e, const Lanes& x, const Lanes& y);
 Lanes idx_mod(Emitter& e, const Lanes& x, const Lanes& y);
 /// i1 or <16 x i1>.
 llvm::Value* idx_compare(Emitter& e, llvm::CmpInst::Predicate predicate, const Lanes& x, const Lanes& y);
+/// x < count for a short x and a count whose magnitudes stay below kShort: cheaper than the comparison of any two numbers.
+llvm::Value* idx_below(Emitter& e, const Lanes& x, llvm::Value* count);
 /// lo <= x < hi for scalars lo and hi; either may be null.
 llvm::Value* idx_within(Emitter& e, const Lanes& x, llvm::Value* lo, llvm::Value* hi);
 
