@@ -1,9 +1,10 @@
-// A generated kernel in the interpreter, as the front end made it, and compiled for the CPU after the passes: equal bits.
+// A generated kernel in the interpreter, as the front end made it, and compiled for the CPU and elsewhere after the passes: equal bits.
 #pragma once
 
 #include <fmt/format.h>
 
 #include <deque>
+#include <functional>
 #include <numeric>
 #include <optional>
 #include <string>
@@ -17,13 +18,26 @@ namespace tessera::fuzz {
 
 struct KernelRun {
   bool ran = false;     ///< false: refused by the front end, a pass or the compiler
+  int elsewhere = 0;    ///< how many of KernelFuzzer::elsewhere ran it too
   std::string problem;  ///< the disagreement; empty: none
   std::string refusal;
   std::string text;  ///< the kernel
 };
 
+/// What else runs kernels. Returns the tensors after the launch; nothing, with the reason, where it refuses the kernel. What goes wrong beside wrong
+/// results is added to `problem`.
+struct Elsewhere {
+  using Tensors = std::map<std::string, test::Buffer>;
+  std::string name;
+  std::function<std::optional<Tensors>(const std::string& text, const ir::Kernel& after_passes, const Tensors& tensors,
+                                       const std::map<std::string, double>& scalars, std::string& problem)>
+      run;
+};
+
 class KernelFuzzer {
  public:
+  std::vector<Elsewhere> elsewhere;
+
   /// `levels`: LLVM's, each is compared.
   KernelRun run(Choices& c, const std::vector<int>& levels) {
     KernelGenerator generator(c);
@@ -60,6 +74,12 @@ class KernelFuzzer {
       const auto got = run_compiled(*compiled, level, out);
       if (!got) return out;
       for (const auto& [name, b] : *expected) compare(fmt::format("codegen level {}: {}", level, name), b, got->at(name), out.problem);
+    }
+    for (const Elsewhere& e : elsewhere) {
+      const auto got = e.run(text, *compiled, tensors_, scalars_, out.problem);
+      if (!got) continue;
+      ++out.elsewhere;
+      for (const auto& [name, b] : *expected) compare(fmt::format("{}: {}", e.name, name), b, got->at(name), out.problem);
     }
     out.ran = true;
     if (!out.problem.empty()) out.problem = fmt::format("M={} N={} s={} n={}\n{}", m, n, s, count, out.problem);

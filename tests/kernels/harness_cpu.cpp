@@ -45,7 +45,7 @@ class Kernels {
     if (at == kernels_.end()) {
       const Module module = load(source_root() + "/" + call.file);
       Options options;
-      options.target = compiled_target();
+      options.target = compiled_code();
       if (context_.is_cuda()) options.context = context_;
       for (const KernelOutline& k : module.kernels()) {
         if (k.name != call.kernel) continue;
@@ -71,33 +71,55 @@ std::string compiled_target() {
   return target && *target ? target : "cpu";
 }
 
-void run_cpu(const Call& call, std::map<std::string, Buffer>& tensors) {
-  static Kernels compiled;
-  const AnyKernel& kernel = compiled.get(call);
-  const Context& context = compiled.context();
+std::string compiled_code() {
+  const char* code = std::getenv("TESSERA_TEST_CODE");
+  return code && *code ? code : compiled_target();
+}
+
+namespace {
+
+Scalar scalar_of(const Parameter& p, double v) {
+  const DType t = *dtype_from_name(tessera::name(p.dtype));
+  return {.dtype = p.dtype, .bits = is_float(t) ? encode_float(t, v) : static_cast<std::uint64_t>(static_cast<std::int64_t>(v))};
+}
+
+}  // namespace
+
+void launch_on_gpu(const AnyKernel& kernel, const Context& gpu, const std::map<std::string, double>& scalars,
+                   std::map<std::string, Buffer>& tensors) {
   std::map<std::string, DeviceBuffer> on_device;
   std::map<std::string, Argument> arguments;
   for (const Parameter& p : kernel.parameters()) {
-    if (p.is_view) {
-      const auto b = tensors.find(p.name);
-      if (b == tensors.end()) continue;
-      const std::span<const std::int64_t> dims(b->second.dims);
-      if (!context.is_cuda()) {
-        arguments.emplace(p.name, Tensor(static_cast<void*>(b->second.bytes.data()), p.dtype, dims));
-        continue;
-      }
-      const DeviceBuffer& memory = on_device.emplace(p.name, DeviceBuffer(context, b->second.bytes.size())).first->second;
-      memory.copy_from(std::as_bytes(std::span(b->second.bytes)), context);
-      arguments.emplace(p.name, memory.tensor(p.dtype, dims));
-    } else {
-      const DType t = *dtype_from_name(tessera::name(p.dtype));
-      const double v = call.scalars.at(p.name);
-      const std::uint64_t bits = is_float(t) ? encode_float(t, v) : static_cast<std::uint64_t>(static_cast<std::int64_t>(v));
-      arguments.emplace(p.name, Scalar{.dtype = p.dtype, .bits = bits});
+    if (!p.is_view) {
+      arguments.emplace(p.name, scalar_of(p, scalars.at(p.name)));
+      continue;
+    }
+    const auto b = tensors.find(p.name);
+    if (b == tensors.end()) continue;
+    const DeviceBuffer& memory = on_device.emplace(p.name, DeviceBuffer(gpu, b->second.bytes.size())).first->second;
+    memory.copy_from(std::as_bytes(std::span(b->second.bytes)), gpu);
+    arguments.emplace(p.name, memory.tensor(p.dtype, std::span<const std::int64_t>(b->second.dims)));
+  }
+  kernel.launch(gpu, arguments);
+  for (const auto& [n, memory] : on_device) memory.copy_to(std::as_writable_bytes(std::span(tensors.at(n).bytes)), gpu);
+}
+
+void run_cpu(const Call& call, std::map<std::string, Buffer>& tensors) {
+  static Kernels compiled;
+  const AnyKernel& kernel = compiled.get(call);
+  if (compiled.context().is_cuda()) {
+    launch_on_gpu(kernel, compiled.context(), call.scalars, tensors);
+    return;
+  }
+  std::map<std::string, Argument> arguments;
+  for (const Parameter& p : kernel.parameters()) {
+    if (!p.is_view) {
+      arguments.emplace(p.name, scalar_of(p, call.scalars.at(p.name)));
+    } else if (const auto b = tensors.find(p.name); b != tensors.end()) {
+      arguments.emplace(p.name, Tensor(static_cast<void*>(b->second.bytes.data()), p.dtype, std::span<const std::int64_t>(b->second.dims)));
     }
   }
-  kernel.launch(context, arguments);
-  for (const auto& [n, memory] : on_device) memory.copy_to(std::as_writable_bytes(std::span(tensors.at(n).bytes)), context);
+  kernel.launch(compiled.context(), arguments);
 }
 
 }  // namespace tessera::test

@@ -4,6 +4,7 @@
 #include <map>
 #include <string>
 
+#include "tessera/tessera.h"
 #include "tests/kernels/harness.h"
 
 namespace tessera::test {
@@ -11,8 +12,13 @@ namespace tessera::test {
 /// Where On::Cpu really runs: the target that the environment variable TESSERA_TEST_TARGET names ("cuda", "cuda:1"), else "cpu". So every test of the
 /// CPU can be asked of a GPU too.
 std::string compiled_target();
+/// What code the launches there are of: the architecture that TESSERA_TEST_CODE names ("sm_80": older code runs on newer GPUs), else the target's own.
+std::string compiled_code();
 
 /// Launches through the public API with that target; `tensors` are written in place. Compiled kernels are kept for the life of the process.
 void run_cpu(const Call& call, std::map<std::string, Buffer>& tensors);
+
+/// Launches a kernel on a GPU with copies of the tensors there, and brings them back.
+void launch_on_gpu(const AnyKernel& kernel, const Context& gpu, const std::map<std::string, double>& scalars, std::map<std::string, Buffer>& tensors);
 
 }  // namespace tessera::test
