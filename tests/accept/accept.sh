@@ -6,6 +6,8 @@
 #   MEASURE  tests REGEX     the tests of build/dev whose names match; measured = how many passed
 #            bench KEY       a figure of the one bench run, by its key
 #            command TEXT    run by bash in the repository; the last line of its output is the figure, or `skip REASON`
+#            device KEY      a figure that a machine with a GPU has measured: a line `KEY, tab, FIGURE` of tests/accept/NAME.device.tsv, which is what
+#                            gpu-accept of `./dev bundle` writes there
 #            none REASON     nothing measures it yet
 #   BOUND    `>= X`, `<= X`, `= X`, or `-` (tests: all must pass; report: no bound)
 # A must that falls short, or that nothing measures, makes the exit status 1. A skipped row says why.
@@ -14,6 +16,7 @@ cd "$(dirname "$0")/../.."
 name=$1
 rows=tests/accept/$name.rows
 table=tests/accept/$name.md
+device=tests/accept/$name.device.tsv
 work=build/accept
 mkdir -p "$work"
 
@@ -75,6 +78,7 @@ judge() { # FIGURE
   echo "# Acceptance: $name"
   echo
   echo "Written by \`./dev accept $name\` on $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), $(nproc) cores. A must that is short fails the command; a goal does not."
+  [[ ! -f $device ]] || sed -n 's/^# */Measured on: /p' "$device" | sed 's/^/\n/'
 } >"$work/table.md"
 
 shorts=0
@@ -97,6 +101,10 @@ while IFS= read -r line; do
       [[ -n $figure ]] || why="the bench run has no figure of this name"
       ;;
     'command '*) judge "$(bash -c "${measure#command }" 2>>"$work/commands.log" | tail -1)" ;;
+    'device '*)
+      figure=$(awk -F'\t' -v key="${measure#device }" '$1 == key {print $2}' "$device" 2>/dev/null | tail -1)
+      judge "${figure:-skip no GPU has measured it: run gpu-accept of ./dev bundle on one and keep what it writes in $device}"
+      ;;
     'none '*) verdict=short measured=- why=${measure#none } ;;
     *)
       echo "accept.sh: cannot read the line: $line" >&2

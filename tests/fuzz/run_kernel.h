@@ -17,9 +17,9 @@
 namespace tessera::fuzz {
 
 struct KernelRun {
-  bool ran = false;     ///< false: refused by the front end, a pass or the compiler
-  int elsewhere = 0;    ///< how many of KernelFuzzer::elsewhere ran it too
-  std::string problem;  ///< the disagreement; empty: none
+  bool ran = false;                    ///< false: refused by the front end, a pass or the compiler
+  std::vector<std::string> elsewhere;  ///< the names of those of KernelFuzzer::elsewhere that ran it too
+  std::string problem;                 ///< the disagreement; empty: none
   std::string refusal;
   std::string text;  ///< the kernel
 };
@@ -78,7 +78,7 @@ class KernelFuzzer {
     for (const Elsewhere& e : elsewhere) {
       const auto got = e.run(text, *compiled, tensors_, scalars_, out.problem);
       if (!got) continue;
-      ++out.elsewhere;
+      out.elsewhere.push_back(e.name);
       for (const auto& [name, b] : *expected) compare(fmt::format("{}: {}", e.name, name), b, got->at(name), out.problem);
     }
     out.ran = true;

@@ -11,8 +11,8 @@ cd "$bundle/$name"
 strip -o bin/tessera "$build/tests/gpu_device/tessera_portable"
 strip -o bin/tessera_gpu_test "$build/tests/gpu_device/tessera_gpu_test"
 (cd "$root" && find kernels tests/programs tests/foreign tests/fuzz tests/ir examples \( -name '*.tile' -o -name '*.winners' -o -name '*.ir' \) -print0 | xargs -0 cp --parents -t "$bundle/$name")
-cp "$root"/tests/gpu_device/{gpu-test,gpu-bench,bench.table,rivals.py} .
-chmod +x gpu-test gpu-bench
+cp "$root"/tests/gpu_device/{gpu-test,gpu-bench,gpu-accept,bench.table,rivals.py} .
+chmod +x gpu-test gpu-bench gpu-accept
 needed=$(for program in bin/*; do readelf -d "$program" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p'; done | sort -u)
 if others=$(grep -vE '^(libc|libm|libdl|librt|libpthread|ld-linux-x86-64)\.so' <<<"$needed"); then
   echo "bundle: these libraries would have to travel too: $others" >&2
@@ -24,6 +24,7 @@ Tessera for a machine with an NVIDIA driver and nothing else. Needs ${glibc/_/ }
   ./gpu-test     all kernel tests on the GPU
   ./gpu-bench    a table of times
   ./rivals.py    ratios to PyTorch on the same GPU, where it is installed
+  ./gpu-accept   tests and ratios, and their figures for the repository's table of acceptance
   ./bin/tessera  the command: run, bench, compile --emit ptx, targets ..
 TEXT
 cd "$bundle"
