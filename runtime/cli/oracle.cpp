@@ -82,13 +82,25 @@ bool Oracle::try_shape(InvocationOptions options, Report& report) {
   }
 }
 
+std::string Oracle::objection_at_small(const InvocationOptions& candidate, Report& report) const {
+  InvocationOptions o = candidate;
+  o.sizes = *small_;
+  Results here;
+  try {
+    Invocation call(o, report);
+    here = results_of(call);
+  } catch (const Error& e) {
+    // A `where` may tie this candidate's tile to sizes: it has no such launch, which says nothing about the full one.
+    if (e.code() != "E0705" && e.code() != "E0509") throw;
+    return "";
+  }
+  const std::string text = difference(here, at_small_, tolerance_);
+  return text.empty() ? "" : fmt::format("wrong at {}: {}", shape_text(*small_), text);
+}
+
 std::string Oracle::objection(const InvocationOptions& candidate, Invocation& full, Report& report) {
   if (small_ && !small_is_full_) {
-    InvocationOptions o = candidate;
-    o.sizes = *small_;
-    Invocation call(o, report);
-    if (const std::string text = difference(results_of(call), at_small_, tolerance_); !text.empty())
-      return fmt::format("wrong at {}: {}", shape_text(*small_), text);
+    if (std::string text = objection_at_small(candidate, report); !text.empty()) return text;
   }
   Results here = results_of(full);
   const Results& want = small_is_full_ ? at_small_ : at_full_;

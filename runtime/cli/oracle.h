@@ -24,6 +24,7 @@ class Oracle {
 
  private:
   bool try_shape(InvocationOptions options, Report& report);
+  std::string objection_at_small(const InvocationOptions& candidate, Report& report) const;
 
   std::string target_;
   std::optional<SymbolValues> small_;

@@ -84,6 +84,23 @@ tune k { BM in {8, 16}; }
   EXPECT_THAT(r.json().getString("checked").value_or("").str(), HasSubstr("the interpreter at R="));
 }
 
+TEST_F(Tune, ACandidateWithoutASmallerLaunchIsComparedAtTheFullShape) {
+  write("whole.tile", R"(kernel k[BM: int](x: view f32[R, 64], y: out view f32[R, 64])
+where R % BM == 0
+over (i in tiles(R, BM))
+{
+    y[i, :] = x[i, :] + 1.0;
+}
+tune k { BM in {8, 64}; }
+)");
+  // A quarter of the rows, which the interpreter takes, is no number of whole tiles of 64.
+  const Result r = tessera("tune whole.tile --size R=16448 --seconds 0 --json");
+  ASSERT_EQ(r.exit, 0) << r.out << r.err;
+  EXPECT_EQ(dropped(r, "BM", "8"), "");
+  EXPECT_EQ(dropped(r, "BM", "64"), "");
+  EXPECT_THAT(r.json().getString("checked").value_or("").str(), HasSubstr("the interpreter at R=4112"));
+}
+
 TEST_F(Tune, WhatAKernelReadsAndWritesIsSetBackBetweenCandidates) {
   write("acc.tile", R"(kernel acc[BM: int](x: view f32[R, 8], s: inout view f32[R, 8])
 over (i in tiles(R, BM))
