@@ -12,7 +12,8 @@ namespace tessera::test {
 /// Where On::Cpu really runs: the target that the environment variable TESSERA_TEST_TARGET names ("cuda", "cuda:1"), else "cpu". So every test of the
 /// CPU can be asked of a GPU too.
 std::string compiled_target();
-/// What code the launches there are of: the architecture that TESSERA_TEST_CODE names ("sm_80": older code runs on newer GPUs), else the target's own.
+/// What code the launches there are of: the architecture that TESSERA_TEST_CODE names ("sm_80": older code runs on newer GPUs), else the target's
+/// own.
 std::string compiled_code();
 
 /// Launches through the public API with that target; `tensors` are written in place. Compiled kernels are kept for the life of the process.
