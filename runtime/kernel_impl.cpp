@@ -131,6 +131,11 @@ const Form& KernelImpl::form(std::uint64_t mask) {
         form->executable = compile(*form->compiled, sources_, *loader_, compile_options(), diagnostics);
         if (diagnostics.any()) throw to_error(diagnostics, *sources_);
         TESSERA_ASSERT(form->executable, "no code and no diagnostic");
+        if (target_.target == Target::Cpu && !form->compiled->in_place.empty()) {
+          // The passes have proved where an output may be an input. GPU code does not count on it yet.
+          form->source->in_place = form->compiled->in_place;
+          form->plan = std::make_unique<LaunchPlan>(*form->source, sources_);
+        }
         if (target_.context) {
           const auto start = std::chrono::steady_clock::now();
           form->executable->prepare(*target_.context);
