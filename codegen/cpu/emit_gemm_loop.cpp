@@ -96,6 +96,16 @@ void KernelEmitter::emit_gemm_loop(const Op& op) {
       o.source.slow_count = e_.b.CreateSelect(e_.b.CreateICmpSGT(o.source.slow_count, e_.idx(0)), g.k, e_.idx(0));
     o.source.full = false;
   }
+  // Rows of a that are units already are read once for every strip: hardly more often than a copy of them would take.
+  const ViewPtr a_view = ev_->view(tiles[0].load->operands[0]);
+  const bool pairs = unit_k(g.product) == 2;
+  if (g.a.k_is_fast && a_view->affine() && g.a.source.dtype == (pairs ? DType::BF16 : DType::F32) &&
+      (g.product == Product::BF16Pair || g.product == Product::F32)) {
+    LV* stride = a_view->strides[view_axis(tiles[0].index[0])];
+    g.a.in_place = e_.b.getTrue();
+    if (pairs) g.a.in_place = e_.b.CreateICmpEQ(e_.b.CreateAnd(e_.b.CreateOr(stride, g.k), e_.idx(1)), e_.idx(0));
+    g.a.row_stride = pairs ? e_.b.CreateAShr(stride, e_.idx(1)) : stride;
+  }
   g.m = dims(acc)[0];
   g.n = dims(acc)[1];
   g.c = ev_->address(c);

@@ -116,17 +116,27 @@ void emit_gemm(Emitter& e, const Gemm& g, Value* scratch) {
       });
       e.loop(e.idx(0), valid_m, e.idx(size.mc), false, [&](Value* i0) {
         Value* rows = limited(size.mc, i0, valid_m);
-        Value* a_block = e.at(unit, a_pack, e.mul(i0, e.idx(size.a_row)));
+        Value* a_packed = e.at(unit, a_pack, e.mul(i0, e.idx(size.a_row)));
+        Value* a_block = a_packed;
         Value* a_row = e.idx(g.a.k_is_fast ? size.a_row : 1);
+        if (g.a.in_place) {
+          a_block = e.b.CreateSelect(g.a.in_place, e.at(memory_type(e, g.a.source.dtype), g.a.source.row(i0), k_element), a_packed);
+          a_row = e.b.CreateSelect(g.a.in_place, g.a.row_stride, a_row);
+        }
         Value* a_k = e.idx(g.a.k_is_fast ? 1 : size.mc);
         auto pack_a = [&] {
           if (g.a.k_is_fast)
-            emit_pack_rows(e, p, shifted(e, g.a.source, i0, k_element), rows, kc, a_block, a_row);
+            emit_pack_rows(e, p, shifted(e, g.a.source, i0, k_element), rows, kc, a_packed, e.idx(size.a_row));
           else
-            emit_pack_panel(e, p, shifted(e, g.a.source, k_element, i0), kc, static_cast<int>(size.mc), a_block);
+            emit_pack_panel(e, p, shifted(e, g.a.source, k_element, i0), kc, static_cast<int>(size.mc), a_packed);
         };
         // The second and later column blocks find A as the first one left it.
-        if (j0 == 0) unless_packed(g.a_packed, pack_a);
+        if (j0 == 0) {
+          if (g.a.in_place)
+            e.if_then(e.b.CreateNot(g.a.in_place), [&] { unless_packed(g.a_packed, pack_a); });
+          else
+            unless_packed(g.a_packed, pack_a);
+        }
         each_strip([&](Value* lane, Value* panel, RegisterBlock block) {
           ProductOperands o{a_block, a_row, a_k, panel, e.idx(block.vectors * kLanes), kc};
           Value* c = e.at(element, g.c, e.add(e.mul(i0, g.c_row), lane));

@@ -13,6 +13,9 @@ namespace tessera::cpu {
 struct GemmOperand {
   PackSource source;  ///< A: rows x k or k x rows; B: k x lanes or lanes x k; slow_count and fast_count are the valid extents
   bool k_is_fast = true;
+  /// A only. i1: its rows may be read where they lie, `row_stride` units apart; null: never.
+  llvm::Value* in_place = nullptr;
+  llvm::Value* row_stride = nullptr;
 };
 
 struct Gemm {
