@@ -63,6 +63,7 @@ class KernelEmitter {
   };
   void ensure_operand(const Sink& s);
   const Buffer& operand_buffer(const ir::Op& op, std::size_t operand) const { return operands_.at({&op, operand}); }
+  const OperandRef& operand_ref(const ir::Op& op, std::size_t operand) const { return operand_refs_.at(plan_.packed_operand(op, operand)); }
   OperandRef packed_ref(const Sink& s);
   /// Operands of a whole tile: as they lie in a buffer or in memory where they can be read so, else packed.
   bool emit_operand(const Sink& s);
@@ -110,8 +111,8 @@ class KernelEmitter {
   bool products_ = false;                        ///< the kernel has some
   std::map<const Nest*, std::vector<const ir::Op*>> fetches_;
   std::vector<CpuCheck> checks_;
-  std::map<std::pair<const ir::Op*, std::size_t>, Buffer> operands_;
-  std::map<std::pair<const ir::Op*, std::size_t>, OperandRef> operand_refs_;
+  std::map<OperandName, Buffer> operands_;
+  std::map<OperandName, OperandRef> operand_refs_;
   std::map<const ir::Value*, Buffer> staged_;
 };
 

@@ -50,8 +50,8 @@ void NE::product(const Chunk& c, Folds& folds, Folds& lane_folds) {
   const std::size_t row_axis = p.transposed ? 1 : 0;
   const int row_loop = nest_.loop_of.at(&s)[row_axis];
   const std::int64_t rows = s.space[row_axis];
-  const auto& across = k_.operand_refs_.at({s.op, p.transposed ? 1 : 0});  // broadcast: one row of the block
-  const auto& along = k_.operand_refs_.at({s.op, p.transposed ? 0 : 1});   // in lanes
+  const auto& across = k_.operand_ref(*s.op, p.transposed ? 1 : 0);  // broadcast: one row of the block
+  const auto& along = k_.operand_ref(*s.op, p.transposed ? 0 : 1);   // in lanes
   const std::int64_t k_units = (dims(s.op->operands[0])[1] + unit_k(p.product) - 1) / unit_k(p.product);
   ProductOperands o;
   o.a = across.base;
@@ -129,7 +129,7 @@ Values NE::inner_sums(const Sink& s, const PackSource& source, LV* first, std::i
   const bool pairs = in_pairs(p.product);
   llvm::Type* element = memory_type(e_, source.dtype);
   llvm::Type* wide = pairs ? static_cast<llvm::Type*>(e_.vec(e_.b.getBFloatTy(), per)) : e_.vec(e_.f32());
-  const auto& a = k_.operand_refs_.at({s.op, 0});
+  const auto& a = k_.operand_ref(*s.op, 0);
   LV* a_row = e_.at(unit_type(e_, p.product), a.base, e_.mul(e_.idx(row), a.row));
   // Rows that do not exist are read where another does; their sums are zeroed below.
   const bool all = source.full && dims(s.op->operands[1])[1] % kLanes == 0;

@@ -27,11 +27,16 @@ void NE::transposed_block(const Sink& s, std::size_t along, LV* base, int rows, 
   const Values turned = emit_transpose16(e_, block);
   ev_.set_active(columns < kLanes ? e_.lanes_below(e_.idx(columns)) : nullptr);
   at_[along] = linear_lanes(e_, first, 1, kLanes);
-  for (int r = 0; r < rows; ++r) {
-    lane_ = idx_add(e_, lanes(base), lanes(e_.idx(r)));
-    LV* x = e_.b.CreateTrunc(turned[static_cast<std::size_t>(r)], e_.vec(e_.b.getIntNTy(type->getScalarSizeInBits())));
+  // By a loop: the address of a row may take dozens of instructions.
+  LV* place = e_.stack(wide, kLanes);
+  for (int r = 0; r < rows; ++r) e_.store(turned[static_cast<std::size_t>(r)], e_.at(wide, place, e_.idx(r)), 64);
+  e_.loop(e_.idx(0), e_.idx(rows), e_.idx(1), true, [&](LV* r) {
+    ev_.push();
+    lane_ = lanes(e_.add(base, r));
+    LV* x = e_.b.CreateTrunc(e_.load(wide, e_.at(wide, place, r), 64), e_.vec(e_.b.getIntNTy(type->getScalarSizeInBits())));
     store(s, coords(s), lanes(e_.b.CreateBitCast(x, e_.vec(type))));
-  }
+    ev_.pop();
+  });
   at_[along] = Lanes{};
   no_lane();
   ev_.pop();

@@ -58,6 +58,14 @@ Value* Emitter::masked_load(llvm::Type* t, Value* p, int align, Value* mask) {
   return b.CreateMaskedLoad(t, p, llvm::Align(static_cast<std::uint64_t>(align)), mask, zero(t));
 }
 
+Value* Emitter::stack(llvm::Type* element, int count) {
+  llvm::BasicBlock& entry = b.GetInsertBlock()->getParent()->getEntryBlock();
+  llvm::IRBuilder<> start(&entry, entry.begin());
+  llvm::AllocaInst* place = start.CreateAlloca(llvm::ArrayType::get(element, static_cast<std::uint64_t>(count)));
+  place->setAlignment(llvm::Align(64));
+  return place;
+}
+
 void Emitter::prefetch(Value* p, std::int64_t bytes) {
   constexpr std::int64_t line = 64;
   for (std::int64_t i = 0; i < bytes; i += line)

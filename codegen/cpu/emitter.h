@@ -72,6 +72,8 @@ class Emitter {
   llvm::Value* at(llvm::Type* element, llvm::Value* base, llvm::Value* index) { return b.CreateInBoundsGEP(element, base, index); }
 
   // --- memory
+  /// A piece of the running function's stack, 64-byte aligned: for what loops write by a running index.
+  llvm::Value* stack(llvm::Type* element, int count);
   llvm::Value* load(llvm::Type* t, llvm::Value* p, int align) { return b.CreateAlignedLoad(t, p, llvm::Align(static_cast<std::uint64_t>(align))); }
   void store(llvm::Value* v, llvm::Value* p, int align) { b.CreateAlignedStore(v, p, llvm::Align(static_cast<std::uint64_t>(align))); }
   /// Asks for the cache lines of `bytes` bytes from `p` on, into the second level: few lines at a time may be on their way to the first, and

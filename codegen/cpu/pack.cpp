@@ -61,6 +61,9 @@ Value* left(Emitter& e, const Row& row, Value* fast) { return row.count ? e.sub(
 /// kLanes units along k from unit `k` on of a row whose fast axis is k.
 Value* unit_along(Emitter& e, Product p, const PackSource& s, const Row& row, Value* k) {
   if (!sixteen_bit(p)) return emit_widen(e, s.dtype, load_raw(e, s, row.address, k, left(e, row, k)), unit_type(e, p));
+  // Halves that lie as they are wanted, all there: one load.
+  if (!row.count && !s.fast_stride && !s.ahead && bits(s.dtype) == 16)
+    return e.load(e.vec(e.i32()), e.at(e.b.getInt16Ty(), row.address, e.mul(k, e.idx(2))), 2);
   Value* first = e.mul(k, e.idx(2));
   Value* second = e.add(first, e.idx(kLanes));
   Values halves;
@@ -92,21 +95,31 @@ PackSource shifted(Emitter& e, const PackSource& s, Value* slow, Value* fast) {
   return r;
 }
 
+/// Units of k between what is packed and what is fetched.
+constexpr int kRowsAhead = 16;
+
 void emit_pack_panel(Emitter& e, Product p, const PackSource& s, Value* k_units, int lanes, Value* dst) {
   Type* unit = unit_type(e, p);
   const int per_unit = unit_k(p);
   auto copy = [&](Value* k, bool inside) {
     std::vector<Row> rows;
     for (int h = 0; h < per_unit; ++h) rows.push_back(row_at(e, s, e.add(e.mul(k, e.idx(per_unit)), e.idx(h)), inside));
-    for (int v = 0; v < lanes; v += kLanes) {
+    // Rows that lie far apart are found by no hardware prefetcher.
+    if (inside && !s.row_exists && !s.fast_stride)
+      for (int h = 0; h < per_unit; ++h)
+        e.prefetch(s.row(e.add(e.mul(e.add(k, e.idx(kRowsAhead)), e.idx(per_unit)), e.idx(h))), static_cast<std::int64_t>(lanes) * bytes_of(s.dtype));
+    Value* to = e.at(unit, dst, e.mul(k, e.idx(lanes)));
+    auto vector = [&](Value* v) {
       Values parts;
       for (const Row& row : rows) {
-        Value* raw = load_raw(e, s, row.address, e.idx(v), left(e, row, e.idx(v)));
+        Value* raw = load_raw(e, s, row.address, v, left(e, row, v));
         parts.push_back(per_unit == 2 ? halve(e, p, s.dtype, raw) : emit_widen(e, s.dtype, raw, unit));
       }
-      Value* x = per_unit == 2 ? emit_pair16(e, parts[0], parts[1]) : parts[0];
-      e.store(x, e.at(unit, dst, e.add(e.mul(k, e.idx(lanes)), e.idx(v))), 64);
-    }
+      e.store(per_unit == 2 ? emit_pair16(e, parts[0], parts[1]) : parts[0], e.at(unit, to, v), 64);
+    };
+    // Rows that may not exist are few: less code rather than less work.
+    if (!inside) return e.loop(e.idx(0), e.idx(lanes), e.idx(kLanes), true, vector);
+    for (int v = 0; v < lanes; v += kLanes) vector(e.idx(v));
   };
   if (s.full) return e.loop(e.idx(0), k_units, e.idx(1), false, [&](Value* k) { copy(k, true); });
   // Rows that exist for certain, then the few that may not: the first loop's masks are the same in every round.
@@ -116,28 +129,77 @@ void emit_pack_panel(Emitter& e, Product p, const PackSource& s, Value* k_units,
   e.loop(whole, k_units, e.idx(1), false, [&](Value* k) { copy(k, false); });
 }
 
+namespace {
+
+/// Sixteen rows of a source from unit k on, as one block of 16 units each. Where not all of it is there, the rows are copied first, with zeros.
+class RowBlock {
+ public:
+  RowBlock(Emitter& e, Product p, const PackSource& s, Value* first) : e_(e), p_(p), s_(s), plain_(s) {
+    plain_.fast_stride = nullptr;
+    plain_.ahead = nullptr;
+    if (s.full) {
+      for (int r = 0; r < kLanes; ++r) rows_.push_back({s.row(e.add(first, e.idx(r))), nullptr});
+      return;
+    }
+    // The rows' places by a loop: through page tables and merged axes each may take dozens of instructions.
+    places_ = e.stack(e.ptr(), kLanes);
+    counts_ = e.stack(e.i64(), kLanes);
+    copy_ = e.stack(memory_type(e, s.dtype), kLanes * width());
+    least_ = e.loop(e.idx(0), e.idx(kLanes), e.idx(1), {s.fast_count}, true, [&](Value* r, llvm::ArrayRef<Value*> least) {
+      const Row row = row_at(e, s, e.add(first, r), false);
+      e.store(row.address, e.at(e.ptr(), places_, r), 8);
+      e.store(row.count, e.at(e.i64(), counts_, r), 8);
+      return Values{e.min(least[0], row.count)};
+    })[0];
+    for (int r = 0; r < kLanes; ++r) rows_.push_back({e.load(e.ptr(), e.at(e.ptr(), places_, e.idx(r)), 8), nullptr});
+  }
+
+  Values load(Value* k) {
+    auto block = [&](const PackSource& s, auto&& row, Value* from) {
+      Values v;
+      for (int r = 0; r < kLanes; ++r) v.push_back(unit_along(e_, p_, s, row(r), from));
+      return v;
+    };
+    auto direct = [&] { return block(s_, [&](int r) { return rows_[static_cast<std::size_t>(r)]; }, k); };
+    if (s_.full) return direct();
+    Value* first = e_.mul(k, e_.idx(unit_k(p_)));
+    Value* whole = e_.b.CreateICmpSLE(e_.add(first, e_.idx(width())), least_);
+    return e_.choose(whole, direct, [&] {
+      llvm::Type* element = memory_type(e_, s_.dtype);
+      e_.loop(e_.idx(0), e_.idx(kLanes), e_.idx(1), true, [&](Value* r) {
+        const Row row{e_.load(e_.ptr(), e_.at(e_.ptr(), places_, r), 8), e_.load(e_.i64(), e_.at(e_.i64(), counts_, r), 8)};
+        for (int at = 0; at < width(); at += kLanes) {
+          Value* fast = e_.add(first, e_.idx(at));
+          e_.store(load_raw(e_, s_, row.address, fast, left(e_, row, fast)), e_.at(element, copy_, e_.add(e_.mul(r, e_.idx(width())), e_.idx(at))),
+                   bytes_of(s_.dtype));
+        }
+      });
+      return block(plain_, [&](int r) { return Row{e_.at(element, copy_, e_.idx(r * width())), nullptr}; }, e_.idx(0));
+    });
+  }
+
+ private:
+  int width() const { return kLanes * unit_k(p_); }  ///< elements of a row
+
+  Emitter& e_;
+  Product p_;
+  const PackSource& s_;
+  PackSource plain_;  ///< of rows that have been copied
+  std::vector<Row> rows_;
+  Value *places_ = nullptr, *counts_ = nullptr, *copy_ = nullptr;
+  Value* least_ = nullptr;  ///< elements that all of the rows have
+};
+
+}  // namespace
+
 void emit_pack_panel_transposed(Emitter& e, Product p, const PackSource& s, Value* k_units, int lanes, Value* dst) {
   Type* unit = unit_type(e, p);
   e.loop(e.idx(0), e.idx(lanes), e.idx(kLanes), true, [&](Value* lane0) {
-    std::vector<Row> rows;
-    for (int r = 0; r < kLanes; ++r) rows.push_back(row_at(e, s, e.add(lane0, e.idx(r)), false));
-    auto load_block = [&](Value* k, bool whole) {
-      Values block;
-      for (const Row& row : rows) block.push_back(unit_along(e, p, s, whole ? Row{row.address, nullptr} : row, k));
-      return block;
-    };
+    RowBlock rows(e, p, s, lane0);
     e.loop(e.idx(0), k_units, e.idx(kLanes), false, [&](Value* k) {
-      Values block;
-      if (s.full || s.row_exists) {
-        block = load_block(k, s.full);
-      } else {
-        Value* rows_whole = e.b.CreateICmpSLE(e.add(lane0, e.idx(kLanes)), s.slow_count);
-        Value* k_whole = e.b.CreateICmpSLE(e.mul(e.add(k, e.idx(kLanes)), e.idx(unit_k(p))), s.fast_count);
-        block = e.choose(e.b.CreateAnd(rows_whole, k_whole), [&] { return load_block(k, true); }, [&] { return load_block(k, false); });
-      }
-      block = emit_transpose16(e, std::move(block));
-      for (int c = 0; c < kLanes; ++c)
-        e.store(block[static_cast<std::size_t>(c)], e.at(unit, dst, e.add(e.mul(e.add(k, e.idx(c)), e.idx(lanes)), lane0)), 64);
+      const Values block = emit_transpose16(e, rows.load(k));
+      Value* to = e.at(unit, dst, e.add(e.mul(k, e.idx(lanes)), lane0));
+      for (int c = 0; c < kLanes; ++c) e.store(block[static_cast<std::size_t>(c)], e.at(unit, to, e.idx(c * lanes)), 64);
     });
   });
 }

@@ -15,6 +15,7 @@ Plan::Plan(Analysis& analysis, const VectorTarget& target) : analysis_(analysis)
     layouts_.clear();
     registers_.clear();
     gemm_loops_.clear();
+    shared_operands_.clear();
     changed = false;
     BlockPlanner planner(*this);
     changed = planner.plan(analysis_.kernel().body);

@@ -81,7 +81,10 @@ struct OperandPlan {
   int lane_axis = 1;  ///< of the operand tile
   int k_axis = 0;
   Layout layout;
+
+  friend bool operator==(const OperandPlan&, const OperandPlan&) = default;
 };
+using OperandName = std::pair<const ir::Op*, std::size_t>;  ///< a product and which of its operands
 struct ProductPlan {
   Product product = Product::F32;
   RegisterBlock block;
@@ -104,6 +107,11 @@ class Plan {
 
   const BlockPlan& block(const ir::Block& b) const { return *blocks_.at(&b); }
   const ProductPlan& product(const ir::Op& dot) const { return products_.at(&dot); }
+  /// The operand that lies packed for this one: its own, or that of an earlier product that packs the same tile in the same way.
+  OperandName packed_operand(const ir::Op& dot, std::size_t operand) const {
+    const auto it = shared_operands_.find({&dot, operand});
+    return it == shared_operands_.end() ? OperandName(&dot, operand) : it->second;
+  }
   const GemmLoop* gemm_loop(const ir::Op& loop) const {
     const auto it = gemm_loops_.find(&loop);
     return it == gemm_loops_.end() ? nullptr : &it->second;
@@ -124,6 +132,7 @@ class Plan {
   std::map<const ir::Value*, Layout> layouts_;
   std::set<const ir::Value*> registers_;
   std::map<const ir::Op*, GemmLoop> gemm_loops_;
+  std::map<OperandName, OperandName> shared_operands_;
 };
 
 }  // namespace tessera::cpu

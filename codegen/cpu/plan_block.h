@@ -51,6 +51,8 @@ class BlockPlanner {
   bool is_inner(const Work& w, const Sink& s) const;
   bool plan_gemm_loop(const ir::Op& op);
   void plan_products(Work& w, int strip_class);
+  /// An operand that is packed already in block `home`, in front of an earlier loop, as `sink` would have it; null: none.
+  const Sink* packed_before(const Sink& sink, const ProductPlan& p, const ir::Block* home) const;
   void plan_operands(Work& w, const Sink& s, std::vector<Sink*>& before);
   const ir::Block* hoisted_to(const ir::Value* v) const;
 
@@ -83,6 +85,7 @@ class BlockPlanner {
   Analysis& analysis_;
   bool changed_ = false;
   std::vector<std::pair<const ir::Block*, std::unique_ptr<Sink>>> hoisted_;  ///< operand sinks for blocks around
+  std::vector<std::pair<const ir::Block*, const Sink*>> packed_;             ///< those there have been so far
 };
 
 /// Every expression that a sink evaluates, and how its axes follow those of the sink's space.

@@ -136,6 +136,16 @@ const ir::Block* BlockPlanner::hoisted_to(const Value* v) const {
   return deepest;
 }
 
+const Sink* BlockPlanner::packed_before(const Sink& sink, const ProductPlan& p, const ir::Block* home) const {
+  for (const auto& [block, other] : packed_) {
+    if (block != home || other->value != sink.value || other->operand != sink.operand) continue;
+    const ProductPlan& q = plan_.products_.at(other->op);
+    const bool same_strips = q.transposed == p.transposed && q.block.vectors == p.block.vectors;
+    if (q.product == p.product && same_strips && q.operand[sink.operand] == p.operand[sink.operand]) return other;
+  }
+  return nullptr;
+}
+
 void BlockPlanner::plan_operands(Work& w, const Sink& s, std::vector<Sink*>& before) {
   ProductPlan p;
   p.product = product_of(*s.op, plan_.target_);
@@ -175,6 +185,11 @@ void BlockPlanner::plan_operands(Work& w, const Sink& s, std::vector<Sink*>& bef
     const ir::Block* home = hoisted_to(v);
     if (s.op->kind == OpKind::DotScaled && home != w.block) home = w.block;
     if (home != w.block) {
+      if (const Sink* other = packed_before(*sink, p, home)) {
+        plan_.shared_operands_[{s.op, i}] = {other->op, other->operand};
+        continue;
+      }
+      packed_.emplace_back(home, sink.get());
       hoisted_.emplace_back(home, std::move(sink));
     } else {
       before.push_back(sink.get());
