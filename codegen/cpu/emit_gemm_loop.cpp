@@ -110,7 +110,7 @@ void KernelEmitter::emit_gemm_loop(const Op& op) {
   g.n = dims(acc)[1];
   g.c = ev_->address(c);
   g.c_row = e_.idx(c.layout.strip);
-  g.accumulate = true;
+  g.accumulate = !plan_.gemm_loop(op)->from_zero;
   const std::int64_t mark = arena_.mark();
   const auto kept = gemm_scratch_.find(&op);
   LV* scratch = nullptr;

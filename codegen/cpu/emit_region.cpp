@@ -9,6 +9,10 @@ using LV = llvm::Value;
 
 const Buffer& KernelEmitter::ensure_buffer(const ir::Value* v) {
   if (ev_->has_buffer(v)) return ev_->buffer(v);
+  if (const ir::Value* before = plan_.continues(v)) {
+    ev_->bind_buffer(v, ev_->buffer(before));
+    return ev_->buffer(v);
+  }
   const Layout* layout = plan_.layout(v);
   Buffer b;
   b.dtype = dtype(v);

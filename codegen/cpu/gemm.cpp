@@ -73,15 +73,21 @@ void emit_gemm(Emitter& e, const Gemm& g, Value* scratch) {
   Type* element = accumulator_type(e, p);
   const std::int64_t n_round = round_up(g.n, kLanes);
 
-  if (!g.accumulate)
-    e.loop(e.idx(0), e.idx(g.m), e.idx(1), true, [&](Value* r) {
-      Value* row = e.at(element, g.c, e.mul(r, g.c_row));
-      e.loop(e.idx(0), e.idx(n_round), e.idx(kLanes), true, [&](Value* j) { e.store(e.zero(e.vec(element)), e.at(element, row, j), 64); });
-    });
-
   Value* valid_m = e.max(e.idx(0), e.min(e.idx(g.m), g.a.k_is_fast ? g.a.source.slow_count : g.a.source.fast_count));
   Value* valid_n = e.max(e.idx(0), e.min(e.idx(g.n), g.b.k_is_fast ? g.b.source.slow_count : g.b.source.fast_count));
   Value* units = e.div_up(g.k, unit_k(p));
+  // The first block of k writes all of C, or what there is of C starts as zeros.
+  Value* written = nullptr;
+  if (!g.accumulate) {
+    Value* all = e.b.CreateAnd(e.b.CreateICmpEQ(valid_m, e.idx(g.m)), e.b.CreateICmpEQ(valid_n, e.idx(g.n)));
+    written = e.b.CreateAnd(all, e.b.CreateICmpSGT(units, e.idx(0)));
+    e.if_then(e.b.CreateNot(written), [&] {
+      e.loop(e.idx(0), e.idx(g.m), e.idx(1), true, [&](Value* r) {
+        Value* row = e.at(element, g.c, e.mul(r, g.c_row));
+        e.loop(e.idx(0), e.idx(n_round), e.idx(kLanes), true, [&](Value* j) { e.store(e.zero(e.vec(element)), e.at(element, row, j), 64); });
+      });
+    });
+  }
   // Packed blocks of different k lie apart while all of them fit, so that they can be found again; else each overwrites the last.
   Value* fits = e.b.CreateICmpSLE(units, e.idx(g.k_blocks * size.kc));
   auto block_place = [&](Value* base, Value* k0, std::int64_t block_units) {
@@ -99,6 +105,11 @@ void emit_gemm(Emitter& e, const Gemm& g, Value* scratch) {
   e.loop(e.idx(0), units, e.idx(size.kc), false, [&](Value* k0) {
     Value* kc = limited(size.kc, k0, units);
     Value* k_element = e.mul(k0, e.idx(unit_k(p)));
+    Value* add = g.c;
+    if (written) {
+      Value* first = e.b.CreateAnd(written, e.b.CreateICmpEQ(k0, e.idx(0)));
+      add = e.b.CreateSelect(first, llvm::ConstantPointerNull::get(e.b.getPtrTy()), g.c);
+    }
     Value* a_pack = block_place(scratch, k0, size.a_all);
     Value* b_pack = block_place(e.at(unit, scratch, e.idx(size.a_all * g.k_blocks)), k0, size.b_all);
     for (std::int64_t j0 = 0; j0 < n_round; j0 += size.nc) {
@@ -140,7 +151,7 @@ void emit_gemm(Emitter& e, const Gemm& g, Value* scratch) {
         each_strip([&](Value* lane, Value* panel, RegisterBlock block) {
           ProductOperands o{a_block, a_row, a_k, panel, e.idx(block.vectors * kLanes), kc};
           Value* c = e.at(element, g.c, e.add(e.mul(i0, g.c_row), lane));
-          call_product(e, p, block, Accumulate::Add, o, rows, c, g.c_row);
+          call_product(e, p, block, written ? Accumulate::SetOrAdd : Accumulate::Add, o, rows, c, g.c_row, add);
         });
       });
     }

@@ -139,6 +139,10 @@ namespace {
 /// Stores a block of sums into C as `accumulate` says.
 void store_block(Emitter& e, Product p, RegisterBlock block, Accumulate accumulate, llvm::ArrayRef<Value*> sums, Value* c, Value* c_row,
                  Value* scale) {
+  if (accumulate == Accumulate::SetOrAdd) {
+    auto as = [&](Accumulate a) { return [&, a] { store_block(e, p, block, a, sums, c, c_row, scale); }; };
+    return e.if_then(e.b.CreateIsNull(scale), as(Accumulate::Overwrite), as(Accumulate::Add));
+  }
   Type* element = accumulator_type(e, p);
   Type* t = e.vec(element);
   const int align = 64;
@@ -175,6 +179,7 @@ const char* name_of(Accumulate a) {
   switch (a) {
     case Accumulate::Overwrite: return "set";
     case Accumulate::Add: return "add";
+    case Accumulate::SetOrAdd: return "set_or_add";
     case Accumulate::ScaleAdd: return "scale_add";
   }
   llvm_unreachable("accumulate");

@@ -61,6 +61,7 @@ Values emit_product(Emitter& e, Product p, RegisterBlock block, const ProductOpe
 enum class Accumulate : std::uint8_t {
   Overwrite,  ///< C = sums
   Add,        ///< C = C + sums
+  SetOrAdd,   ///< C = sums where `scale` is null, else C + sums
   ScaleAdd    ///< C = C * scale[lane] + sums
 };
 

@@ -16,6 +16,7 @@ Plan::Plan(Analysis& analysis, const VectorTarget& target) : analysis_(analysis)
     registers_.clear();
     gemm_loops_.clear();
     shared_operands_.clear();
+    continued_.clear();
     changed = false;
     BlockPlanner planner(*this);
     changed = planner.plan(analysis_.kernel().body);

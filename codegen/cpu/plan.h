@@ -99,6 +99,7 @@ Nest operand_nest(Sink& s, const ProductPlan& p);
 /// A loop that does nothing but acc += a @ b over tiles of k: one product over the loop's whole range of k.
 struct GemmLoop {
   const ir::Op* dot = nullptr;
+  bool from_zero = false;  ///< what the loop starts from is zero everywhere
 };
 
 class Plan {
@@ -107,6 +108,11 @@ class Plan {
 
   const BlockPlan& block(const ir::Block& b) const { return *blocks_.at(&b); }
   const ProductPlan& product(const ir::Op& dot) const { return products_.at(&dot); }
+  /// The tile of an earlier loop whose buffer a loop's tile goes on with, since nothing else reads it; null: none.
+  const ir::Value* continues(const ir::Value* v) const {
+    const auto it = continued_.find(v);
+    return it == continued_.end() ? nullptr : it->second;
+  }
   /// The operand that lies packed for this one: its own, or that of an earlier product that packs the same tile in the same way.
   OperandName packed_operand(const ir::Op& dot, std::size_t operand) const {
     const auto it = shared_operands_.find({&dot, operand});
@@ -133,6 +139,7 @@ class Plan {
   std::set<const ir::Value*> registers_;
   std::map<const ir::Op*, GemmLoop> gemm_loops_;
   std::map<OperandName, OperandName> shared_operands_;
+  std::map<const ir::Value*, const ir::Value*> continued_;
 };
 
 }  // namespace tessera::cpu

@@ -182,6 +182,16 @@ void BlockPlanner::keep_values_used_inside(Work& w, const Op& control) {
   }
 }
 
+/// Loops that were split go on where the first part ended: with its tile, if that lies as the next part wants it and nobody else does.
+bool BlockPlanner::continues(const Work& w, const Op& op, const Value* start, const Value* arg) {
+  if (op.kind != OpKind::For || !start->def || start->def->kind != OpKind::For || start->def->parent != w.block) return false;
+  if (analysis_.uses(start).size() != 1) return false;
+  const auto there = plan_.layouts_.find(start), here = plan_.layouts_.find(arg);
+  if (there == plan_.layouts_.end() || here == plan_.layouts_.end() || !(there->second == here->second)) return false;
+  plan_.continued_[arg] = start;
+  return true;
+}
+
 void BlockPlanner::plan_control(Work& w, const Op& op) {
   keep_values_used_inside(w, op);
   const bool gemm = plan_gemm_loop(op);
@@ -195,11 +205,13 @@ void BlockPlanner::plan_control(Work& w, const Op& op) {
   }
   std::erase_if(hoisted_, [](const auto& h) { return !h.second; });
   const std::size_t first = op.kind == OpKind::For ? 3 : 0;
-  if (op.kind != OpKind::If) {
+  const bool fills = gemm && plan_.gemm_loops_.at(&op).from_zero;  // the product writes all of its tile
+  if (op.kind != OpKind::If && !fills) {
     const ir::Block& body = op.region(op.regions.size() - 1);
     for (std::size_t i = 0; i < op.results.size(); ++i) {
       const Value* arg = body.args[i + (op.kind == OpKind::For ? 1 : 0)].get();
-      if (!is_unit(arg)) add(w, SinkKind::Initial, op, op.operands[first + i], arg);
+      const Value* start = op.operands[first + i];
+      if (!is_unit(arg) && !continues(w, op, start, arg)) add(w, SinkKind::Initial, op, start, arg);
     }
   }
   close_segment(w, &op);

@@ -35,6 +35,7 @@ class BlockPlanner {
   void plan_block(const ir::Block& block);
   void plan_op(Work& w, const ir::Op& op);
   void plan_control(Work& w, const ir::Op& op);
+  bool continues(const Work& w, const ir::Op& op, const ir::Value* first, const ir::Value* arg);
   void plan_yield(Work& w, const ir::Op& op);
   void order_carried(Work& w) const;
   void close_segment(Work& w, const ir::Op* control);

@@ -74,7 +74,8 @@ bool BlockPlanner::plan_gemm_loop(const Op& op) {
   Layout l = whole_layout(dims(acc), 1);
   l.strip = round_up(dims(acc)[1], static_cast<std::int64_t>(block.vectors) * kLanes);
   plan_.layouts_[acc] = l;
-  plan_.gemm_loops_[&op] = {&dot};
+  const Value* first = op.operands[3];
+  plan_.gemm_loops_[&op] = {&dot, is_float(dtype(first)) ? ir::constant_float(first) == 0.0 : ir::constant_int(first) == 0};
   return true;
 }
 
