@@ -59,8 +59,18 @@ class Algebra {
   void each(F&& f) {
     std::vector<Op*> ops;
     walk(kernel_.body, [&](Op& op) { ops.push_back(&op); });
-    for (Op* op : ops)
+    for (Op* op : ops) {
+      for (Value*& v : op->operands)
+        if (const auto it = replaced_.find(v); it != replaced_.end()) v = it->second;
       if (op->results.size() == 1 && wide(op->result())) f(*op);
+    }
+    catch_up();
+  }
+
+  /// Uses of what has been replaced change as `each` comes by, which a walk over all of them for each would make slow; here they all do.
+  void catch_up() {
+    replace_uses(kernel_.body, replaced_);
+    replaced_.clear();
   }
 
   /// What `build` makes takes the place of the op's result. The op itself stays, without uses.
@@ -69,8 +79,7 @@ class Algebra {
     Value* from = op.result();
     Value* to = insert_before(op, build);
     if (to->hint.empty()) to->hint = from->hint;
-    ValueMap map{{from, to}};
-    replace_uses(kernel_.body, map);
+    replaced_[from] = to;
   }
 
   // --- positive scales
@@ -142,6 +151,7 @@ class Algebra {
   }
 
   bool scale_can_vanish(const Value* v) {
+    catch_up();
     bool ok = true;
     walk(kernel_.body, [&](Op& op) {
       if (std::find(op.operands.begin(), op.operands.end(), v) == op.operands.end()) return;
@@ -232,6 +242,7 @@ class Algebra {
   Kernel& kernel_;
   std::set<const Value*> asserted_;
   std::map<const Value*, int> uses_;
+  ValueMap replaced_;
 };
 
 }  // namespace
