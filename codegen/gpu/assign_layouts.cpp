@@ -25,6 +25,9 @@ std::int64_t power_above(std::int64_t n) {
   while (p < n) p *= 2;
   return p;
 }
+/// Sums that the registers of a warpgroup hold beside the rest.
+constexpr std::int64_t kGroupSums = 128 * 128;
+
 std::int64_t div_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 }  // namespace
@@ -293,6 +296,19 @@ void Plan::assign_layouts() {
   }
 }
 
+std::optional<Primitive> Plan::warpgroup_product(const Op& op) const {
+  const DType a = dtype(op.operands[0]), b = dtype(op.operands[1]);
+  if (a == DType::F16 && b == DType::F16) return Primitive::WgmmaF16;
+  if (a == DType::BF16 && b == DType::BF16) return Primitive::WgmmaBf16;
+  return std::nullopt;
+}
+
+bool Plan::by_warpgroups(const Op& op) const {
+  const std::optional<Primitive> p = warpgroup_product(op);
+  const ir::Dims& d = dims(op.result());
+  return p && info(*p).on(target_) && d[0] % 64 == 0 && d[1] >= 8;
+}
+
 void Plan::choose_warps() {
   std::int64_t accumulators = 0, largest = 0, rows = 0;
   rows_only_ = false;
@@ -301,6 +317,7 @@ void Plan::choose_warps() {
     const ir::Dims& d = dims(op->result());
     if (shapes.insert(d).second) accumulators += elements(op->result());
     rows = std::max(rows, d[0]);
+    warpgroups_ = warpgroups_ || by_warpgroups(*op);
     // Rows whose statistics are wanted, and results that become A operands, stay within one warp.
     std::set<const Value*> seen;
     std::vector<const Value*> work = {op->result()};
@@ -314,6 +331,16 @@ void Plan::choose_warps() {
         if (ir::has(use->kind, ir::Elementwise)) work.push_back(use->result());
       }
     }
+  }
+  if (warpgroups_) {
+    const std::int64_t blocks = std::max<std::int64_t>(1, rows / 64);
+    std::int64_t groups = 1;
+    for (const std::int64_t g : {1, 2, 3, 4}) {
+      // Rows of their own for each warpgroup, or as few as hold the sums in half of their registers.
+      if (rows_only_ ? blocks % g == 0 && g <= 3 : groups * kGroupSums < accumulators) groups = g;
+    }
+    warps_ = static_cast<int>(4 * groups);
+    return;
   }
   ir::walk(kernel_.body, [&](const Op& op) {
     for (const auto& r : op.results) {
@@ -348,7 +375,7 @@ void Plan::choose_dots() {
     const auto prec = static_cast<ir::DotPrec>(op->int_attr(ir::Attr::Prec));
     using enum Primitive;
     const auto use = [&](Primitive p, std::int64_t k, int per) {
-      if (info(p).sm > target_.sm) return;
+      if (!info(p).on(target_)) return;
       d.mma = p;
       d.k_step = k;
       d.per_register = per;
@@ -363,6 +390,25 @@ void Plan::choose_dots() {
     if (a == DType::I8 && b == DType::I8) use(MmaS8S8K32, 32, 4);
     if (a == DType::U8 && b == DType::U8) use(MmaU8U8K32, 32, 4);
     const ir::Dims& r = dims(op->result());
+    if (by_warpgroups(*op)) {
+      d.mma = warpgroup_product(*op);
+      d.warpgroup = true;
+      const std::int64_t groups = warps_ / 4, blocks = r[0] / 64;
+      std::optional<std::int64_t> least;
+      for (std::int64_t m = 1; m <= groups; ++m) {
+        if (groups % m != 0 || blocks % m != 0) continue;
+        const std::int64_t n = std::min(groups / m, power_below(div_up(r[1], 8)));
+        // What a warpgroup reads from shared memory for one step of k.
+        const std::int64_t cost = rows_only_ ? -m : blocks / m * (64 + div_up(r[1], 8 * n) * 8);
+        if (least && cost >= *least) continue;
+        least = cost;
+        d.warps_m = 4 * m;
+        d.warps_n = n;
+      }
+      d.result.axes = {warpgroup_rows(r[0], d.warps_m / 4), mma_cols(r[1], d.warps_n, d.warps_m)};
+      dots_.emplace(op, std::move(d));
+      continue;
+    }
     const std::int64_t row_blocks = div_up(r[0], 16), col_blocks = div_up(r[1], 8);
     std::optional<std::int64_t> best;
     for (std::int64_t m = 1; m <= warps_; ++m) {

@@ -58,7 +58,19 @@ class ThreadEmitter {
   void mark_source(Span span);
   void mark_source(llvm::MDNode* source);
   void emit_op(const ir::Op& op);
+  // --- emit_loop.cpp
   void emit_for(const ir::Op& op);
+  void emit_plain_for(const ir::Op& op);
+  struct RingLoop;
+  void emit_ring_for(const ir::Op& op);
+  /// The tiles of the trip at `iv` set out for `slot`, if there is such a trip.
+  void prefetch(const RingLoop& r, LV* iv, LV* slot);
+  /// The tiles of the trip in `slot` have arrived, and whoever still read the slot before is done.
+  void arrive(const RingLoop& r, LV* slot);
+  /// One trip without its products that run behind; those of the trip before are issued after the first product, if there was one. Gives what the next
+  /// trip gets.
+  Values ring_trip(const RingLoop& r, LV* iv, LV* slot, llvm::ArrayRef<LV*> carried, bool first);
+  void issue_behind(const RingLoop& r, llvm::ArrayRef<LV*> carried, std::vector<const ir::Value*> results);
   void emit_while(const ir::Op& op);
   void emit_if(const ir::Op& op);
   void emit_assert(const ir::Op& op);
@@ -149,16 +161,27 @@ class ThreadEmitter {
   /// Shared memory above the stages, for one exchange; a barrier stands before it if it is needed.
   LV* scratch(std::int64_t bytes, bool write);
 
+  /// The place of an element (its row, its byte within the row) of a stage at `base`.
+  LV* stage_place(const Stage& s, LV* base, LV* row, LV* byte);
+
   // --- emit_product.cpp
   void emit_dot(const ir::Op& op);
   Elements mma_dot(const ir::Op& op, Elements acc);
   Elements fma_dot(const ir::Op& op, Elements acc);
+  // --- emit_warpgroup.cpp: asynchronous products
+  /// Issues a product; its registers hold nothing before settle(). No `acc`: from zero.
+  Elements warpgroup_dot(const ir::Op& op, const std::optional<Elements>& acc);
+  /// Waits for a product's result, and with it for all that were issued before.
+  void settle(const ir::Value* v);
+  void settle_all();
+  struct Pending {
+    const ir::Value* value;
+    int group;  ///< the last group of the product, by groups_
+  };
   /// Zeros in the columns of an A operand from `k` on.
   void zero_beyond(const ir::Value* v, Elements& regs, std::int64_t k);
   /// A lazy operand goes into its stage where the product stands.
   void stage_lazy(const OperandHome& home);
-  /// The sum that is the only use of a product, and the value it is added to: the product then starts from that.
-  const ir::Op* sum_of(const ir::Op& dot) const;
 
   // --- emit_axis.cpp
   void emit_reduce(const ir::Op& op);
@@ -207,6 +230,8 @@ class ThreadEmitter {
   std::map<std::string, LV*> symbols_;
   std::map<int, LV*> slots_;  ///< ring stages: the slot in use
   std::map<std::string, LV*> bases_;
+  std::vector<Pending> pending_;  ///< products under way, in the order of their issue
+  int groups_ = 0;                ///< issued so far in straight code
   std::set<const ir::Op*> skipped_;  ///< emitted with another op
   std::int64_t scratch_bytes_ = 0;
   std::vector<GpuCheck> checks_;

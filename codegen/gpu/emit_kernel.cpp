@@ -68,7 +68,7 @@ void ThreadEmitter::emit(GpuIr& out) {
   f->addFnAttr(llvm::Attribute::NoUnwind);
   auto* smem = new llvm::GlobalVariable(m, llvm::ArrayType::get(e_.b.getInt8Ty(), 0), false, llvm::GlobalValue::ExternalLinkage, nullptr, "smem",
                                         nullptr, llvm::GlobalValue::NotThreadLocal, 3);
-  smem->setAlignment(llvm::Align(128));
+  smem->setAlignment(llvm::Align(plan_.warpgroups() ? 8 * kPanelBytes : 128));
   entry_ = llvm::BasicBlock::Create(e_.context, "entry", f);
   auto* body = llvm::BasicBlock::Create(e_.context, "body", f);
   e_.b.SetInsertPoint(entry_);
@@ -97,6 +97,7 @@ void ThreadEmitter::emit_block(const ir::Block& block) {
     if (options_.spans) mark_source(op->span);
     emit_op(*op);
   }
+  settle_all();
   if (options_.spans) mark_source(outer);
 }
 
@@ -203,118 +204,10 @@ Values ThreadEmitter::yielded(const ir::Block& block, const std::vector<const ir
   return out;
 }
 
-void ThreadEmitter::emit_for(const Op& op) {
-  const ir::Block& body = op.region();
-  LV *lo = scalar(op.operands[0]), *hi = scalar(op.operands[1]), *step = scalar(op.operands[2]);
-  std::vector<const ir::Value*> results;
-  Values carried;
-  for (std::size_t i = 0; i < op.results.size(); ++i) {
-    results.push_back(op.result(i));
-    flatten(op.operands[3 + i], layout_of(op.result(i)), carried);
-  }
-  const std::vector<int> rings = plan_.rings_of(op);
-  const int slots = rings.empty() ? 1 : plan_.stages()[static_cast<std::size_t>(rings[0])].slots;
-  const std::vector<const Op*> address = plan_.address_ops(op);
-  // The tiles of the trip at `iv` set out for `slot`, if there is such a trip.
-  const auto prefetch = [&](LV* iv, LV* slot) {
-    e_.if_then(e_.b.CreateICmpSLT(iv, hi), [&] {
-      set(body.args[0].get(), {}, {{iv}});
-      for (const Op* a : address) emit_op(*a);
-      for (const int s : rings) stage_load(s, slot);
-    });
-    call(e_.b, e_.module, Primitive::CpAsyncCommit, {});
-  };
-  if (!rings.empty()) {
-    for (const int s : rings) {
-      const Stage& st = plan_.stages()[static_cast<std::size_t>(s)];
-      write_shared(st.offset, st.offset + st.slot_bytes() * st.slots);
-    }
-    if (slots == 2) {
-      prefetch(lo, i32(0));
-    } else {
-      e_.loop(i32(0), i32(slots - 1), i32(1), true, [&](LV* s) { prefetch(e_.add(lo, e_.mul(step, e_.b.CreateZExt(s, e_.i64()))), s); });
-    }
-    carried.push_back(i32(0));
-  }
-  SharedState before = state_;
-  if (rings.empty()) state_.forget();
-  const Values end = e_.loop(lo, hi, step, carried, false, [&](LV* iv, llvm::ArrayRef<LV*> inside) {
-    LV* slot = nullptr;
-    if (!rings.empty()) {
-      slot = inside.back();
-      call(e_.b, e_.module, Primitive::CpAsyncWait, {i32(slots - 2)});
-      state_.waited();
-      barrier();
-      LV* last = e_.b.CreateSelect(e_.b.CreateICmpEQ(slot, i32(0)), i32(slots - 1), e_.b.CreateSub(slot, i32(1)));
-      prefetch(e_.add(iv, e_.mul(step, e_.idx(slots - 1))), last);
-      for (const int s : rings) slots_[s] = slot;
-    }
-    set(body.args[0].get(), {}, {{iv}});
-    std::size_t at = 0;
-    for (std::size_t i = 0; i < results.size(); ++i) bind_flat(body.args[1 + i].get(), layout_of(results[i]), inside, at);
-    emit_block(body);
-    Values next = yielded(body, results);
-    if (slot) {
-      LV* up = e_.b.CreateAdd(slot, i32(1));
-      next.push_back(e_.b.CreateSelect(e_.b.CreateICmpEQ(up, i32(slots)), i32(0), up));
-    }
-    return next;
-  });
-  for (const int s : rings) {
-    const Stage& st = plan_.stages()[static_cast<std::size_t>(s)];
-    state_.read(0, st.offset, st.offset + st.slot_bytes() * st.slots);
-    slots_.erase(s);
-  }
-  state_.join(before);
-  std::size_t at = 0;
-  for (const ir::Value* r : results) bind_flat(r, layout_of(r), end, at);
-}
-
-void ThreadEmitter::emit_while(const Op& op) {
-  llvm::Function* f = e_.b.GetInsertBlock()->getParent();
-  auto* head = llvm::BasicBlock::Create(e_.context, "while", f);
-  auto* inside = llvm::BasicBlock::Create(e_.context, "do", f);
-  auto* after = llvm::BasicBlock::Create(e_.context, "done", f);
-  std::vector<const ir::Value*> results;
-  Values init;
-  for (std::size_t i = 0; i < op.results.size(); ++i) {
-    results.push_back(op.result(i));
-    flatten(op.operands[i], layout_of(op.result(i)), init);
-  }
-  llvm::BasicBlock* from = e_.b.GetInsertBlock();
-  SharedState before = state_;
-  state_.forget();
-  e_.b.CreateBr(head);
-  e_.b.SetInsertPoint(head);
-  std::vector<llvm::PHINode*> phis;
-  Values now;
-  for (LV* v : init) {
-    phis.push_back(e_.b.CreatePHI(v->getType(), 2));
-    phis.back()->addIncoming(v, from);
-    now.push_back(phis.back());
-  }
-  const auto bind = [&](const ir::Block& block) {
-    std::size_t at = 0;
-    for (std::size_t i = 0; i < results.size(); ++i) bind_flat(block.args[i].get(), layout_of(results[i]), now, at);
-  };
-  bind(op.region(0));
-  emit_block(op.region(0));
-  e_.b.CreateCondBr(scalar(op.region(0).yielded()[0]), inside, after);
-  e_.b.SetInsertPoint(inside);
-  bind(op.region(1));
-  emit_block(op.region(1));
-  const Values next = yielded(op.region(1), results);
-  for (std::size_t i = 0; i < phis.size(); ++i) phis[i]->addIncoming(next[i], e_.b.GetInsertBlock());
-  e_.b.CreateBr(head);
-  e_.b.SetInsertPoint(after);
-  state_.join(before);
-  std::size_t at = 0;
-  for (const ir::Value* r : results) bind_flat(r, layout_of(r), now, at);
-}
-
 void ThreadEmitter::emit_if(const Op& op) {
   std::vector<const ir::Value*> results;
   for (const auto& r : op.results) results.push_back(r.get());
+  settle_all();
   const SharedState before = state_;
   SharedState first;
   const auto branch = [&](std::size_t i) {
@@ -354,6 +247,7 @@ void ThreadEmitter::emit_assert(const Op& op) {
 }
 
 void ThreadEmitter::barrier() {
+  settle_all();  // what stands behind may overwrite what a product under way reads
   call(e_.b, e_.module, Primitive::BarSyncAll, {});
   state_.barrier();
 }

@@ -15,41 +15,32 @@ namespace tessera::gpu {
 using ir::Op;
 using ir::OpKind;
 
-const Op* ThreadEmitter::sum_of(const Op& dot) const {
-  const ir::Value* v = dot.result();
-  const std::vector<const Op*>& uses = plan_.uses().of(v);
-  if (uses.size() != 1 || uses[0]->kind != OpKind::Add || uses[0]->parent != dot.parent || dims(uses[0]->result()) != dims(v)) return nullptr;
-  const Op& sum = *uses[0];
-  const ir::Value* other = sum.operands[0] == v ? sum.operands[1] : sum.operands[0];
-  if (other == v || is_scalar(other) || dims(other) != dims(v)) return nullptr;
-  // The other summand must exist where the product stands.
-  for (const auto& op : dot.parent->ops) {
-    if (op.get() == &dot) break;
-    if (other->def == op.get()) return &sum;
-  }
-  return !other->def || other->def->parent != dot.parent || plan_.uses().lazy(other) ? &sum : nullptr;
-}
-
 void ThreadEmitter::emit_dot(const Op& op) {
   const DotPlan& d = plan_.dot(op);
   const DType t = dtype(op.result());
-  const Op* sum = kernel_.strict ? nullptr : sum_of(op);
-  Elements acc;
+  const Op* sum = plan_.sum_of(op);
+  std::optional<Elements> acc;
   if (sum) {
     const ir::Value* other = sum->operands[0] == op.result() ? sum->operands[1] : sum->operands[0];
     acc = get(other, d.result);
-  } else {
-    acc.assign(static_cast<std::size_t>(d.result.registers()), {e_.zero(cpu::register_type(e_, t))});
   }
-  Elements out = d.mma ? mma_dot(op, std::move(acc)) : fma_dot(op, std::move(acc));
   const ir::Value* v = sum ? sum->result() : op.result();
   if (sum) skipped_.insert(sum);
-  Tile natural{d.result, std::move(out)};
-  if (natural.layout == layout_of(v)) {
-    tiles_[v] = std::move(natural);
+  Tile natural{d.result, {}};
+  if (d.warpgroup) {
+    natural.regs = warpgroup_dot(op, acc);
+    tiles_[v] = natural;
+    pending_.push_back({v, groups_});
+    if (natural.layout != layout_of(v)) {
+      settle(v);
+      natural = tiles_.at(v);
+    }
   } else {
-    set(v, layout_of(v), convert(natural, t, dims(v), layout_of(v)));
+    if (!acc) acc.emplace(static_cast<std::size_t>(d.result.registers()), Element{e_.zero(cpu::register_type(e_, t))});
+    natural.regs = d.mma ? mma_dot(op, std::move(*acc)) : fma_dot(op, std::move(*acc));
+    tiles_[v] = natural;
   }
+  if (natural.layout != layout_of(v)) set(v, layout_of(v), convert(natural, t, dims(v), layout_of(v)));
   if (!sum) return;
   stage_defined(v);
 }

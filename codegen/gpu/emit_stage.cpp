@@ -71,17 +71,21 @@ void ThreadEmitter::stage_load(int stage, LV* slot) {
   const auto chunk = [&](LV* q, const std::function<void(LV * row, LV * col, LV * to)>& f) {
     LV* row = e_.b.CreateUDiv(q, i32(chunks));
     LV* col = e_.b.CreateMul(e_.b.CreateURem(q, i32(chunks)), i32(per));
-    f(row, col, e_.b.CreateAdd(base, e_.b.CreateAdd(e_.b.CreateMul(row, i32(s.pitch)), e_.b.CreateMul(col, i32(cell)))));
+    f(row, col, stage_place(s, base, row, e_.b.CreateMul(col, i32(cell))));
   };
   const auto each_chunk = [&](const std::function<void(LV * row, LV * col, LV * to)>& f) {
     if (threads % chunks == 0) {
       // The column is the thread's own; only the row moves.
       LV *row0 = e_.b.CreateUDiv(tid_, i32(chunks)), *col = e_.b.CreateMul(e_.b.CreateURem(tid_, i32(chunks)), i32(per));
-      LV* to0 = e_.b.CreateAdd(e_.b.CreateMul(row0, i32(s.pitch)), e_.b.CreateMul(col, i32(cell)));
+      LV* byte = e_.b.CreateMul(col, i32(cell));
+      LV* to0 = stage_place(s, base, row0, byte);
       const std::int64_t step = threads / chunks;
+      const bool even = !s.swizzled || step % 8 == 0;  // all rows of the thread have one swizzle
       for (std::int64_t r = 0; r < s.rows; r += step) {
         LV* row = e_.b.CreateAdd(row0, i32(r));
-        const auto one = [&] { f(row, col, e_.b.CreateAdd(base, e_.b.CreateAdd(to0, i32(r * s.pitch)))); };
+        const auto one = [&] {
+          f(row, col, even ? e_.b.CreateAdd(to0, i32(r * (s.swizzled ? kPanelBytes : s.pitch))) : stage_place(s, base, row, byte));
+        };
         r + step > s.rows ? e_.if_then(e_.b.CreateICmpSLT(row, i32(s.rows)), one) : one();
       }
       return;
@@ -185,8 +189,7 @@ void ThreadEmitter::stage_registers(int stage, const ir::Value* v) {
     e_.loop(tid_, i32(count), i32(plan_.threads()), false, [&](LV* q) {
       LV* row = e_.b.CreateAdd(e_.b.CreateUDiv(q, i32(width)), i32(row0));
       LV* col = e_.b.CreateAdd(e_.b.CreateURem(q, i32(width)), i32(col0));
-      store_cell(s.dtype, e_.zero(cpu::register_type(e_, s.dtype)),
-                 e_.b.CreateAdd(base, e_.b.CreateAdd(e_.b.CreateMul(row, i32(s.pitch)), e_.b.CreateMul(col, i32(cell)))));
+      store_cell(s.dtype, e_.zero(cpu::register_type(e_, s.dtype)), stage_place(s, base, row, e_.b.CreateMul(col, i32(cell))));
     });
   };
   zeros(0, rows, cols, s.cols);
@@ -195,13 +198,14 @@ void ThreadEmitter::stage_registers(int stage, const ir::Value* v) {
   const auto write_all = [&] {
     LV *row = part_base(l.axes[row_axis]), *col = part_base(l.axes[col_axis]);
     LV* start = base;
-    if (row) start = e_.b.CreateAdd(start, e_.b.CreateMul(row, i32(s.pitch)));
-    if (col) start = e_.b.CreateAdd(start, e_.b.CreateMul(col, i32(cell)));
+    if (row && !s.swizzled) start = e_.b.CreateAdd(start, e_.b.CreateMul(row, i32(s.pitch)));
+    if (col && !s.swizzled) start = e_.b.CreateAdd(start, e_.b.CreateMul(col, i32(cell)));
     const std::vector<std::int64_t> inner = l.axes[1].offsets();
     const bool pairs = !s.transposed && cell == 2 && inner.size() % 2 == 0 && dims(v)[1] % 2 == 0 && inner[1] == 1;
     for (std::size_t r = 0; r < regs.size(); r += pairs ? 2 : 1) {
       const std::vector<Position> at = positions(l, static_cast<std::int64_t>(r));
-      LV* to = e_.b.CreateAdd(start, i32(at[row_axis].offset * s.pitch + at[col_axis].offset * cell));
+      LV* to = s.swizzled ? stage_place(s, base, position(at[row_axis]), e_.b.CreateMul(position(at[col_axis]), i32(cell)))
+                          : e_.b.CreateAdd(start, i32(at[row_axis].offset * s.pitch + at[col_axis].offset * cell));
       const auto write = [&] {
         if (pairs)
           shared_store(pack_word(e_, {regs[r].v, regs[r + 1].v}), to, 4);

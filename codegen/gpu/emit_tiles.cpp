@@ -188,6 +188,7 @@ Elements ThreadEmitter::get(const ir::Value* v, const Layout& layout) {
     for (std::int64_t r = 0; r < layout.registers(); ++r) out.push_back(lazy(v, positions(layout, r)));
     return out;
   }
+  settle(v);
   const auto at = tiles_.find(v);
   TESSERA_ASSERT(at != tiles_.end(), fmt::format("a tile is read that is not in registers: {}", v->hint));
   if (at->second.layout == layout) return at->second.regs;

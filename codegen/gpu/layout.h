@@ -57,6 +57,9 @@ AxisPart part(std::vector<Digit> digits);
 
 /// Rows of mma.sync accumulators and A operands: `warps` warps (warp / divisor mod warps) hold equal blocks of rows. Padded to 16 * warps.
 AxisPart mma_rows(std::int64_t extent, std::int64_t warps, std::int64_t divisor = 1);
+/// Rows of wgmma accumulators: `groups` warpgroups (warp / (4 divisor) mod groups) hold equal blocks of whole 64 rows, of which warp w of a group has
+/// 16 w .. 16 w + 15. Padded to 64 * groups.
+AxisPart warpgroup_rows(std::int64_t extent, std::int64_t groups);
 /// Columns of accumulators, and k of 16-bit A operands; padded to 8 * warps (or `multiple` * warps, 8 or 16).
 AxisPart mma_cols(std::int64_t extent, std::int64_t warps = 1, std::int64_t divisor = 1, std::int64_t multiple = 8);
 /// `vector` neighbours a thread, then lanes, then warps, then more registers. Padded to their product.

@@ -58,6 +58,7 @@ Plan::Plan(const ir::Kernel& kernel, const GpuTarget& target, const Schedule& sc
   stage_row_numbers();
   make_rings(schedule);
   place_stages();
+  skew_products(schedule);
 }
 
 bool Plan::fragments_in_registers(const Value* operand, const DotPlan& dot) const {
@@ -79,6 +80,7 @@ OperandHome Plan::stage_for(const Value* operand, const DotPlan& dot, bool is_a)
   s.source = source;
   s.from_load = rows_and_columns(source) && !turn;
   s.transposed = turn;
+  s.swizzled = dot.warpgroup;
   s.dtype = dtype(source);
   // Padding: k to whole steps (16 covers both halves of two steps of 8), the other axis to whole fragments.
   const std::int64_t k_step = dot.mma ? std::max<std::int64_t>(dot.k_step, 16) : 1;
@@ -90,7 +92,7 @@ OperandHome Plan::stage_for(const Value* operand, const DotPlan& dot, bool is_a)
   s.cols = home.k_inner ? k : n;
   for (std::size_t i = 0; i < stages_.size(); ++i) {
     Stage& t = stages_[i];
-    if (t.source != s.source || t.transposed != s.transposed) continue;
+    if (t.source != s.source || t.transposed != s.transposed || t.swizzled != s.swizzled) continue;
     t.rows = std::max(t.rows, s.rows);
     t.cols = std::max(t.cols, s.cols);
     t.pitch = pitch_of(t.cols, cell_bytes(t.dtype));
@@ -196,9 +198,10 @@ bool Plan::prefetchable(const Op& load, const Op& loop) const {
   return true;
 }
 
-std::vector<const Op*> Plan::address_ops(const Op& loop) const {
+std::vector<const Op*> Plan::address_ops(const Op& loop, int behind) const {
   std::set<const Op*> slice;
   for (const int i : rings_of(loop)) {
+    if (stages_[static_cast<std::size_t>(i)].behind != behind) continue;
     for (const Value* o : stages_[static_cast<std::size_t>(i)].source->def->operands) slice_of(o, loop.region(), slice);
   }
   std::vector<const Op*> out;
@@ -267,7 +270,7 @@ void Plan::place_stages() {
         if (!Uses::inside(block_of(s), block_of(t)) && !Uses::inside(block_of(t), block_of(s))) continue;
         const std::int64_t end = round_up(t.offset + t.slot_bytes() * t.slots, 128);
         if (s.offset < end && t.offset < s.offset + size) {
-          s.offset = end;
+          s.offset = round_up(end, s.alignment());
           moved = true;
         }
       }
@@ -283,9 +286,12 @@ std::vector<std::string> Plan::notes() const {
     out.push_back(fmt::format("product {}: {}, {} x {} warps, A from {}", op->result()->hint.empty() ? "-" : op->result()->hint,
                               d.mma ? info(*d.mma).name : "multiply-adds", d.warps_m, d.warps_n, d.a.stage < 0 ? "registers" : "shared memory"));
   }
+  for (const auto& [loop, skews] : skews_) {
+    for (const Skew& k : skews) out.push_back(fmt::format("product {}: one trip behind", k.sum->result()->hint.empty() ? "-" : k.sum->result()->hint));
+  }
   for (const Stage& s : stages_) {
-    out.push_back(fmt::format("tile {}: shared memory, {} x {} {}, {} slot{}, {} bytes", s.source->hint.empty() ? "-" : s.source->hint, s.rows,
-                              s.cols, name(s.dtype), s.slots, s.slots == 1 ? "" : "s", s.slot_bytes() * s.slots));
+    out.push_back(fmt::format("tile {}: shared memory, {} x {} {}{}, {} slot{}, {} bytes", s.source->hint.empty() ? "-" : s.source->hint, s.rows,
+                              s.cols, name(s.dtype), s.swizzled ? ", swizzled" : "", s.slots, s.slots == 1 ? "" : "s", s.slot_bytes() * s.slots));
   }
   return out;
 }

@@ -33,6 +33,8 @@ inline bool is_real_tile(const ir::Value* v) { return ir::is_tile(v->type) && !d
 /// Bytes of an element in shared memory: sub-byte types and bool take one.
 inline std::int64_t cell_bytes(DType t) { return cpu::arena_cell(t).bytes(); }
 
+inline constexpr std::int64_t kPanelBytes = 128;
+
 class Uses {
  public:
   explicit Uses(const ir::Kernel& kernel);
@@ -47,19 +49,26 @@ class Uses {
   std::set<const ir::Value*> lazy_;
 };
 
-/// A tile of rank 2 in shared memory: rows of `pitch` bytes, an odd number of 16-byte chunks each, so that eight neighbouring rows start in different
-/// banks. Padded with zeros to `rows` x `cols`.
+/// A tile of rank 2 in shared memory, padded with zeros to `rows` x `cols`, in one of two forms:
+///   * padded: rows of `pitch` bytes, an odd number of 16-byte chunks each, so that eight neighbouring rows start in different banks;
+///   * swizzled, for warpgroup products: panels of 128 bytes of columns, [panel][row][128 bytes], in which chunk c of row r stands at c ^ (r mod 8)
+///     (PTX ISA, "128B swizzle mode").
 struct Stage {
   const ir::Value* source = nullptr;
   bool from_load = false;   ///< copied from global memory; else stored from registers
   bool transposed = false;  ///< stored with axes swapped (from registers only)
   DType dtype = DType::F16;
   std::int64_t rows = 0, cols = 0, pitch = 0;
+  bool swizzled = false;
   int slots = 1;  ///< > 1: a ring over the trips of `loop`
+  int behind = 0;  ///< the slot of a trip holds the tile of so many trips before
   const ir::Op* loop = nullptr;
   std::int64_t offset = 0;  ///< in shared memory
 
-  std::int64_t slot_bytes() const { return rows * pitch; }
+  std::int64_t panels() const { return (cols * cell_bytes(dtype) + kPanelBytes - 1) / kPanelBytes; }
+  std::int64_t panel_bytes() const { return rows * kPanelBytes; }
+  std::int64_t slot_bytes() const { return swizzled ? panels() * panel_bytes() : rows * pitch; }
+  std::int64_t alignment() const { return swizzled ? 8 * kPanelBytes : 128; }
 };
 
 /// One operand of a product: fragments from registers, or from a stage.
@@ -70,11 +79,20 @@ struct OperandHome {
 
 struct DotPlan {
   std::optional<Primitive> mma;  ///< empty: multiply-adds of single elements
+  bool warpgroup = false;        ///< `mma` is asynchronous, of warpgroups; warps_m is a multiple of 4
   std::int64_t k_step = 16;      ///< k of one mma
   int per_register = 2;          ///< operand elements in a 32-bit register
   std::int64_t warps_m = 1, warps_n = 1;
   Layout result;  ///< of the accumulators
   OperandHome a, b;
+};
+
+/// A product that runs one trip behind the rest of its loop: while its operand from registers is made from another product's result, that of the
+/// trip before is under way. Trip j computes everything but `dot` and `sum`, which are those of trip j - 1.
+struct Skew {
+  const ir::Op *dot = nullptr, *sum = nullptr;
+  const ir::Value* base = nullptr;  ///< the other summand
+  std::size_t carried = 0;          ///< the loop's result that the sum is
 };
 
 class Plan {
@@ -96,8 +114,13 @@ class Plan {
   std::vector<int> rings_of(const ir::Op& loop) const;
   /// `v` is needed in registers, not only in stages.
   bool in_registers(const ir::Value* v) const;
-  /// Ops in the body of a loop that compute the addresses of its ring loads, in order.
-  std::vector<const ir::Op*> address_ops(const ir::Op& loop) const;
+  /// The products of `loop` that run a trip behind.
+  const std::vector<Skew>& skews_of(const ir::Op& loop) const;
+  /// The sum that is the only use of a product: the product then starts from the other summand, if that exists where the product stands. Null: none.
+  const ir::Op* sum_of(const ir::Op& dot) const;
+  bool warpgroups() const { return warpgroups_; }
+  /// Ops in the body of a loop that compute the addresses of its ring loads that are `behind` so many trips, in order.
+  std::vector<const ir::Op*> address_ops(const ir::Op& loop, int behind) const;
   /// Bytes of all stages; what lies above is scratch, as large as the emitted code asks for.
   std::int64_t staged_bytes() const { return staged_bytes_; }
   std::vector<std::string> notes() const;
@@ -110,6 +133,9 @@ class Plan {
   void stage_operands();
   void stage_row_numbers();
   void make_rings(const Schedule& schedule);
+  void skew_products(const Schedule& schedule);
+  bool by_warpgroups(const ir::Op& dot) const;
+  std::optional<Primitive> warpgroup_product(const ir::Op& dot) const;
   void place_stages();
   OperandHome stage_for(const ir::Value* operand, const DotPlan& dot, bool is_a);
   bool fragments_in_registers(const ir::Value* operand, const DotPlan& dot) const;
@@ -119,11 +145,13 @@ class Plan {
   GpuTarget target_;
   Uses uses_;
   int warps_ = 4;
+  bool warpgroups_ = false;  ///< some product is one of warpgroups
   bool rows_only_ = true;  ///< warps divide only the rows of products
   std::vector<const ir::Op*> dot_ops_;
   std::map<const ir::Op*, DotPlan> dots_;
   std::map<const ir::Value*, Layout> layouts_;
   std::vector<Stage> stages_;
+  std::map<const ir::Op*, std::vector<Skew>> skews_;
   std::int64_t staged_bytes_ = 0;
 };
 

@@ -8,6 +8,8 @@
 #include <optional>
 #include <vector>
 
+#include "codegen/gpu/target.h"
+
 namespace tessera::gpu {
 
 enum class Primitive : std::uint8_t {
@@ -23,8 +25,10 @@ struct PrimitiveInfo {
   const char* fixed;  ///< types of the leading arguments
   bool registers;     ///< a register list follows
   PrimitiveFlag flag;
-  int sm, ptx;  ///< the least that have it
+  int sm, ptx;  ///< the least that have it; a negative sm: code for this architecture alone
   const char* doc;
+
+  bool on(const GpuTarget& target) const { return sm < 0 ? target.sm == -sm && target.specific : sm <= target.sm; }
 };
 const PrimitiveInfo& info(Primitive p);
 std::vector<Primitive> all_primitives();

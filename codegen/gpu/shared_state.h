@@ -16,15 +16,19 @@ class SharedState {
 
   Need before_read(int space, std::int64_t lo, std::int64_t hi) const;
   Need before_write(int space, std::int64_t lo, std::int64_t hi) const;
+  /// Whether a read of shared memory by the asynchronous proxy needs a proxy fence of the writers, and a barrier, first.
+  bool needs_fence(std::int64_t lo, std::int64_t hi) const;
+  /// A proxy fence of all threads stands; a barrier follows.
+  void fence();
   void read(int space, std::int64_t lo, std::int64_t hi) { accesses_.push_back({space, lo, hi, false, false}); }
-  void write(int space, std::int64_t lo, std::int64_t hi, bool asynchronous = false) { accesses_.push_back({space, lo, hi, true, asynchronous}); }
+  void write(int space, std::int64_t lo, std::int64_t hi, bool asynchronous = false);
 
   /// All asynchronous copies have landed; others see them after a barrier only.
   void waited();
   /// Nothing is left in doubt but copies under way.
   void barrier();
   /// As at the head of a loop: any access may be behind us.
-  void forget() { unknown_ = true; }
+  void forget() { unknown_ = unfenced_anywhere_ = true; }
   /// Either of two pasts.
   void join(const SharedState& other);
 
@@ -37,6 +41,11 @@ class SharedState {
   Need need(int space, std::int64_t lo, std::int64_t hi, bool reads_matter) const;
   std::vector<Access> accesses_;
   bool unknown_ = false;
+  struct Range {
+    std::int64_t lo, hi;
+  };
+  std::vector<Range> unfenced_;  ///< of shared memory, written since the last proxy fence
+  bool unfenced_anywhere_ = false;
 };
 
 }  // namespace tessera::gpu

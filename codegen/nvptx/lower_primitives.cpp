@@ -87,10 +87,91 @@ class Lowering {
     return out;
   }
 
+  std::uint32_t constant(unsigned i) const { return static_cast<std::uint32_t>(llvm::cast<llvm::ConstantInt>(arg(i))->getZExtValue()); }
+  /// Volatile asm that gives `outputs` f32 registers.
+  Values registers_asm(const std::string& text, const std::string& constraints, const Values& args) {
+    std::vector<llvm::Type*> types;
+    for (Value* a : args) types.push_back(a->getType());
+    llvm::CallInst* c = b_.CreateCall(llvm::FunctionType::get(call_.getType(), types, false), llvm::InlineAsm::get(
+        llvm::FunctionType::get(call_.getType(), types, false), text, constraints, true, false), args);
+    c->addFnAttr(llvm::Attribute::Convergent);
+    c->setDoesNotThrow();
+    return fields(c);
+  }
+  Values warpgroup_product(const char* types, int k);
+  Values warpgroup_wait();
+
   llvm::CallInst& call_;
   const GpuTarget& target_;
   llvm::IRBuilder<> b_;
 };
+
+/// One block of asm, so that nothing comes between the steps. There is no intrinsic for wgmma.mma_async.
+Values Lowering::warpgroup_product(const char* types, int k) {
+  constexpr unsigned kFixed = 12;
+  const unsigned n = call_.getType()->getStructNumElements();
+  const std::uint32_t steps = constant(2), accumulate = constant(3);
+  const unsigned inputs = call_.arg_size() - kFixed, a_registers = inputs - (accumulate ? n : 0);
+  TESSERA_ASSERT(n % 4 == 0 && n <= 128 && (a_registers == 0 || a_registers == 4 * steps), "registers of a warpgroup product");
+  const bool halves = k == 16;
+  // Operands: results, then tied accumulators, then A's registers or descriptor, then B's descriptor.
+  std::string constraints, text = "{\n.reg .b64 da, db;\n.reg .b32 la, lb;\n.reg .pred p, q;\nsetp.ne.b32 p, 0, 0;\nsetp.ne.b32 q, 1, 0;\n";
+  Values args;
+  std::string results;
+  for (unsigned i = 0; i < n; ++i) {
+    constraints += fmt::format("{}{}", i ? "," : "", accumulate ? "=f" : "=&f");
+    results += fmt::format("{}${}", i ? ", " : "", i);
+  }
+  const auto input = [&](Value* v, const std::string& constraint) {
+    args.push_back(v);
+    constraints += "," + constraint;
+    return n + static_cast<unsigned>(args.size()) - 1;
+  };
+  if (accumulate) {
+    for (unsigned i = 0; i < n; ++i) input(arg(kFixed + i), std::to_string(i));
+  }
+  unsigned a = 0;
+  for (unsigned i = 0; i < a_registers; ++i) {
+    const unsigned at = input(i32(arg(kFixed + (accumulate ? n : 0) + i)), "r");
+    if (i == 0) a = at;
+  }
+  if (!a_registers) a = input(arg(0), "r");
+  const unsigned b = input(arg(1), "r");
+  constraints += ",~{memory}";
+  text += "wgmma.fence.sync.aligned;\n";
+  for (std::uint32_t s = 0; s < steps; ++s) {
+    const auto descriptor = [&](const char* wide, const char* low, unsigned operand, unsigned high, unsigned step, unsigned panel) {
+      const std::uint32_t offset = s % 4 * constant(step) + s / 4 * constant(panel);
+      return fmt::format("add.u32 {}, ${}, {};\nmov.b64 {}, {{{}, {}}};\n", low, operand, offset, wide, low, constant(high));
+    };
+    std::string left = "da";
+    if (a_registers) {
+      left = fmt::format("{{${}, ${}, ${}, ${}}}", a + 4 * s, a + 4 * s + 1, a + 4 * s + 2, a + 4 * s + 3);
+    } else {
+      text += descriptor("da", "la", a, 4, 8, 9);
+    }
+    text += descriptor("db", "lb", b, 5, 10, 11);
+    text += fmt::format("wgmma.mma_async.sync.aligned.m64n{}k{}.f32.{} {{{}}}, {}, db, {}, 1, 1", 2 * n, k, types, results, left,
+                        s == 0 && !accumulate ? "p" : "q");
+    if (halves && !a_registers) text += fmt::format(", {}", constant(6));
+    if (halves) text += fmt::format(", {}", constant(7));
+    text += ";\n";
+  }
+  text += "wgmma.commit_group.sync.aligned;\n}";
+  return registers_asm(text, constraints, args);
+}
+
+Values Lowering::warpgroup_wait() {
+  const unsigned n = call_.arg_size() - 1;
+  std::string constraints;
+  Values args;
+  for (unsigned i = 0; i < n; ++i) constraints += "=f,";
+  for (unsigned i = 0; i < n; ++i) {
+    constraints += std::to_string(i) + ",";
+    args.push_back(arg(1 + i));
+  }
+  return registers_asm(fmt::format("wgmma.wait_group.sync.aligned {};", constant(0)), constraints + "~{memory}", args);
+}
 
 Values Lowering::lower(Primitive p) {
   switch (p) {
@@ -135,6 +216,15 @@ Values Lowering::lower(Primitive p) {
     case Primitive::MmaS8S8K16: return byte_product_k16();
     case Primitive::MmaS8S8K32: return int_product(Intrinsic::nvvm_mma_m16n8k32_row_col_s8);
     case Primitive::MmaU8U8K32: return int_product(Intrinsic::nvvm_mma_m16n8k32_row_col_u8);
+    case Primitive::WgmmaF16: return warpgroup_product("f16.f16", 16);
+    case Primitive::WgmmaBf16: return warpgroup_product("bf16.bf16", 16);
+    case Primitive::WgmmaTf32: return warpgroup_product("tf32.tf32", 8);
+    case Primitive::WgmmaE4m3E4m3: return warpgroup_product("e4m3.e4m3", 32);
+    case Primitive::WgmmaE4m3E5m2: return warpgroup_product("e4m3.e5m2", 32);
+    case Primitive::WgmmaE5m2E4m3: return warpgroup_product("e5m2.e4m3", 32);
+    case Primitive::WgmmaE5m2E5m2: return warpgroup_product("e5m2.e5m2", 32);
+    case Primitive::WgmmaWait: return warpgroup_wait();
+    case Primitive::FenceProxyAsync: return nothing(intrinsic(Intrinsic::nvvm_fence_proxy_async_shared_cta));
     case Primitive::CpAsync16: return nothing(intrinsic(Intrinsic::nvvm_cp_async_cg_shared_global_16_s, {shared(0), arg(1), arg(2)}));
     case Primitive::CpAsync8: return nothing(intrinsic(Intrinsic::nvvm_cp_async_ca_shared_global_8_s, {shared(0), arg(1), arg(2)}));
     case Primitive::CpAsync4: return nothing(intrinsic(Intrinsic::nvvm_cp_async_ca_shared_global_4_s, {shared(0), arg(1), arg(2)}));
@@ -184,7 +274,7 @@ int lower_primitives(llvm::Module& module, const GpuTarget& target) {
       continue;
     }
     const gpu::PrimitiveInfo& row = gpu::info(*p);
-    TESSERA_ASSERT(f.use_empty() || row.sm <= target.sm, fmt::format("{} needs sm_{}, the target is {}", row.name, row.sm, target.name()));
+    TESSERA_ASSERT(f.use_empty() || row.on(target), fmt::format("{} needs sm_{}, the target is {}", row.name, row.sm, target.name()));
     if (!f.use_empty()) ptx = std::max(ptx, row.ptx);
     for (llvm::User* u : llvm::make_early_inc_range(f.users())) {
       auto* call = llvm::dyn_cast<llvm::CallInst>(u);

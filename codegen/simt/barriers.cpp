@@ -27,8 +27,12 @@ void arrive(Thread& t, u32 site, u32 id, u32 count, bool wait) {
       b.gathered.join(t.base);
       b.last = t.base;
     }
-    b.gathered.raise(t.id, t.epoch);
-    b.gathered.raise(t.copy_agent(), t.groups_known);
+    t.publish(b.gathered);
+    if (t.proxy && !t.proxy.same(b.last_proxy)) {
+      if (!b.proxy) b.proxy = Clock(cta.clocks);
+      b.proxy.join(t.proxy);
+      b.last_proxy = t.proxy;
+    }
     Cta::release(t);
   }
   if (wait) b.waiters.push_back(&t);
@@ -41,12 +45,13 @@ void arrive(Thread& t, u32 site, u32 id, u32 count, bool wait) {
   ++cta.barriers_done;
   for (Thread* w : b.waiters) {
     w->base = b.gathered;
+    if (b.proxy) w->proxy = b.proxy;
     if (w != &t) cta.wake(*w);
   }
   b.waiters.clear();
   b.arrived = 0;
-  b.gathered = Clock();
-  b.last = Clock();
+  b.gathered = b.proxy = Clock();
+  b.last = b.last_proxy = Clock();
 }
 
 }  // namespace

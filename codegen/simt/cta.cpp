@@ -58,7 +58,7 @@ void Cta::prepare(std::uint32_t cta) {
   threads.clear();
   for (Barrier& b : barriers) b = Barrier();
   copying.clear();
-  clocks.reset(2 * run.threads);
+  clocks.reset(2 * run.threads + (run.threads + 31) / 32);
   if (run.options.races) shadow.reset(run.shared_bytes);
   threads.resize(run.threads);
   warps.assign((run.threads + 31) / 32, Warp());

@@ -53,22 +53,43 @@ struct Thread {
   std::uint32_t groups = 0;        ///< committed
   std::uint32_t groups_known = 0;  ///< waited for
 
+  std::uint32_t products_known = 0;  ///< groups of its warp's products that it waited for
+  const std::uint32_t* fixed = nullptr;  ///< operands of a warpgroup product
+  /// What it knew at its last proxy fence, and what barriers told it of others' fences: what the asynchronous proxy sees.
+  Clock proxy;
+
   std::uint32_t lane() const { return id % 32; }
   std::uint32_t copy_agent() const;
+  std::uint32_t product_agent() const;
+  /// Tells a clock that others will learn from what this thread has done and seen.
+  void publish(Clock& c) const;
   /// Whether `agent`'s epoch is ordered before what this thread does next.
   bool knows(std::uint32_t agent, std::uint32_t epoch) const;
 };
 
+/// A warp's share of a warpgroup product that has been issued: 16 rows.
+struct Product {
+  std::uint32_t number = 0;  ///< what its tokens carry
+  std::uint32_t group = 0, site = 0;
+  bool done = false;
+  std::vector<float> values;  ///< [lane][register] once done; before, the sums it starts from
+  std::vector<std::uint32_t> a_registers;
+  std::array<std::uint32_t, 12> fixed{};
+  gpu::Primitive primitive{};
+};
+
 struct Warp {
   std::uint32_t id = 0;
+  std::vector<Product> products;  ///< issued and not waited for
+  std::uint32_t product_groups = 0, product_numbers = 0;
   std::uint32_t arrived = 0;  ///< lanes waiting in the collective
   std::uint32_t ready = 0;    ///< lanes that can run
 };
 
 struct Barrier {
   std::uint32_t need = 0, arrived = 0;
-  Clock gathered;
-  Clock last;  ///< joined last: threads that left one barrier together need one join
+  Clock gathered, proxy;
+  Clock last, last_proxy;  ///< joined last: threads that left one barrier together need one join
   std::vector<Thread*> waiters;
 };
 
@@ -144,9 +165,16 @@ struct Cta {
 };
 
 inline std::uint32_t Thread::copy_agent() const { return static_cast<std::uint32_t>(cta->threads.size()) + id; }
+inline std::uint32_t Thread::product_agent() const { return 2 * static_cast<std::uint32_t>(cta->threads.size()) + id / 32; }
+inline void Thread::publish(Clock& c) const {
+  c.raise(id, epoch);
+  c.raise(copy_agent(), groups_known);
+  c.raise(product_agent(), products_known);
+}
 inline bool Thread::knows(std::uint32_t agent, std::uint32_t e) const {
   if (agent == id) return true;
   if (agent == copy_agent() && e <= groups_known) return true;
+  if (agent == product_agent() && e <= products_known) return true;
   return base[agent] >= e;
 }
 

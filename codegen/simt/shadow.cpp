@@ -49,6 +49,9 @@ void SharedShadow::touch(Cell& c, const Access& a) {
   } else if (!a.thread->knows(c.agent, c.epoch)) {
     cta.report(HazardKind::Race, a.site, write ? "overwrites, unordered, what is written at" : "reads, unordered, what is written at", c.site);
   }
+  if (a.proxy && !write && c.epoch != 0 && a.thread->knows(c.agent, c.epoch) && a.thread->proxy[c.agent] < c.epoch) {
+    cta.report(HazardKind::Race, a.site, "reads by the asynchronous proxy, without a proxy fence between, what is written at", c.site);
+  }
   if (!write) {
     use(c, a);
     return;

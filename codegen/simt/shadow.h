@@ -14,6 +14,7 @@ struct Access {
   std::uint32_t agent = 0, epoch = 0;
   std::uint32_t site = 0;
   Thread* thread = nullptr;
+  bool proxy = false;  ///< by the asynchronous proxy: sees ordinary writes only behind a proxy fence
 };
 
 /// Cells of 16 bytes, split into words and bytes where narrower accesses come: a cell wider than an access would report races that are none.

@@ -63,8 +63,7 @@ void synchronise(Cta& cta, Thread* lanes, u32) {
   }
   for (u32 l = 0; l < 32; ++l) {
     Thread& t = lanes[l];
-    joint.raise(t.id, t.epoch);
-    joint.raise(t.copy_agent(), t.groups_known);
+    t.publish(joint);
     Cta::release(t);
   }
   for (u32 l = 0; l < 32; ++l) lanes[l].base = joint;

@@ -25,6 +25,7 @@ inline RegisterShape register_shape(gpu::Primitive p) {
   const std::string name = gpu::info(p).name;
   if (name.starts_with("ldmatrix_x")) return {0, name[10] - '0'};
   if (name.starts_with("stmatrix_x4")) return {4, 0};
+  if (name.starts_with("wgmma_")) return {8, 8, 8, true};
   const bool ints = name.find("_s32_") != std::string::npos;
   const bool small = p == MmaF16K8 || p == MmaBf16K8 || p == MmaS8S8K16;
   return {4 + (small ? 3 : 6), 4, ints ? 0 : 4, !ints};
@@ -59,7 +60,13 @@ inline GpuIr hand_made(const std::vector<gpu::Primitive>& primitives, int thread
     const gpu::PrimitiveInfo& row = gpu::info(p);
     std::vector<llvm::Value*> fixed;
     const bool memory = std::strncmp(row.name, "cp_async", 8) == 0 || std::strncmp(row.name, "ldm", 3) == 0 || std::strncmp(row.name, "stm", 3) == 0;
-    for (const char* c = row.fixed; *c; ++c) {
+    const bool product = std::strncmp(row.name, "wgmma_f32", 9) == 0;
+    if (product) {
+      // One step that adds to the accumulators: high words of 128-byte swizzles, both operands K-major.
+      fixed = {tid, tid};
+      for (const unsigned x : {1U, 1U, 0x40000040U, 0x40000040U, 0U, 0U, 2U, 0U, 2U, 0U}) fixed.push_back(b.getInt32(x));
+    }
+    for (const char* c = row.fixed; *c && !product; ++c) {
       const bool first = c == row.fixed;
       switch (*c) {
         case 'i':

@@ -62,6 +62,15 @@ const char* instruction(Primitive p) {
     case Primitive::MmaS8S8K16: return "k16.row.col";
     case Primitive::MmaS8S8K32: return "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32";
     case Primitive::MmaU8U8K32: return "mma.sync.aligned.m16n8k32.row.col.s32.u8.u8.s32";
+    case Primitive::WgmmaF16: return "wgmma.mma_async.sync.aligned.m64n16k16.f32.f16.f16";
+    case Primitive::WgmmaBf16: return "wgmma.mma_async.sync.aligned.m64n16k16.f32.bf16.bf16";
+    case Primitive::WgmmaTf32: return "wgmma.mma_async.sync.aligned.m64n16k8.f32.tf32.tf32";
+    case Primitive::WgmmaE4m3E4m3: return "wgmma.mma_async.sync.aligned.m64n16k32.f32.e4m3.e4m3";
+    case Primitive::WgmmaE4m3E5m2: return "wgmma.mma_async.sync.aligned.m64n16k32.f32.e4m3.e5m2";
+    case Primitive::WgmmaE5m2E4m3: return "wgmma.mma_async.sync.aligned.m64n16k32.f32.e5m2.e4m3";
+    case Primitive::WgmmaE5m2E5m2: return "wgmma.mma_async.sync.aligned.m64n16k32.f32.e5m2.e5m2";
+    case Primitive::WgmmaWait: return "wgmma.wait_group.sync.aligned";
+    case Primitive::FenceProxyAsync: return "fence.proxy.async.shared::cta";
     case Primitive::CpAsync16: return "cp.async.cg.shared.global";
     case Primitive::CpAsync8: return "cp.async.ca.shared.global";
     case Primitive::CpAsync4: return "cp.async.ca.shared.global";
@@ -76,7 +85,7 @@ class EveryTarget : public ::testing::TestWithParam<GpuTarget> {
   std::vector<Primitive> available() const {
     std::vector<Primitive> out;
     for (Primitive p : gpu::all_primitives()) {
-      if (gpu::info(p).sm <= GetParam().sm) out.push_back(p);
+      if (gpu::info(p).on(GetParam())) out.push_back(p);
     }
     return out;
   }
@@ -95,7 +104,7 @@ TEST_P(EveryTarget, AllPrimitivesAssemble) {
 
 TEST_P(EveryTarget, NewerPrimitivesAreRefused) {
   for (Primitive p : gpu::all_primitives()) {
-    if (gpu::info(p).sm <= GetParam().sm) continue;
+    if (gpu::info(p).on(GetParam())) continue;
     EXPECT_THROW(ptx_of({p}, GetParam()), InternalError) << gpu::info(p).name;
   }
 }

@@ -1,0 +1,108 @@
+// Products that accumulate: which sum they start from, and which of them run a trip behind. See plan.h.
+#include <algorithm>
+
+#include "codegen/gpu/plan.h"
+
+namespace tessera::gpu {
+
+using ir::Op;
+using ir::OpKind;
+using ir::Value;
+
+const Op* Plan::sum_of(const Op& dot) const {
+  if (kernel_.strict) return nullptr;
+  const Value* v = dot.result();
+  const std::vector<const Op*>& uses = uses_.of(v);
+  if (uses.size() != 1 || uses[0]->kind != OpKind::Add || uses[0]->parent != dot.parent || dims(uses[0]->result()) != dims(v)) return nullptr;
+  const Op& sum = *uses[0];
+  const Value* other = sum.operands[0] == v ? sum.operands[1] : sum.operands[0];
+  if (other == v || is_scalar(other) || dims(other) != dims(v)) return nullptr;
+  // The other summand must exist where the product stands.
+  for (const auto& op : dot.parent->ops) {
+    if (op.get() == &dot) break;
+    if (other->def == op.get()) return &sum;
+  }
+  return !other->def || other->def->parent != dot.parent || uses_.lazy(other) ? &sum : nullptr;
+}
+
+namespace {
+
+/// Whether `v` is computed, within `body`, from a product of warpgroups.
+bool from_product(const Value* v, const ir::Block& body, const std::map<const Op*, DotPlan>& dots, std::set<const Op*>& seen) {
+  const Op* op = v->def;
+  if (!op || !Uses::inside(op->parent, &body) || !seen.insert(op).second) return false;
+  const auto dot = dots.find(op);
+  if (dot != dots.end() && dot->second.warpgroup) return true;
+  for (const Value* o : op->operands) {
+    if (from_product(o, body, dots, seen)) return true;
+  }
+  return false;
+}
+
+bool mentions(const Op& op, const Value* v) {
+  bool found = std::find(op.operands.begin(), op.operands.end(), v) != op.operands.end();
+  for (const auto& r : op.regions) {
+    ir::walk(*r, [&](const Op& inner) { found = found || std::find(inner.operands.begin(), inner.operands.end(), v) != inner.operands.end(); });
+  }
+  return found;
+}
+
+bool turned_off(const Schedule& schedule, const Value* v) {
+  for (const ScheduleDirective& d : schedule.directives) {
+    for (const ScheduleArg& a : d.args) {
+      if (d.kind == DirectiveKind::Skew && a.number == 0 && a.subject == v->hint) return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+void Plan::skew_products(const Schedule& schedule) {
+  std::map<const Op*, std::vector<Skew>> candidates;
+  for (const Op* dot : dot_ops_) {
+    const DotPlan& d = dots_.at(dot);
+    const Op* loop = dot->parent->parent;
+    if (!d.warpgroup || d.a.stage >= 0 || !loop || loop->kind != OpKind::For) continue;
+    const Stage& b = stages_[static_cast<std::size_t>(d.b.stage)];
+    if (b.loop != loop || in_registers(b.source)) continue;
+    bool shared = false;
+    for (const auto& [other, e] : dots_) shared = shared || (other != dot && (e.a.stage == d.b.stage || e.b.stage == d.b.stage));
+    const Op* sum = sum_of(*dot);
+    if (shared || !sum || turned_off(schedule, sum->result())) continue;
+    const std::vector<const Op*>& uses = uses_.of(sum->result());
+    if (uses.size() != 1 || uses[0]->kind != OpKind::Yield || uses[0]->parent != &loop->region()) continue;
+    Skew skew{dot, sum, sum->operands[0] == dot->result() ? sum->operands[1] : sum->operands[0], 0};
+    while (loop->region().yielded()[skew.carried] != sum->result()) ++skew.carried;
+    const bool inside = skew.base->def ? Uses::inside(skew.base->def->parent, &loop->region()) : skew.base->block == &loop->region();
+    const Value* a = dot->operands[0];
+    std::set<const Op*> seen;
+    if (!inside || !a->def || a->def->parent != dot->parent || !from_product(a, loop->region(), dots_, seen)) continue;
+    if (uses_.lazy(skew.base) || layout(skew.base) != d.result || layout(sum->result()) != d.result) continue;
+    if (layout(loop->region().args[1 + skew.carried].get()) != d.result) continue;
+    candidates[loop].push_back(skew);
+  }
+  for (auto& [loop, skews] : candidates) {
+    // The products of the trip before are issued after the first of this trip; what it starts from must not be asked for earlier.
+    const auto behind = [&](const Op* op) { return std::any_of(skews.begin(), skews.end(), [&](const Skew& s) { return s.dot == op; }); };
+    const auto& ops = loop->region().ops;
+    const auto first = std::find_if(ops.begin(), ops.end(), [&](const auto& op) {
+      return op->kind == OpKind::Dot && dots_.at(op.get()).warpgroup && !behind(op.get());
+    });
+    if (first == ops.end()) continue;
+    std::erase_if(skews, [&](const Skew& s) {
+      const Value* arg = loop->region().args[1 + s.carried].get();
+      return std::any_of(ops.begin(), first, [&](const auto& op) { return mentions(*op, arg); });
+    });
+    for (const Skew& s : skews) stages_[static_cast<std::size_t>(dots_.at(s.dot).b.stage)].behind = 1;
+    if (!skews.empty()) skews_[loop] = skews;
+  }
+}
+
+const std::vector<Skew>& Plan::skews_of(const Op& loop) const {
+  static const std::vector<Skew> none;
+  const auto at = skews_.find(&loop);
+  return at == skews_.end() ? none : at->second;
+}
+
+}  // namespace tessera::gpu
