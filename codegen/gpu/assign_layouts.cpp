@@ -310,7 +310,7 @@ bool Plan::by_warpgroups(const Op& op) const {
 }
 
 void Plan::choose_warps() {
-  std::int64_t accumulators = 0, largest = 0, rows = 0;
+  std::int64_t accumulators = 0, operands = 0, largest = 0, rows = 0;
   rows_only_ = false;
   std::set<ir::Dims> shapes;
   for (const Op* op : dot_ops_) {
@@ -327,7 +327,10 @@ void Plan::choose_warps() {
       if (!seen.insert(v).second) continue;
       for (const Op* use : uses_.of(v)) {
         if (use->kind == OpKind::Reduce && use->int_attr(ir::Attr::Axis) == 1) rows_only_ = true;
-        if (use->kind == OpKind::Dot && use->operands[0] == v) rows_only_ = true;
+        if (use->kind == OpKind::Dot && use->operands[0] == v) {
+          rows_only_ = true;
+          operands = std::max(operands, elements(v));
+        }
         if (ir::has(use->kind, ir::Elementwise)) work.push_back(use->result());
       }
     }
@@ -340,6 +343,7 @@ void Plan::choose_warps() {
       if (rows_only_ ? blocks % g == 0 && g <= 3 : groups * kGroupSums < accumulators) groups = g;
     }
     warps_ = static_cast<int>(4 * groups);
+    registers_ = (accumulators + operands / 2) / threads() + 56;
     return;
   }
   ir::walk(kernel_.body, [&](const Op& op) {

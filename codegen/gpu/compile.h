@@ -57,6 +57,7 @@ struct GpuIr {
   std::string entry;
   int threads = 0;
   std::int64_t shared_bytes = 0;
+  std::int64_t registers = 0;  ///< an estimate of what a thread needs, of kernels that need many; else 0
   std::vector<GpuCheck> checks;
   GpuPlanReport plan;
 };

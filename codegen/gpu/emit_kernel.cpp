@@ -85,6 +85,7 @@ void ThreadEmitter::emit(GpuIr& out) {
   out.entry = kernel_.name;
   out.threads = plan_.threads();
   out.shared_bytes = plan_.staged_bytes() + scratch_bytes_;
+  out.registers = plan_.registers();
   out.checks = std::move(checks_);
   out.plan = {plan_.warps(), out.shared_bytes, 1, plan_.notes()};
   for (const Stage& s : plan_.stages()) out.plan.stages = std::max(out.plan.stages, s.slots);

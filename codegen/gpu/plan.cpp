@@ -249,7 +249,11 @@ void Plan::make_rings(const Schedule& schedule) {
     return false;
   };
   // What fits nowhere stays as the schedule asks for it, and is refused with the bytes it needs.
-  if (!choose(half, 4, 2)) choose(whole, 3, 1);
+  if (2 * threads() * registers_ > 65536) {
+    choose(whole, 4, 1);
+  } else if (!choose(half, 4, 2)) {
+    choose(whole, 3, 1);
+  }
   for (Stage& s : stages_) {
     if (s.slots == 1) s.loop = nullptr;
   }

@@ -119,6 +119,8 @@ class Plan {
   /// The sum that is the only use of a product: the product then starts from the other summand, if that exists where the product stands. Null: none.
   const ir::Op* sum_of(const ir::Op& dot) const;
   bool warpgroups() const { return warpgroups_; }
+  /// An estimate of what a thread's code needs, of those whose products stay in registers over a loop; 0: no more than usual.
+  std::int64_t registers() const { return registers_; }
   /// Ops in the body of a loop that compute the addresses of its ring loads that are `behind` so many trips, in order.
   std::vector<const ir::Op*> address_ops(const ir::Op& loop, int behind) const;
   /// Bytes of all stages; what lies above is scratch, as large as the emitted code asks for.
@@ -145,6 +147,7 @@ class Plan {
   GpuTarget target_;
   Uses uses_;
   int warps_ = 4;
+  std::int64_t registers_ = 0;
   bool warpgroups_ = false;  ///< some product is one of warpgroups
   bool rows_only_ = true;  ///< warps divide only the rows of products
   std::vector<const ir::Op*> dot_ops_;

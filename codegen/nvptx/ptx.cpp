@@ -35,7 +35,8 @@ class CodegenGate : public llvm::OptPassGate {
 void state_residency(llvm::Function& kernel, const GpuIr& ir, const GpuTarget& target) {
   if (kernel.hasFnAttribute("nvvm.minctasm")) return;
   const std::int64_t cta = ir.shared_bytes + (target.sm >= 80 ? 1024 : 0);  // the system's own share
-  const std::int64_t ctas = std::max<std::int64_t>(1, target.max_shared_sm() / std::max<std::int64_t>(cta, 1));
+  std::int64_t ctas = std::max<std::int64_t>(1, target.max_shared_sm() / std::max<std::int64_t>(cta, 1));
+  if (ir.registers > 0) ctas = std::max<std::int64_t>(1, std::min(ctas, 65536 / (ir.threads * std::max<std::int64_t>(128, (ir.registers + 7) / 8 * 8))));
   if (ctas * ir.threads * 128 <= 65536) kernel.addFnAttr("nvvm.minctasm", std::to_string(ctas));
 }
 
