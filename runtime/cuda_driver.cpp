@@ -65,6 +65,7 @@ std::shared_ptr<const Driver> Driver::open(const std::string& library) {
     throw MachineError(fmt::format("there is no NVIDIA driver: {}; install it, or use the target cpu", reason ? reason : library));
   }
 #define TESSERA_CUDA(name, symbol, parameters) find(handle, #symbol, d->name);
+#define TESSERA_CUDA_OPTIONAL(name, symbol, parameters) d->name = reinterpret_cast<decltype(d->name)>(dlsym(handle, #symbol));
 #include "runtime/cuda_api.def"
   d->check(d->init(0), "starting the NVIDIA driver");
   d->check(d->driver_get_version(&d->version_), "asking for the driver's version");

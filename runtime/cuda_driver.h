@@ -70,6 +70,17 @@ enum class MemoryType : unsigned { Host = 1, Device = 2, Array = 3, Unified = 4 
 inline constexpr unsigned stream_non_blocking = 1;
 inline constexpr unsigned event_disable_timing = 2;
 
+/// CUtensorMap: what cuTensorMapEncodeTiled fills and a kernel takes by value.
+struct alignas(64) TensorMap {
+  std::uint64_t words[16];
+};
+/// Bulk copies move bits: unsigned integers stand for all types of their size.
+enum class TensorMapType : int { U8 = 0, U16 = 1, U32 = 2 };
+enum class TensorMapInterleave : int { None = 0 };
+enum class TensorMapSwizzle : int { Bytes128 = 3 };
+enum class TensorMapPromotion : int { L2Bytes256 = 3 };
+enum class TensorMapFill : int { Zeros = 0 };
+
 struct LaunchConfig {
   unsigned grid_x, grid_y, grid_z;
   unsigned block_x, block_y, block_z;

@@ -5,6 +5,7 @@
 #include <climits>
 #include <mutex>
 
+#include "codegen/gpu/tensor_map.h"
 #include "codegen/nvptx/ptx.h"
 #include "runtime/append_list.h"
 #include "runtime/cuda_device.h"
@@ -16,6 +17,7 @@ namespace {
 
 using cuda::DevicePointer;
 
+constexpr std::size_t max_maps = 24;
 /// Bytes of parameters that every driver takes.
 constexpr std::size_t max_words = 4096 / 8;
 
@@ -88,8 +90,9 @@ class GpuExecutable : public Executable {
   }
 
   void queue(const Loaded& loaded, const Launch& launch, CUstream_st* stream, const DevicePointer* report) const {
-    const std::size_t words = launch.frame.size() + launch.grid.size() + (report ? 1 : 0);
+    const std::size_t words = launch.frame.size() + launch.grid.size() + (report ? 1 : 0) + 1 + object_.maps.size() * (kTensorMapBytes / 8);
     if (words > max_words) fail(Code::E0804, fmt::format("kernel `{}` has {} words of parameters; a GPU takes at most {}", name_, words, max_words));
+    if (object_.maps.size() > max_maps) fail(Code::E0804, fmt::format("kernel `{}` needs {} tensor maps; at most {} fit", name_, object_.maps.size(), max_maps));
     // The driver copies the words in the call, so they may lie here.
     std::array<void*, max_words> parameters;
     std::size_t n = 0;
@@ -97,6 +100,14 @@ class GpuExecutable : public Executable {
     for (const std::uint64_t& w : launch.frame) add(w);
     for (const std::int64_t& w : launch.grid) add(w);
     if (report) add(*report);
+    const cuda::Driver& d = loaded.code->device().api();
+    std::array<cuda::TensorMap, max_maps> maps;
+    std::uint64_t encoded = 1;
+    if (!object_.maps.empty()) {
+      for (std::size_t m = 0; m < object_.maps.size(); ++m) encoded = encoded && encode(d, object_.maps[m], launch, maps[m]) ? 1 : 0;
+      add(encoded);
+      for (std::size_t m = 0; m < object_.maps.size(); ++m) add(maps[m]);
+    }
     const cuda::LaunchConfig config{static_cast<unsigned>(launch.instances),
                                     1,
                                     1,
@@ -107,10 +118,22 @@ class GpuExecutable : public Executable {
                                     stream,
                                     nullptr,
                                     0};
-    const cuda::Driver& d = loaded.code->device().api();
     const cuda::Result r = d.launch_kernel(&config, loaded.code->function(), parameters.data(), nullptr);
     if (r != cuda::Result::Success) [[unlikely]]
       d.fail(r, fmt::format("launching `{}`", name_), "");
+  }
+
+  /// False if bulk copies cannot read this launch's tensor, or the driver knows no tensor maps.
+  static bool encode(const cuda::Driver& d, const GpuTensorMap& map, const Launch& launch, cuda::TensorMap& to) {
+    const std::optional<TensorMapValues> v = tensor_map_values(map, {launch.frame.begin(), launch.frame.end()});
+    if (!v || !d.tensor_map_encode) return false;
+    const std::array<std::uint32_t, 5> steps = {1, 1, 1, 1, 1};
+    const auto type = v->element_bytes == 1   ? cuda::TensorMapType::U8
+                      : v->element_bytes == 2 ? cuda::TensorMapType::U16
+                                              : cuda::TensorMapType::U32;
+    return d.tensor_map_encode(&to, type, static_cast<std::uint32_t>(v->extents.size()), reinterpret_cast<void*>(v->base), v->extents.data(),
+                               v->strides.data(), v->box.data(), steps.data(), cuda::TensorMapInterleave::None, cuda::TensorMapSwizzle::Bytes128,
+                               cuda::TensorMapPromotion::L2Bytes256, cuda::TensorMapFill::Zeros) == cuda::Result::Success;
   }
 
   /// Waits for the end, to say which check failed.

@@ -4,7 +4,8 @@
 // What one thread's function looks like:
 //   * calling convention ptx_kernel, name GpuIr::entry, result void; attribute "nvvm.reqntid" = threads
 //   * parameters: one i64 for each word of the launch frame (dsl/frame.h; view bases are device addresses), then one i64 for each grid axis: its
-//     count, then, if `checks` is not empty, one i64: the device address of a GpuReport
+//     count, then, if `checks` is not empty, one i64: the device address of a GpuReport, then, if `maps` is not empty, one i64: 1 if all maps are
+//     encoded and the kernel may use them, else 0, and one 128-byte tensor map by value each
 //   * CTA ctaid runs grid instance ctaid (first grid axis fastest); the grid is one-dimensional
 //   * shared memory is the external addrspace(3) global @smem of shared_bytes; addresses are i32
 //   * no inline asm, no NVVM intrinsics, no other address space but 1 (global), 3 and constants
@@ -43,6 +44,21 @@ struct GpuCheck {
   std::string message;
 };
 
+inline constexpr std::size_t kTensorMapBytes = 128;
+
+/// A tensor map that a launch encodes: a view parameter as bulk copies read it, in boxes of 128 bytes' width at most, swizzled by 128 bytes.
+struct GpuTensorMap {
+  struct Axis {
+    std::size_t extent = 0, stride = 0;  ///< words of the frame; strides in elements. The first axis has stride 1
+    std::int64_t box = 1;                ///< elements of a box
+    friend bool operator==(const Axis&, const Axis&) = default;
+  };
+  std::size_t base = 0;  ///< word of the frame
+  DType dtype{};
+  std::vector<Axis> axes;  ///< 2 to 5, innermost first
+  friend bool operator==(const GpuTensorMap&, const GpuTensorMap&) = default;
+};
+
 /// What `tessera explain-kernel` tells before an assembler has seen the code.
 struct GpuPlanReport {
   int warps = 0;
@@ -59,6 +75,7 @@ struct GpuIr {
   std::int64_t shared_bytes = 0;
   std::int64_t registers = 0;  ///< an estimate of what a thread needs, of kernels that need many; else 0
   std::vector<GpuCheck> checks;
+  std::vector<GpuTensorMap> maps;
   GpuPlanReport plan;
 };
 

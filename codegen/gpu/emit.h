@@ -63,13 +63,31 @@ class ThreadEmitter {
   void emit_plain_for(const ir::Op& op);
   struct RingLoop;
   void emit_ring_for(const ir::Op& op);
-  /// The tiles of the trip at `iv` set out for `slot`, if there is such a trip.
-  void prefetch(const RingLoop& r, LV* iv, LV* slot);
-  /// The tiles of the trip in `slot` have arrived, and whoever still read the slot before is done.
-  void arrive(const RingLoop& r, LV* slot);
+  /// Where in its ring a trip stands: its slot, and, with bulk copies, the parity of how often the ring went round.
+  struct Turn {
+    LV *slot = nullptr, *parity = nullptr;
+  };
+  static Turn turn_of(const RingLoop& r, llvm::ArrayRef<LV*> carried);
+  /// The tiles of the trip at `iv` set out for `slot`, if there is such a trip. Bulk copies: once the slot is free, that is, the phase of `free` of its
+  /// barrier has ended; null: it has never been used.
+  void prefetch(const RingLoop& r, LV* iv, LV* slot, LV* free);
+  /// The tiles of the trip have arrived, and, without bulk copies, whoever still read the slot before is done.
+  void arrive(const RingLoop& r, const Turn& turn);
   /// One trip without its products that run behind; those of the trip before are issued after the first product, if there was one. Gives what the next
   /// trip gets.
-  Values ring_trip(const RingLoop& r, LV* iv, LV* slot, llvm::ArrayRef<LV*> carried, bool first);
+  Values ring_trip(const RingLoop& r, LV* iv, llvm::ArrayRef<LV*> carried, bool first);
+  // --- emit_bulk.cpp: rings that bulk copies fill
+  void describe_maps();
+  void start_barriers(const RingLoop& r);
+  void end_barriers(const RingLoop& r);
+  /// Of a slot: tiles have come, or it is free.
+  LV* ring_barrier(const RingLoop& r, LV* slot, bool free);
+  void bulk_fetch(const RingLoop& r, LV* iv, LV* slot, LV* free);
+  void bulk_load(int stage, LV* slot, LV* barrier, LV* when);
+  void copy_fetch(const RingLoop& r, LV* iv, LV* slot, LV* free);
+  /// Whether the tiles that come `behind` trips late exist for the trip at `iv`, and the trip they belong to.
+  LV* exists(const RingLoop& r, LV* iv, int behind, LV** trip);
+  void release(const RingLoop& r, LV* slot);
   void issue_behind(const RingLoop& r, llvm::ArrayRef<LV*> carried, std::vector<const ir::Value*> results);
   void emit_while(const ir::Op& op);
   void emit_if(const ir::Op& op);
@@ -232,6 +250,11 @@ class ThreadEmitter {
   std::map<std::string, LV*> bases_;
   std::vector<Pending> pending_;  ///< products under way, in the order of their issue
   int groups_ = 0;                ///< issued so far in straight code
+  std::vector<GpuTensorMap> maps_;
+  std::map<int, std::size_t> map_of_;  ///< stage -> index in maps_
+  std::vector<LV*> map_arguments_;
+  LV* maps_encoded_ = nullptr;  ///< i1
+  bool element_copies_ = false;  ///< stage_load: element by element alone, short code
   std::set<const ir::Op*> skipped_;  ///< emitted with another op
   std::int64_t scratch_bytes_ = 0;
   std::vector<GpuCheck> checks_;

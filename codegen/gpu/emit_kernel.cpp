@@ -53,7 +53,11 @@ void ThreadEmitter::bind_parameters(llvm::Function* f) {
     set(kernel_.body.args[arg++].get(), {}, {{e_.b.CreateZExt(last ? rest : e_.b.CreateURem(rest, n), e_.i64())}});
     if (!last) rest = e_.b.CreateUDiv(rest, n);
   }
-  if (f->arg_size() > frame.words + kernel_.grid.size()) report_ = e_.b.CreateIntToPtr(word(frame.words + kernel_.grid.size()), e_.b.getPtrTy(1));
+  std::size_t next = frame.words + kernel_.grid.size();
+  if (f->arg_size() - (maps_.empty() ? 0 : 1 + maps_.size()) > next) report_ = e_.b.CreateIntToPtr(word(next++), e_.b.getPtrTy(1));
+  if (maps_.empty()) return;
+  maps_encoded_ = e_.b.CreateICmpNE(word(next++), e_.idx(0));
+  for (std::size_t m = 0; m < maps_.size(); ++m) map_arguments_.push_back(word(next++));
 }
 
 void ThreadEmitter::emit(GpuIr& out) {
@@ -61,8 +65,19 @@ void ThreadEmitter::emit(GpuIr& out) {
   bool reports = false;
   ir::walk(kernel_.body, [&](const Op& op) { reports = reports || (options_.checks && op.kind == OpKind::Assert); });
   const std::size_t words = frame_layout(kernel_).words + kernel_.grid.size() + (reports ? 1 : 0);
-  auto* type = llvm::FunctionType::get(e_.b.getVoidTy(), std::vector<llvm::Type*>(words, e_.i64()), false);
+  describe_maps();
+  std::vector<llvm::Type*> types(words, e_.i64());
+  if (!maps_.empty()) types.push_back(e_.i64());
+  types.insert(types.end(), maps_.size(), e_.ptr());
+  auto* type = llvm::FunctionType::get(e_.b.getVoidTy(), types, false);
   llvm::Function* f = llvm::Function::Create(type, llvm::Function::ExternalLinkage, kernel_.name, m);
+  for (std::size_t i = 0; i < maps_.size(); ++i) {
+    // Not copied to the thread's own memory: bulk copies read the parameter itself.
+    const auto arg = static_cast<unsigned>(types.size() - maps_.size() + i);
+    f->addParamAttr(arg, llvm::Attribute::getWithByValType(e_.context, llvm::ArrayType::get(e_.b.getInt8Ty(), kTensorMapBytes)));
+    f->addParamAttr(arg, llvm::Attribute::getWithAlignment(e_.context, llvm::Align(64)));
+    f->addParamAttr(arg, llvm::Attribute::get(e_.context, "nvvm.grid_constant"));
+  }
   f->setCallingConv(llvm::CallingConv::PTX_Kernel);
   f->addFnAttr("nvvm.reqntid", std::to_string(plan_.threads()));
   f->addFnAttr(llvm::Attribute::NoUnwind);
@@ -87,6 +102,7 @@ void ThreadEmitter::emit(GpuIr& out) {
   out.shared_bytes = plan_.staged_bytes() + scratch_bytes_;
   out.registers = plan_.registers();
   out.checks = std::move(checks_);
+  out.maps = std::move(maps_);
   out.plan = {plan_.warps(), out.shared_bytes, 1, plan_.notes()};
   for (const Stage& s : plan_.stages()) out.plan.stages = std::max(out.plan.stages, s.slots);
 }

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "codegen/gpu/emit.h"
+#include "codegen/gpu/ring_loop.h"
 #include "dsl/diagnostic.h"
 
 namespace tessera::gpu {
@@ -36,63 +37,56 @@ void ThreadEmitter::emit_plain_for(const Op& op) {
   for (const ir::Value* r : results) bind_flat(r, layout_of(r), end, at);
 }
 
-/// A loop over rings: what its trips share. Trip j finds its tiles in slot j mod slots.
-struct ThreadEmitter::RingLoop {
-  const Op& op;
-  std::vector<int> stages;
-  int slots = 2, behind = 0;  ///< behind: the most trips that a tile comes late
-  LV *lo = nullptr, *hi = nullptr, *step = nullptr;
-  const std::vector<Skew>& skews;
-  std::vector<const ir::Value*> results;
-  const Op* first_product = nullptr;  ///< of warpgroups, at the top of the body: behind it there is time for other things
-  LV* later(LV* iv, std::int64_t trips, cpu::Emitter& e) const { return trips == 0 ? iv : e.add(iv, e.mul(step, e.idx(trips))); }
-  const Skew* skew_of(const Op* op) const {
-    for (const Skew& s : skews) {
-      if (s.dot == op || s.sum == op) return &s;
-    }
-    return nullptr;
-  }
-  const Skew* skew_at(std::size_t result) const {
-    for (const Skew& s : skews) {
-      if (s.carried == result) return &s;
-    }
-    return nullptr;
-  }
-};
-
-void ThreadEmitter::prefetch(const RingLoop& r, LV* iv, LV* slot) {
+void ThreadEmitter::prefetch(const RingLoop& r, LV* iv, LV* slot, LV* free) {
   // The body goes on with its own trip's coordinates.
   const auto tiles = tiles_;
   const auto ranges = ranges_;
   const auto views = views_;
-  for (int behind = 0; behind <= r.behind; ++behind) {
-    LV* at = r.later(iv, -behind, e_);
-    LV* exists = e_.b.CreateICmpSLT(at, r.hi);
-    if (behind > 0) exists = e_.b.CreateAnd(exists, e_.b.CreateICmpSGE(at, r.lo));
-    e_.if_then(exists, [&] {
-      set(r.op.region().args[0].get(), {}, {{at}});
-      for (const Op* a : plan_.address_ops(r.op, behind)) emit_op(*a);
-      for (const int s : r.stages) {
-        if (plan_.stages()[static_cast<std::size_t>(s)].behind == behind) stage_load(s, slot);
-      }
-    });
+  if (r.barriers) {
+    e_.if_then(maps_encoded_, [&] { bulk_fetch(r, iv, slot, free); }, [&] { copy_fetch(r, iv, slot, free); });
+  } else {
+    for (int behind = 0; behind <= r.behind; ++behind) {
+      LV* trip = nullptr;
+      e_.if_then(exists(r, iv, behind, &trip), [&] {
+        set(r.op.region().args[0].get(), {}, {{trip}});
+        for (const Op* a : plan_.address_ops(r.op, behind)) emit_op(*a);
+        for (const int s : r.stages) {
+          if (plan_.stages()[static_cast<std::size_t>(s)].behind == behind) stage_load(s, slot);
+        }
+      });
+    }
+    call(e_.b, e_.module, Primitive::CpAsyncCommit, {});
   }
-  call(e_.b, e_.module, Primitive::CpAsyncCommit, {});
   tiles_ = tiles;
   ranges_ = ranges;
   views_ = views;
 }
 
-void ThreadEmitter::arrive(const RingLoop& r, LV* slot) {
+LV* ThreadEmitter::exists(const RingLoop& r, LV* iv, int behind, LV** trip) {
+  *trip = r.later(iv, -behind, e_);
+  LV* in = e_.b.CreateICmpSLT(*trip, r.hi);
+  return behind > 0 ? e_.b.CreateAnd(in, e_.b.CreateICmpSGE(*trip, r.lo)) : in;
+}
+
+void ThreadEmitter::arrive(const RingLoop& r, const Turn& turn) {
   settle_all();
-  call(e_.b, e_.module, Primitive::CpAsyncWait, {i32(r.slots - 2)});
-  state_.waited();
-  if (plan_.warpgroups()) {
-    call(e_.b, e_.module, Primitive::FenceProxyAsync, {});
-    state_.fence();
+  if (r.barriers) {
+    call(e_.b, e_.module, Primitive::MbarWait, {ring_barrier(r, turn.slot, false), turn.parity});
+  } else {
+    call(e_.b, e_.module, Primitive::CpAsyncWait, {i32(r.slots - 2)});
+    state_.waited();
+    if (plan_.warpgroups()) {
+      call(e_.b, e_.module, Primitive::FenceProxyAsync, {});
+      state_.fence();
+    }
+    barrier();
   }
-  barrier();
-  for (const int s : r.stages) slots_[s] = slot;
+  for (const int s : r.stages) slots_[s] = turn.slot;
+}
+
+ThreadEmitter::Turn ThreadEmitter::turn_of(const RingLoop& r, llvm::ArrayRef<LV*> carried) {
+  if (!r.barriers) return {carried.back(), nullptr};
+  return {carried[carried.size() - 2], carried.back()};
 }
 
 void ThreadEmitter::issue_behind(const RingLoop& r, llvm::ArrayRef<LV*> carried, std::vector<const ir::Value*> results) {
@@ -130,11 +124,15 @@ void ThreadEmitter::issue_behind(const RingLoop& r, llvm::ArrayRef<LV*> carried,
   }
 }
 
-Values ThreadEmitter::ring_trip(const RingLoop& r, LV* iv, LV* slot, llvm::ArrayRef<LV*> carried, bool first) {
+Values ThreadEmitter::ring_trip(const RingLoop& r, LV* iv, llvm::ArrayRef<LV*> carried, bool first) {
   const ir::Block& body = r.op.region();
-  arrive(r, slot);
-  LV* last = e_.b.CreateSelect(e_.b.CreateICmpEQ(slot, i32(0)), i32(r.slots - 1), e_.b.CreateSub(slot, i32(1)));
-  const auto fetch = [&] { prefetch(r, r.later(iv, r.slots - 1, e_), last); };
+  const Turn turn = turn_of(r, carried);
+  arrive(r, turn);
+  LV* at_start = e_.b.CreateICmpEQ(turn.slot, i32(0));
+  LV* last = e_.b.CreateSelect(at_start, i32(r.slots - 1), e_.b.CreateSub(turn.slot, i32(1)));
+  // The slot's fill before this one was of this round, or of the one before if the ring starts anew here.
+  LV* free = r.barriers ? e_.b.CreateXor(turn.parity, e_.b.CreateZExt(at_start, e_.i32())) : nullptr;
+  const auto fetch = [&] { prefetch(r, r.later(iv, r.slots - 1, e_), last, free); };
   if (!r.first_product) fetch();
   set(body.args[0].get(), {}, {{iv}});
   std::size_t at = 0;
@@ -167,13 +165,16 @@ Values ThreadEmitter::ring_trip(const RingLoop& r, LV* iv, LV* slot, llvm::Array
     if (const Skew* s = r.skew_at(i)) flatten(s->dot->operands[0], layout_of(s->dot->operands[0]), next);
   }
   settle_all();
-  LV* up = e_.b.CreateAdd(slot, i32(1));
-  next.push_back(e_.b.CreateSelect(e_.b.CreateICmpEQ(up, i32(r.slots)), i32(0), up));
+  if (r.barriers) release(r, turn.slot);
+  LV* up = e_.b.CreateAdd(turn.slot, i32(1));
+  LV* wraps = e_.b.CreateICmpEQ(up, i32(r.slots));
+  next.push_back(e_.b.CreateSelect(wraps, i32(0), up));
+  if (r.barriers) next.push_back(e_.b.CreateXor(turn.parity, e_.b.CreateZExt(wraps, e_.i32())));
   return next;
 }
 
 void ThreadEmitter::emit_ring_for(const Op& op) {
-  RingLoop r{.op = op, .stages = plan_.rings_of(op), .skews = plan_.skews_of(op)};
+  RingLoop r{.op = op, .stages = plan_.rings_of(op), .skews = plan_.skews_of(op), .barriers = plan_.bulk_barriers(op)};
   r.lo = scalar(op.operands[0]);
   r.hi = scalar(op.operands[1]);
   r.step = scalar(op.operands[2]);
@@ -190,12 +191,18 @@ void ThreadEmitter::emit_ring_for(const Op& op) {
   for (const int s : r.stages) {
     const Stage& st = plan_.stages()[static_cast<std::size_t>(s)];
     r.behind = std::max(r.behind, st.behind);
-    write_shared(st.offset, st.offset + st.slot_bytes() * st.slots);
+    if (!r.barriers) write_shared(st.offset, st.offset + st.slot_bytes() * st.slots);
   }
+  if (r.barriers) start_barriers(r);
   const SharedState before = state_;
   const auto start = [&] {
-    if (r.slots == 2) return prefetch(r, r.lo, i32(0));
-    e_.loop(i32(0), i32(r.slots - 1), i32(1), true, [&](LV* s) { prefetch(r, e_.add(r.lo, e_.mul(r.step, e_.b.CreateZExt(s, e_.i64()))), s); });
+    if (r.slots == 2) return prefetch(r, r.lo, i32(0), nullptr);
+    e_.loop(i32(0), i32(r.slots - 1), i32(1), true,
+            [&](LV* s) { prefetch(r, e_.add(r.lo, e_.mul(r.step, e_.b.CreateZExt(s, e_.i64()))), s, nullptr); });
+  };
+  // A loop that bulk copies feed touches shared memory by its products alone: nothing behind its back edge needs a barrier.
+  const auto enter = [&] {
+    if (!r.barriers) state_.forget();
   };
   const auto done = [&] {
     for (const int s : r.stages) slots_.erase(s);
@@ -203,10 +210,10 @@ void ThreadEmitter::emit_ring_for(const Op& op) {
   Values end;
   if (r.skews.empty()) {
     start();
-    state_.forget();
+    enter();
     Values carried = init;
-    carried.push_back(i32(0));
-    end = e_.loop(r.lo, r.hi, r.step, carried, false, [&](LV* iv, llvm::ArrayRef<LV*> inside) { return ring_trip(r, iv, inside.back(), inside, true); });
+    carried.insert(carried.end(), r.barriers ? 2 : 1, i32(0));
+    end = e_.loop(r.lo, r.hi, r.step, carried, false, [&](LV* iv, llvm::ArrayRef<LV*> inside) { return ring_trip(r, iv, inside, true); });
     done();
   } else {
     // The first trip has no product behind it; after the last one there is one left.
@@ -214,11 +221,13 @@ void ThreadEmitter::emit_ring_for(const Op& op) {
         e_.b.CreateICmpSLT(r.lo, r.hi),
         [&] {
           start();
-          const Values one = ring_trip(r, r.lo, i32(0), init, true);
-          state_.forget();
+          Values none = init;
+          none.insert(none.end(), r.barriers ? 2 : 1, i32(0));
+          const Values one = ring_trip(r, r.lo, none, true);
+          enter();
           const Values all = e_.loop(r.later(r.lo, 1, e_), r.hi, r.step, one, false,
-                                     [&](LV* iv, llvm::ArrayRef<LV*> inside) { return ring_trip(r, iv, inside.back(), inside, false); });
-          arrive(r, all.back());
+                                     [&](LV* iv, llvm::ArrayRef<LV*> inside) { return ring_trip(r, iv, inside, false); });
+          arrive(r, turn_of(r, all));
           issue_behind(r, all, r.results);
           settle_all();
           Values out;
@@ -241,6 +250,7 @@ void ThreadEmitter::emit_ring_for(const Op& op) {
     const Stage& st = plan_.stages()[static_cast<std::size_t>(s)];
     state_.read(0, st.offset, st.offset + st.slot_bytes() * st.slots);
   }
+  if (r.barriers) end_barriers(r);
   state_.join(before);
   std::size_t at = 0;
   for (const ir::Value* v : r.results) bind_flat(v, layout_of(v), end, at);

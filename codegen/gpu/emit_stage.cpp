@@ -156,7 +156,7 @@ void ThreadEmitter::stage_load(int stage, LV* slot) {
   };
   // Without cp.async a chunk is read whole or not at all.
   const bool ragged_columns = !target_.has_cp_async() && (!cols.full || dims(v)[1] % per != 0);
-  if (!m.contiguous || ragged_columns) {
+  if (!m.contiguous || ragged_columns || element_copies_) {
     slow();
     state_.write(0, s.offset, s.offset + s.slot_bytes());
     return;

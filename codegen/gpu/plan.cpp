@@ -59,6 +59,7 @@ Plan::Plan(const ir::Kernel& kernel, const GpuTarget& target, const Schedule& sc
   make_rings(schedule);
   place_stages();
   skew_products(schedule);
+  choose_bulk_copies();
 }
 
 bool Plan::fragments_in_registers(const Value* operand, const DotPlan& dot) const {
@@ -295,7 +296,7 @@ std::vector<std::string> Plan::notes() const {
   }
   for (const Stage& s : stages_) {
     out.push_back(fmt::format("tile {}: shared memory, {} x {} {}{}, {} slot{}, {} bytes", s.source->hint.empty() ? "-" : s.source->hint, s.rows,
-                              s.cols, name(s.dtype), s.swizzled ? ", swizzled" : "", s.slots, s.slots == 1 ? "" : "s", s.slot_bytes() * s.slots));
+                              s.cols, name(s.dtype), s.swizzled ? ", swizzled" : "", s.slots, s.slots == 1 ? "" : "s", s.slot_bytes() * s.slots) + (s.bulk ? ", by bulk copies" : ""));
   }
   return out;
 }

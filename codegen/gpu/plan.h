@@ -35,6 +35,16 @@ inline std::int64_t cell_bytes(DType t) { return cpu::arena_cell(t).bytes(); }
 
 inline constexpr std::int64_t kPanelBytes = 128;
 
+/// A load of rows and columns as boxes of a view parameter: axes of the parameter are fixed at a number, or are the tile's rows or columns.
+struct BulkCopy {
+  struct Axis {
+    const ir::Value* number = nullptr;  ///< idx scalar
+    bool rows = false, cols = false;
+  };
+  std::size_t param = 0;   ///< index of the kernel's parameter
+  std::vector<Axis> axes;  ///< by axis of the parameter; the last one is the columns
+};
+
 class Uses {
  public:
   explicit Uses(const ir::Kernel& kernel);
@@ -64,6 +74,7 @@ struct Stage {
   int behind = 0;  ///< the slot of a trip holds the tile of so many trips before
   const ir::Op* loop = nullptr;
   std::int64_t offset = 0;  ///< in shared memory
+  std::optional<BulkCopy> bulk;  ///< how bulk copies fill a slot, if they do
 
   std::int64_t panels() const { return (cols * cell_bytes(dtype) + kPanelBytes - 1) / kPanelBytes; }
   std::int64_t panel_bytes() const { return rows * kPanelBytes; }
@@ -121,6 +132,9 @@ class Plan {
   bool warpgroups() const { return warpgroups_; }
   /// An estimate of what a thread's code needs, of those whose products stay in registers over a loop; 0: no more than usual.
   std::int64_t registers() const { return registers_; }
+  /// The tiles of the loop's rings come by bulk copies, whose arrival barriers in shared memory tell; no barrier of all threads stands in the loop.
+  /// Offset of the loop's barriers: for each slot one that tiles have come and one that the slot is free.
+  std::optional<std::int64_t> bulk_barriers(const ir::Op& loop) const;
   /// Ops in the body of a loop that compute the addresses of its ring loads that are `behind` so many trips, in order.
   std::vector<const ir::Op*> address_ops(const ir::Op& loop, int behind) const;
   /// Bytes of all stages; what lies above is scratch, as large as the emitted code asks for.
@@ -136,6 +150,9 @@ class Plan {
   void stage_row_numbers();
   void make_rings(const Schedule& schedule);
   void skew_products(const Schedule& schedule);
+  void choose_bulk_copies();
+  std::optional<BulkCopy> bulk_copy(const Stage& s) const;
+  bool quiet(const ir::Block& body, const ir::Op& loop) const;
   bool by_warpgroups(const ir::Op& dot) const;
   std::optional<Primitive> warpgroup_product(const ir::Op& dot) const;
   void place_stages();
@@ -155,6 +172,7 @@ class Plan {
   std::map<const ir::Value*, Layout> layouts_;
   std::vector<Stage> stages_;
   std::map<const ir::Op*, std::vector<Skew>> skews_;
+  std::map<const ir::Op*, std::int64_t> bulk_barriers_;
   std::int64_t staged_bytes_ = 0;
 };
 

@@ -24,6 +24,7 @@ llvm::Type* type_of(llvm::IRBuilderBase& b, char c) {
     case 'b': return b.getInt1Ty();
     case 'f': return b.getFloatTy();
     case 'p': return b.getPtrTy(1);
+    case 'm': return b.getPtrTy();
   }
   TESSERA_UNREACHABLE(fmt::format("primitive table: no type `{}`", c));
 }

@@ -98,6 +98,31 @@ class Lowering {
     c->setDoesNotThrow();
     return fields(c);
   }
+  /// Volatile asm without a result. `$p` in the text is a predicate made of the argument `when`.
+  Values effect_asm(const std::string& text, const std::string& constraints, unsigned when) {
+    Values args;
+    std::vector<llvm::Type*> types;
+    for (unsigned i = 0; i < call_.arg_size(); ++i) {
+      args.push_back(arg(i)->getType()->isIntegerTy(1) ? b_.CreateZExt(arg(i), b_.getInt32Ty()) : arg(i));
+      types.push_back(args.back()->getType());
+    }
+    const std::string whole = when == kAlways ? text : fmt::format("{{\n.reg .pred p;\nsetp.ne.b32 p, ${}, 0;\n@p {}\n}}", when, text);
+    auto* type = llvm::FunctionType::get(b_.getVoidTy(), types, false);
+    llvm::CallInst* c = b_.CreateCall(type, llvm::InlineAsm::get(type, whole, constraints + (constraints.empty() ? "" : ",") + "~{memory}", true, false), args);
+    c->addFnAttr(llvm::Attribute::Convergent);
+    c->setDoesNotThrow();
+    return {};
+  }
+  Values bulk_load(int axes) {
+    std::string coordinates, constraints = "r,r,l,r";
+    for (int i = 0; i < axes; ++i) {
+      coordinates += fmt::format("{}${}", i ? ", " : "", 4 + i);
+      constraints += ",r";
+    }
+    return effect_asm(fmt::format("cp.async.bulk.tensor.{}d.shared::cluster.global.mbarrier::complete_tx::bytes [$0], [$2, {{{}}}], [$1];", axes, coordinates),
+                      constraints, 3);
+  }
+  static constexpr unsigned kAlways = ~0U;
   Values warpgroup_product(const char* types, int k);
   Values warpgroup_wait();
 
@@ -225,6 +250,17 @@ Values Lowering::lower(Primitive p) {
     case Primitive::WgmmaE5m2E5m2: return warpgroup_product("e5m2.e5m2", 32);
     case Primitive::WgmmaWait: return warpgroup_wait();
     case Primitive::FenceProxyAsync: return nothing(intrinsic(Intrinsic::nvvm_fence_proxy_async_shared_cta));
+    case Primitive::MbarInit: return effect_asm("mbarrier.init.shared::cta.b64 [$0], $1;", "r,r,r", 2);
+    case Primitive::MbarInval: return effect_asm("mbarrier.inval.shared::cta.b64 [$0];", "r,r", 1);
+    case Primitive::FenceMbarInit: return effect_asm("fence.mbarrier_init.release.cluster;", "", kAlways);
+    case Primitive::MbarExpect: return effect_asm("mbarrier.arrive.expect_tx.shared::cta.b64 _, [$0], $1;", "r,r,r", 2);
+    case Primitive::MbarArrive: return effect_asm("mbarrier.arrive.shared::cta.b64 _, [$0];", "r,r", 1);
+    case Primitive::MbarWait:
+      return effect_asm("{\n.reg .pred p;\nwaiting:\nmbarrier.try_wait.parity.shared::cta.b64 p, [$0], $1;\n@p bra over;\nbra waiting;\nover:\n}", "r,r", kAlways);
+    case Primitive::TmaLoad2: return bulk_load(2);
+    case Primitive::TmaLoad3: return bulk_load(3);
+    case Primitive::TmaLoad4: return bulk_load(4);
+    case Primitive::TmaLoad5: return bulk_load(5);
     case Primitive::CpAsync16: return nothing(intrinsic(Intrinsic::nvvm_cp_async_cg_shared_global_16_s, {shared(0), arg(1), arg(2)}));
     case Primitive::CpAsync8: return nothing(intrinsic(Intrinsic::nvvm_cp_async_ca_shared_global_8_s, {shared(0), arg(1), arg(2)}));
     case Primitive::CpAsync4: return nothing(intrinsic(Intrinsic::nvvm_cp_async_ca_shared_global_4_s, {shared(0), arg(1), arg(2)}));

@@ -52,7 +52,7 @@ std::string emit(llvm::Module& module, llvm::TargetMachine& machine) {
 
 GpuObject make_ptx(GpuIr ir, const GpuTarget& target) {
   TESSERA_ASSERT(ir.module, "no module to make PTX of");
-  GpuObject out{.entry = ir.entry, .target = target, .threads = ir.threads, .shared_bytes = ir.shared_bytes, .checks = std::move(ir.checks)};
+  GpuObject out{.entry = ir.entry, .target = target, .threads = ir.threads, .shared_bytes = ir.shared_bytes, .checks = std::move(ir.checks), .maps = std::move(ir.maps)};
   const auto start = std::chrono::steady_clock::now();
   llvm::Module& module = *ir.module;
   const int ptx = nvptx::lower_primitives(module, target);

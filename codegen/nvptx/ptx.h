@@ -16,6 +16,7 @@ struct GpuObject {
   int threads = 0;
   std::int64_t shared_bytes = 0;
   std::vector<GpuCheck> checks;
+  std::vector<GpuTensorMap> maps;
   double passes_ms = 0, codegen_ms = 0;
 };
 

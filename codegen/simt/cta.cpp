@@ -35,6 +35,7 @@ Cta::~Cta() {
   // Clocks go back to their pool before it goes.
   threads.clear();
   for (Barrier& b : barriers) b = Barrier();
+  mbarriers.clear();
   ::operator delete(shared, kSharedAlignment);
 }
 
@@ -58,7 +59,11 @@ void Cta::prepare(std::uint32_t cta) {
   threads.clear();
   for (Barrier& b : barriers) b = Barrier();
   copying.clear();
-  clocks.reset(2 * run.threads + (run.threads + 31) / 32);
+  mbarriers.clear();
+  boxes.clear();
+  bulk_epochs.fill(0);
+  next_bulk = 0;
+  clocks.reset(2 * run.threads + (run.threads + 31) / 32 + kBulkAgents);
   if (run.options.races) shadow.reset(run.shared_bytes);
   threads.resize(run.threads);
   warps.assign((run.threads + 31) / 32, Warp());
@@ -95,6 +100,10 @@ void Cta::schedule() {
     for (const Warp& w : warps) {
       if (w.ready) ready.push_back(w.id);
     }
+    if (ready.empty() && !boxes.empty()) {
+      finish_some_box();
+      continue;
+    }
     if (ready.empty()) {
       report_stall();
       given_up = true;
@@ -102,6 +111,10 @@ void Cta::schedule() {
     }
     if (!copying.empty() && run.policy == SimtPolicy::Random && random() % 4 == 0) {
       finish_some_copy(*copying[random() % copying.size()]);
+      continue;
+    }
+    if (!boxes.empty() && run.policy == SimtPolicy::Random && random() % 4 == 0) {
+      finish_some_box();
       continue;
     }
     const std::uint32_t first = ready[random() % ready.size()] * 32, turn = random() % 32;
@@ -144,7 +157,7 @@ void Cta::give_up(Thread& t) {
 void Cta::report_stall() {
   std::map<std::pair<State, std::pair<std::uint32_t, std::uint32_t>>, std::vector<std::uint32_t>> groups;
   for (const Thread& t : threads) {
-    const std::uint32_t where = t.state == State::Barrier ? t.barrier : t.warp->id;
+    const std::uint32_t where = t.state == State::Barrier || t.state == State::Mbarrier ? t.barrier : t.warp->id;
     if (t.state != State::Done) groups[{t.state, {t.site, where}}].push_back(t.id);
   }
   for (const auto& [key, ids] : groups) {
@@ -153,6 +166,11 @@ void Cta::report_stall() {
       const Barrier& b = barriers[where];
       report(HazardKind::Deadlock, site,
              fmt::format("holds threads {} of CTA {} for ever: barrier {} has {} of {} threads", ranges(ids), id, where, b.arrived, b.need));
+    } else if (key.first == State::Mbarrier) {
+      const Mbarrier& m = mbarriers[where];
+      report(HazardKind::Deadlock, site,
+             fmt::format("holds threads {} of CTA {} for ever: phase {} of the barrier at {} lacks {} of {} arrivals and {} bytes", ranges(ids), id,
+                         m.phase, where, m.pending, m.count, m.bytes));
     } else {
       report(HazardKind::Divergence, site,
              fmt::format("holds lanes {} of CTA {} for ever: {} of 32 lanes of the warp came", ranges(ids), id, warps[where].arrived));

@@ -3,10 +3,12 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
 #include "codegen/gpu/primitives.h"
+#include "codegen/gpu/tensor_map.h"
 #include "codegen/simt/clock.h"
 #include "codegen/simt/fiber.h"
 #include "codegen/simt/hazards.h"
@@ -19,7 +21,7 @@ namespace tessera::simt {
 struct Cta;
 struct Warp;
 
-enum class State : std::uint8_t { Ready, Collective, Barrier, Done };
+enum class State : std::uint8_t { Ready, Collective, Barrier, Mbarrier, Done };
 
 /// An asynchronous copy that has not happened yet.
 struct Copy {
@@ -93,6 +95,29 @@ struct Barrier {
   std::vector<Thread*> waiters;
 };
 
+/// A barrier in shared memory.
+struct Mbarrier {
+  std::uint32_t count = 0, pending = 0;  ///< arrivals of a phase, and those still to come
+  std::int64_t bytes = 0;                ///< still to come
+  std::uint32_t phase = 0;
+  bool fenced = false;  ///< bulk copies may use it
+  std::uint32_t maker = 0;
+  Clock gathered, ended;
+  Clock last_in, last_out;  ///< threads that wait with equal knowledge leave with equal knowledge
+  std::vector<Thread*> waiters;
+};
+
+/// A bulk copy that has not happened yet.
+struct BulkBox {
+  std::uint32_t offset = 0, barrier = 0;
+  const TensorMapValues* map = nullptr;
+  std::vector<std::int64_t> at;  ///< of the box' first element, innermost axis first
+  std::uint32_t agent = 0, epoch = 0;
+  std::int64_t bytes = 0;
+};
+/// Bulk copies take turns as these agents.
+inline constexpr std::uint32_t kBulkAgents = 64;
+
 /// What all CTAs of a run share.
 struct Run {
   using Entry = void (*)(Thread* self, const std::uint64_t* words);
@@ -122,6 +147,10 @@ struct Cta {
   std::vector<Warp> warps;
   std::array<Barrier, 16> barriers;
   std::vector<Thread*> copying;  ///< threads with copies under way
+  std::map<std::uint32_t, Mbarrier> mbarriers;  ///< by offset in shared memory
+  std::vector<BulkBox> boxes;                   ///< under way
+  std::array<std::uint32_t, kBulkAgents> bulk_epochs{};
+  std::uint32_t next_bulk = 0;
   SharedShadow shadow;
   ClockPool clocks;
   Traffic traffic;
@@ -148,6 +177,11 @@ struct Cta {
   /// One copy of the thread, or all of the groups up to `last`.
   void finish_copies(Thread& t, std::uint32_t last);
   void finish_some_copy(Thread& t);
+  /// One of the bulk copies under way.
+  void finish_some_box();
+  /// A phase ends when nothing is missing any more.
+  void settle_phase(Mbarrier& m);
+  std::uint32_t first_bulk_agent() const { return static_cast<std::uint32_t>(2 * threads.size() + warps.size()); }
   bool in_shared(std::uint32_t address, std::uint32_t bytes) const {
     return address >= base && static_cast<std::uint64_t>(address) + bytes <= static_cast<std::uint64_t>(base) + run.shared_bytes;
   }

@@ -90,6 +90,17 @@ void WgmmaE5m2E5m2(Thread* t, u32 site, u32 a, u32 b, u32 steps, u32 accumulate,
 void WgmmaWait(Thread* t, u32 site, u32 allowed, u32* registers, u32 counts);
 void FenceProxyAsync(Thread* t, u32 site);
 
+void MbarInit(Thread* t, u32 site, u32 address, u32 arrivals, u32 when);
+void MbarInval(Thread* t, u32 site, u32 address, u32 when);
+void FenceMbarInit(Thread* t, u32 site);
+void MbarExpect(Thread* t, u32 site, u32 address, u32 bytes, u32 when);
+void MbarArrive(Thread* t, u32 site, u32 address, u32 when);
+void MbarWait(Thread* t, u32 site, u32 address, u32 parity);
+void TmaLoad2(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 c0, u32 c1);
+void TmaLoad3(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 c0, u32 c1, u32 c2);
+void TmaLoad4(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 c0, u32 c1, u32 c2, u32 c3);
+void TmaLoad5(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 c0, u32 c1, u32 c2, u32 c3, u32 c4);
+
 void CpAsync16(Thread* t, u32 site, u32 address, void* source, u32 bytes);
 void CpAsync8(Thread* t, u32 site, u32 address, void* source, u32 bytes);
 void CpAsync4(Thread* t, u32 site, u32 address, void* source, u32 bytes);

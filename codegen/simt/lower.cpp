@@ -97,8 +97,9 @@ class Lowering {
     llvm::BasicBlock& first = entry_->getEntryBlock();
     b_.SetInsertPoint(&first, first.getFirstInsertionPt());
     for (llvm::Argument& a : source_->args()) {
-      TESSERA_ASSERT(a.getType()->isIntegerTy(64), "kernel parameters are i64");
-      a.replaceAllUsesWith(b_.CreateLoad(b_.getInt64Ty(), b_.CreateConstInBoundsGEP1_32(b_.getInt64Ty(), entry_->getArg(1), a.getArgNo())));
+      TESSERA_ASSERT(a.getType()->isIntegerTy(64) || a.getType()->isPointerTy(), "kernel parameters are i64 or tensor maps");
+      llvm::Value* word = b_.CreateLoad(b_.getInt64Ty(), b_.CreateConstInBoundsGEP1_32(b_.getInt64Ty(), entry_->getArg(1), a.getArgNo()));
+      a.replaceAllUsesWith(a.getType()->isPointerTy() ? b_.CreateIntToPtr(word, pointer()) : word);
     }
     for (auto i = first.begin(); i != b_.GetInsertPoint(); ++i) own_.insert(&*i);
   }

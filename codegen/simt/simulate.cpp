@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "codegen/cpu/object.h"
+#include "codegen/gpu/tensor_map.h"
 #include "codegen/simt/code.h"
 #include "codegen/simt/lower.h"
 
@@ -24,6 +25,7 @@ std::vector<std::size_t> SimtResult::unexecuted() const {
 struct SimtKernel::Impl {
   std::vector<SimtSite> sites;
   std::vector<GpuCheck> checks;
+  std::vector<GpuTensorMap> maps;
   std::uint32_t threads = 0, shared_bytes = 0;
   std::unique_ptr<simt::Code> code;
 };
@@ -37,6 +39,7 @@ SimtKernel::SimtKernel(GpuIr ir) : impl_(std::make_unique<Impl>()) {
   ir.module->setDataLayout(machine->createDataLayout());
   impl_->sites = simt::lower_for_host(*ir.module, ir.entry);
   impl_->checks = std::move(ir.checks);
+  impl_->maps = std::move(ir.maps);
   impl_->threads = static_cast<std::uint32_t>(ir.threads);
   impl_->shared_bytes = static_cast<std::uint32_t>(ir.shared_bytes);
   impl_->code = std::make_unique<simt::Code>(*ir.module, *machine);
@@ -78,7 +81,15 @@ SimtResult SimtKernel::run(std::span<const std::uint64_t> frame, std::span<const
 
   std::vector<std::uint64_t> words(frame.begin(), frame.end());
   for (std::int64_t g : grid) words.push_back(static_cast<std::uint64_t>(g));
-  words.push_back(reinterpret_cast<std::uint64_t>(&result.report));
+  if (!impl_->checks.empty() || impl_->maps.empty()) words.push_back(reinterpret_cast<std::uint64_t>(&result.report));
+  std::vector<TensorMapValues> maps;
+  for (const GpuTensorMap& m : impl_->maps) {
+    if (std::optional<TensorMapValues> v = tensor_map_values(m, frame)) maps.push_back(std::move(*v));
+  }
+  words.push_back(maps.size() == impl_->maps.size() && options.maps ? 1 : 0);
+  for (const TensorMapValues& m : maps) words.push_back(reinterpret_cast<std::uint64_t>(&m));
+  // Of maps that could not be made, no one is read.
+  words.resize(words.size() + impl_->maps.size() - maps.size());
 
   const int workers = static_cast<int>(std::clamp<std::int64_t>(instances, 1, std::max(1, options.host_threads)));
   simt::HazardLog log(impl_->sites);

@@ -48,6 +48,7 @@ struct SimtOptions {
   std::uint64_t seed = 1;
   SimtPolicy policy = SimtPolicy::BySeed;
   bool races = true;                       ///< vector clocks: Race, Uninitialised, DoubleWrite
+  bool maps = true;                        ///< false: as a launch whose tensors bulk copies cannot read
   bool traffic = false;                    ///< count bank conflicts and sectors
   int host_threads = 1;                    ///< CTAs are shared among so many
   std::int64_t max_steps = 2'000'000'000;  ///< accesses and primitives of one CTA

@@ -44,8 +44,18 @@ inline GpuIr hand_made(const std::vector<gpu::Primitive>& primitives, int thread
   auto* smem = new llvm::GlobalVariable(m, llvm::ArrayType::get(b.getInt8Ty(), 0), false, llvm::GlobalValue::ExternalLinkage, nullptr, "smem",
                                         nullptr, llvm::GlobalValue::NotThreadLocal, 3, true);
   smem->setAlignment(llvm::Align(1024));
-  llvm::Function* f = llvm::Function::Create(llvm::FunctionType::get(b.getVoidTy(), {b.getInt64Ty(), b.getInt64Ty()}, false),
-                                             llvm::GlobalValue::ExternalLinkage, out.entry, m);
+  // A tensor map as a third parameter, by value, where a primitive reads one.
+  bool mapped = false;
+  for (gpu::Primitive p : primitives) mapped = mapped || std::strchr(gpu::info(p).fixed, 'm');
+  std::vector<llvm::Type*> parameters(2, b.getInt64Ty());
+  if (mapped) parameters.push_back(b.getPtrTy());
+  llvm::Function* f =
+      llvm::Function::Create(llvm::FunctionType::get(b.getVoidTy(), parameters, false), llvm::GlobalValue::ExternalLinkage, out.entry, m);
+  if (mapped) {
+    f->addParamAttr(2, llvm::Attribute::getWithByValType(*out.context, llvm::ArrayType::get(b.getInt8Ty(), kTensorMapBytes)));
+    f->addParamAttr(2, llvm::Attribute::getWithAlignment(*out.context, llvm::Align(64)));
+    f->addParamAttr(2, llvm::Attribute::get(*out.context, "nvvm.grid_constant"));
+  }
   f->setCallingConv(llvm::CallingConv::PTX_Kernel);
   f->addFnAttr("nvvm.reqntid", std::to_string(threads));
   b.SetInsertPoint(llvm::BasicBlock::Create(*out.context, "entry", f));
@@ -75,6 +85,8 @@ inline GpuIr hand_made(const std::vector<gpu::Primitive>& primitives, int thread
         case 'c': fixed.push_back(b.getInt32(std::strcmp(row.fixed, "c") == 0 ? 0 : first ? 1 : static_cast<unsigned>(threads))); break;
         case 'f': fixed.push_back(first ? real : b.CreateFNeg(real)); break;
         case 'p': fixed.push_back(source); break;
+        case 'b': fixed.push_back(b.CreateICmpEQ(tid, b.getInt32(0))); break;
+        case 'm': fixed.push_back(f->getArg(2)); break;
       }
     }
     if (!row.registers) {

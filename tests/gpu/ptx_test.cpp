@@ -71,6 +71,16 @@ const char* instruction(Primitive p) {
     case Primitive::WgmmaE5m2E5m2: return "wgmma.mma_async.sync.aligned.m64n16k32.f32.e5m2.e5m2";
     case Primitive::WgmmaWait: return "wgmma.wait_group.sync.aligned";
     case Primitive::FenceProxyAsync: return "fence.proxy.async.shared::cta";
+    case Primitive::MbarInit: return "mbarrier.init.shared::cta.b64";
+    case Primitive::MbarInval: return "mbarrier.inval.shared::cta.b64";
+    case Primitive::FenceMbarInit: return "fence.mbarrier_init.release.cluster";
+    case Primitive::MbarExpect: return "mbarrier.arrive.expect_tx.shared::cta.b64";
+    case Primitive::MbarArrive: return "mbarrier.arrive.shared::cta.b64";
+    case Primitive::MbarWait: return "mbarrier.try_wait.parity.shared::cta.b64";
+    case Primitive::TmaLoad2: return "cp.async.bulk.tensor.2d.shared::cluster.global";
+    case Primitive::TmaLoad3: return "cp.async.bulk.tensor.3d.shared::cluster.global";
+    case Primitive::TmaLoad4: return "cp.async.bulk.tensor.4d.shared::cluster.global";
+    case Primitive::TmaLoad5: return "cp.async.bulk.tensor.5d.shared::cluster.global";
     case Primitive::CpAsync16: return "cp.async.cg.shared.global";
     case Primitive::CpAsync8: return "cp.async.ca.shared.global";
     case Primitive::CpAsync4: return "cp.async.ca.shared.global";

@@ -1,0 +1,144 @@
+// Rings that bulk copies fill. The first warp asks for the tiles of a trip once all warps have left its slot; each warp waits for its tiles by itself.
+//
+// A slot has two barriers: the tiles have come (one arrival and their bytes), and it is free (one arrival of each warp). A launch whose tensors have no
+// maps (a misaligned address, say) copies element by element, by all threads, behind the same barriers.
+#include "codegen/gpu/emit.h"
+#include "codegen/gpu/ring_loop.h"
+#include "dsl/diagnostic.h"
+
+namespace tessera::gpu {
+
+using ir::Op;
+
+void ThreadEmitter::describe_maps() {
+  const FrameLayout frame = frame_layout(kernel_);
+  for (std::size_t i = 0; i < plan_.stages().size(); ++i) {
+    const Stage& s = plan_.stages()[i];
+    if (!s.bulk) continue;
+    const FrameSlot& slot = frame.params[s.bulk->param];
+    GpuTensorMap map{slot.base, s.dtype, {}};
+    for (std::size_t a = s.bulk->axes.size(); a-- > 0;) {
+      const BulkCopy::Axis& axis = s.bulk->axes[a];
+      map.axes.push_back({slot.extents + a, slot.strides + a, axis.rows ? s.rows : axis.cols ? kPanelBytes / cell_bytes(s.dtype) : 1});
+    }
+    const auto at = std::find(maps_.begin(), maps_.end(), map);
+    map_of_[static_cast<int>(i)] = static_cast<std::size_t>(at - maps_.begin());
+    if (at == maps_.end()) maps_.push_back(std::move(map));
+  }
+}
+
+LV* ThreadEmitter::ring_barrier(const RingLoop& r, LV* slot, bool free) {
+  return e_.b.CreateAdd(shared_address(*r.barriers + (free ? 8 : 0)), e_.b.CreateMul(slot, i32(16)));
+}
+
+void ThreadEmitter::start_barriers(const RingLoop& r) {
+  LV* first = e_.b.CreateICmpEQ(tid_, i32(0));
+  for (int s = 0; s < r.slots; ++s) {
+    call(e_.b, e_.module, Primitive::MbarInit, {ring_barrier(r, i32(s), false), i32(1), first});
+    call(e_.b, e_.module, Primitive::MbarInit, {ring_barrier(r, i32(s), true), i32(plan_.warps()), first});
+  }
+  call(e_.b, e_.module, Primitive::FenceMbarInit, {});
+  // What ordinary accesses left in shared memory: seen by products from here on, and out of the way of copies.
+  call(e_.b, e_.module, Primitive::CpAsyncWait, {i32(0)});
+  state_.waited();
+  call(e_.b, e_.module, Primitive::FenceProxyAsync, {});
+  state_.fence();
+  barrier();
+}
+
+void ThreadEmitter::end_barriers(const RingLoop& r) {
+  bool again = false;
+  for (const Op* up = r.op.parent->parent; up; up = up->parent->parent) again = again || up->kind == ir::OpKind::For || up->kind == ir::OpKind::While;
+  if (!again) return;
+  // The loop comes again and starts with new barriers.
+  barrier();
+  LV* first = e_.b.CreateICmpEQ(tid_, i32(0));
+  for (int s = 0; s < r.slots; ++s) {
+    for (const bool free : {false, true}) call(e_.b, e_.module, Primitive::MbarInval, {ring_barrier(r, i32(s), free), first});
+  }
+}
+
+void ThreadEmitter::release(const RingLoop& r, LV* slot) {
+  call(e_.b, e_.module, Primitive::WarpSync, {});
+  call(e_.b, e_.module, Primitive::MbarArrive, {ring_barrier(r, slot, true), e_.b.CreateICmpEQ(lane_, i32(0))});
+}
+
+void ThreadEmitter::bulk_load(int stage, LV* slot, LV* barrier, LV* when) {
+  const Stage& s = plan_.stages()[static_cast<std::size_t>(stage)];
+  const std::vector<ir::Value*>& operands = s.source->def->operands;
+  LV* base = e_.b.CreateAdd(shared_address(s.offset), e_.b.CreateMul(slot, i32(s.slot_bytes())));
+  // Numbers that are no coordinates of any tensor lie outside of this one.
+  const auto coordinate = [&](LV* x) {
+    LV* most = e_.idx(0x7fffffff);
+    return e_.b.CreateTrunc(e_.b.CreateSelect(e_.b.CreateICmpULT(x, most), x, most), e_.i32());
+  };
+  LV *rows = nullptr, *cols = nullptr;
+  for (std::size_t i = 1; i < operands.size(); ++i) {
+    if (ir::is_range(operands[i]->type)) (rows ? cols : rows) = coordinate(ranges_.at(operands[i]).start);
+  }
+  using enum Primitive;
+  constexpr Primitive kLoads[] = {TmaLoad2, TmaLoad3, TmaLoad4, TmaLoad5};
+  const std::int64_t width = kPanelBytes / cell_bytes(s.dtype);
+  for (std::int64_t p = 0; p < s.panels(); ++p) {
+    std::vector<LV*> args = {e_.b.CreateAdd(base, i32(p * s.panel_bytes())), barrier, map_arguments_[map_of_.at(stage)], when};
+    for (std::size_t a = s.bulk->axes.size(); a-- > 0;) {
+      const BulkCopy::Axis& axis = s.bulk->axes[a];
+      args.push_back(axis.rows ? rows : axis.cols ? e_.b.CreateAdd(cols, i32(p * width)) : coordinate(scalar(axis.number)));
+    }
+    call(e_.b, e_.module, kLoads[s.bulk->axes.size() - 2], args);
+  }
+}
+
+void ThreadEmitter::bulk_fetch(const RingLoop& r, LV* iv, LV* slot, LV* free) {
+  e_.if_then(e_.b.CreateICmpEQ(warp_, i32(0)), [&] {
+    if (free) call(e_.b, e_.module, Primitive::MbarWait, {ring_barrier(r, slot, true), free});
+    LV *bytes = i32(0), *any = e_.b.getFalse(), *barrier = ring_barrier(r, slot, false), *one = e_.b.CreateICmpEQ(lane_, i32(0));
+    std::vector<LV*> here, trips;
+    for (int behind = 0; behind <= r.behind; ++behind) {
+      LV* trip = nullptr;
+      here.push_back(exists(r, iv, behind, &trip));
+      trips.push_back(trip);
+      std::int64_t size = 0;
+      for (const int s : r.stages) {
+        const Stage& st = plan_.stages()[static_cast<std::size_t>(s)];
+        if (st.behind == behind) size += st.slot_bytes();
+      }
+      bytes = e_.b.CreateAdd(bytes, e_.b.CreateSelect(here.back(), i32(size), i32(0)));
+      any = e_.b.CreateOr(any, here.back());
+    }
+    call(e_.b, e_.module, Primitive::MbarExpect, {barrier, bytes, e_.b.CreateAnd(one, any)});
+    for (int behind = 0; behind <= r.behind; ++behind) {
+      const auto at = static_cast<std::size_t>(behind);
+      set(r.op.region().args[0].get(), {}, {{trips[at]}});
+      for (const Op* a : plan_.address_ops(r.op, behind)) emit_op(*a);
+      for (const int s : r.stages) {
+        if (plan_.stages()[static_cast<std::size_t>(s)].behind == behind) bulk_load(s, slot, barrier, e_.b.CreateAnd(one, here[at]));
+      }
+    }
+  });
+}
+
+void ThreadEmitter::copy_fetch(const RingLoop& r, LV* iv, LV* slot, LV* free) {
+  if (free) call(e_.b, e_.module, Primitive::MbarWait, {ring_barrier(r, slot, true), free});
+  element_copies_ = true;
+  LV* any = e_.b.getFalse();
+  for (int behind = 0; behind <= r.behind; ++behind) {
+    LV* trip = nullptr;
+    LV* here = exists(r, iv, behind, &trip);
+    any = e_.b.CreateOr(any, here);
+    e_.if_then(here, [&] {
+      set(r.op.region().args[0].get(), {}, {{trip}});
+      for (const Op* a : plan_.address_ops(r.op, behind)) emit_op(*a);
+      for (const int s : r.stages) {
+        if (plan_.stages()[static_cast<std::size_t>(s)].behind == behind) stage_load(s, slot);
+      }
+    });
+  }
+  element_copies_ = false;
+  // Products under way do not read this slot: they may stay so.
+  call(e_.b, e_.module, Primitive::FenceProxyAsync, {});
+  call(e_.b, e_.module, Primitive::BarSyncAll, {});
+  call(e_.b, e_.module, Primitive::MbarArrive, {ring_barrier(r, slot, false), e_.b.CreateAnd(any, e_.b.CreateICmpEQ(tid_, i32(0)))});
+}
+
+}  // namespace tessera::gpu

@@ -1,0 +1,229 @@
+// Barriers in shared memory, and the bulk copies that arrive at them (PTX ISA 9.0, "mbarrier", "cp.async.bulk.tensor").
+//
+// A bulk copy is an agent of its own: its writes are recorded when it is issued and known to whoever has seen the end of the phase that counts its bytes.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "codegen/simt/hooks.h"
+
+namespace tessera::simt {
+namespace {
+
+/// Null if the operand is a fault.
+Mbarrier* barrier_at(Thread& t, u32 site, u32 address) {
+  Cta& cta = *t.cta;
+  if (!cta.in_shared(address, 8) || (address - cta.base) % 8 != 0) {
+    cta.report(HazardKind::BadOperand, site, fmt::format("names a barrier at {}, which is no place for one", static_cast<std::int64_t>(address) - cta.base));
+    return nullptr;
+  }
+  const auto at = cta.mbarriers.find(address - cta.base);
+  if (at == cta.mbarriers.end()) {
+    cta.report(HazardKind::BadOperand, site, fmt::format("names a barrier at {} that nobody made", address - cta.base));
+    return nullptr;
+  }
+  if (cta.run.options.races) cta.shadow.access(address - cta.base, 8, {Touch::Atomic, t.id, t.epoch, site, &t});
+  return &at->second;
+}
+
+void gather(Thread& t, Mbarrier& m) {
+  if (!t.cta->run.options.races) return;
+  if (!m.gathered) m.gathered = Clock(t.cta->clocks);
+  m.gathered.join(t.base);
+  t.publish(m.gathered);
+  Cta::release(t);
+}
+
+void arrive(Thread& t, u32 site, Mbarrier& m) {
+  gather(t, m);
+  if (m.pending == 0) {
+    t.cta->report(HazardKind::BadOperand, site, fmt::format("arrives at a phase that has its {} arrivals", m.count));
+    return;
+  }
+  --m.pending;
+  t.cta->settle_phase(m);
+}
+
+/// Copies a box: 128 bytes' width at most, rows of 128 bytes with their chunks permuted by address.
+void perform(Cta& cta, const BulkBox& b) {
+  const TensorMapValues& map = *b.map;
+  const std::size_t axes = map.extents.size();
+  std::vector<std::int64_t> at(axes, 0);
+  std::int64_t outer = 1;
+  for (std::size_t a = 1; a < axes; ++a) outer *= map.box[a];
+  const auto bytes = static_cast<u32>(map.element_bytes), width = map.box[0] * bytes;
+  for (std::int64_t row = 0; row < outer; ++row) {
+    bool inside = true;
+    std::uint64_t source = map.base;
+    std::int64_t rest = row;
+    for (std::size_t a = 1; a < axes; ++a) {
+      const std::int64_t c = b.at[a] + rest % map.box[a];
+      rest /= map.box[a];
+      inside = inside && c >= 0 && static_cast<std::uint64_t>(c) < map.extents[a];
+      source += static_cast<std::uint64_t>(c) * map.strides[a - 1];
+    }
+    for (u32 e = 0; e < map.box[0]; ++e) {
+      const std::int64_t c = b.at[0] + e;
+      const u32 linear = b.offset + static_cast<u32>(row) * width + e * bytes, offset = linear ^ ((linear >> 7 & 7) << 4);
+      if (inside && c >= 0 && static_cast<std::uint64_t>(c) < map.extents[0]) {
+        std::memcpy(cta.shared + offset, reinterpret_cast<const std::byte*>(source) + c * bytes, bytes);
+      } else {
+        std::memset(cta.shared + offset, 0, bytes);
+      }
+    }
+  }
+}
+
+void finish(Cta& cta, std::size_t i) {
+  const BulkBox b = std::move(cta.boxes[i]);
+  cta.boxes.erase(cta.boxes.begin() + static_cast<std::ptrdiff_t>(i));
+  perform(cta, b);
+  const auto at = cta.mbarriers.find(b.barrier);
+  if (at == cta.mbarriers.end()) return;
+  Mbarrier& m = at->second;
+  if (cta.run.options.races) {
+    if (!m.gathered) m.gathered = Clock(cta.clocks);
+    m.gathered.raise(b.agent, b.epoch);
+  }
+  m.bytes -= b.bytes;
+  cta.settle_phase(m);
+}
+
+void bulk_load(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, std::initializer_list<u32> coordinates) {
+  Cta& cta = *t->cta;
+  cta.step(*t, site);
+  if (!when) return;
+  Mbarrier* m = barrier_at(*t, site, barrier);
+  if (!m) return;
+  if (!m->fenced) cta.report(HazardKind::Race, site, "counts at a barrier whose making no fence has shown to bulk copies");
+  BulkBox b;
+  b.map = static_cast<const TensorMapValues*>(map);
+  b.barrier = barrier - cta.base;
+  b.bytes = b.map->element_bytes;
+  for (const std::uint32_t n : b.map->box) b.bytes *= n;
+  for (const u32 c : coordinates) b.at.push_back(static_cast<std::int32_t>(c));
+  if (b.at.size() != b.map->extents.size()) {
+    cta.report(HazardKind::BadOperand, site, fmt::format("has {} coordinates for a map of {} axes", b.at.size(), b.map->extents.size()));
+    return;
+  }
+  const auto bytes = static_cast<u32>(b.bytes);
+  if (!cta.in_shared(address, bytes) || b.map->box[0] * static_cast<u32>(b.map->element_bytes) != 128) {
+    cta.report(HazardKind::OutOfBounds, site,
+               fmt::format("writes {} bytes at {} of the {} bytes of shared memory", bytes, static_cast<std::int64_t>(address) - cta.base,
+                           cta.run.shared_bytes));
+    return;
+  }
+  b.offset = address - cta.base;
+  if (b.offset % 128 != 0) {
+    cta.report(HazardKind::Misaligned, site, "writes to an address that is no multiple of 128");
+    return;
+  }
+  b.agent = cta.first_bulk_agent() + cta.next_bulk;
+  b.epoch = ++cta.bulk_epochs[cta.next_bulk];
+  cta.next_bulk = (cta.next_bulk + 1) % kBulkAgents;
+  if (cta.run.options.races) cta.shadow.access(b.offset, bytes, {Touch::Write, b.agent, b.epoch, site, t, true});
+  cta.boxes.push_back(std::move(b));
+  if (cta.run.policy == SimtPolicy::Eager) finish(cta, cta.boxes.size() - 1);
+}
+
+}  // namespace
+
+void Cta::finish_some_box() { finish(*this, random() % boxes.size()); }
+
+void Cta::settle_phase(Mbarrier& m) {
+  if (m.pending != 0 || m.bytes != 0) return;
+  ++m.phase;
+  m.pending = m.count;
+  m.ended = std::move(m.gathered);
+  m.gathered = m.last_in = m.last_out = Clock();
+  for (Thread* w : m.waiters) wake(*w);
+  m.waiters.clear();
+}
+
+namespace hooks {
+
+void MbarInit(Thread* t, u32 site, u32 address, u32 arrivals, u32 when) {
+  Cta& cta = *t->cta;
+  cta.step(*t, site);
+  if (!when) return;
+  if (!cta.in_shared(address, 8) || (address - cta.base) % 8 != 0 || arrivals == 0) {
+    cta.report(HazardKind::BadOperand, site, fmt::format("makes a barrier of {} arrivals at {}", arrivals, static_cast<std::int64_t>(address) - cta.base));
+    return;
+  }
+  if (cta.mbarriers.count(address - cta.base)) cta.report(HazardKind::BadOperand, site, "makes a barrier where there is one");
+  if (cta.run.options.races) cta.shadow.access(address - cta.base, 8, {Touch::Write, t->id, t->epoch, site, t});
+  Mbarrier& m = cta.mbarriers[address - cta.base];
+  m = Mbarrier();
+  m.count = m.pending = arrivals;
+  m.maker = t->id;
+}
+
+void MbarInval(Thread* t, u32 site, u32 address, u32 when) {
+  t->cta->step(*t, site);
+  if (!when) return;
+  if (!barrier_at(*t, site, address)) return;
+  if (t->cta->run.options.races) t->cta->shadow.access(address - t->cta->base, 8, {Touch::Write, t->id, t->epoch, site, t});
+  t->cta->mbarriers.erase(address - t->cta->base);
+}
+
+void FenceMbarInit(Thread* t, u32 site) {
+  t->cta->step(*t, site);
+  for (auto& [offset, m] : t->cta->mbarriers) m.fenced = m.fenced || m.maker == t->id;
+}
+
+void MbarExpect(Thread* t, u32 site, u32 address, u32 bytes, u32 when) {
+  t->cta->step(*t, site);
+  if (!when) return;
+  Mbarrier* m = barrier_at(*t, site, address);
+  if (!m) return;
+  m->bytes += bytes;
+  arrive(*t, site, *m);
+}
+
+void MbarArrive(Thread* t, u32 site, u32 address, u32 when) {
+  t->cta->step(*t, site);
+  if (!when) return;
+  if (Mbarrier* m = barrier_at(*t, site, address)) arrive(*t, site, *m);
+}
+
+void MbarWait(Thread* t, u32 site, u32 address, u32 parity) {
+  Cta& cta = *t->cta;
+  cta.step(*t, site);
+  if (parity > 1) {
+    cta.report(HazardKind::BadOperand, site, fmt::format("waits for a phase of parity {}", parity));
+    return;
+  }
+  Mbarrier* m = barrier_at(*t, site, address);
+  if (!m) return;
+  while (m->phase % 2 == parity) {
+    t->site = site;
+    t->barrier = address - cta.base;
+    m->waiters.push_back(t);
+    cta.block(*t, State::Mbarrier);
+  }
+  if (!cta.run.options.races || !m->ended) return;
+  if (!t->base.same(m->last_in) || !m->last_out) {
+    m->last_in = t->base;
+    m->last_out = Clock(cta.clocks);
+    m->last_out.join(t->base);
+    m->last_out.join(m->ended);
+  }
+  t->base = m->last_out;
+}
+
+void TmaLoad2(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 c0, u32 c1) {
+  bulk_load(t, site, address, barrier, map, when, {c0, c1});
+}
+void TmaLoad3(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 c0, u32 c1, u32 c2) {
+  bulk_load(t, site, address, barrier, map, when, {c0, c1, c2});
+}
+void TmaLoad4(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 c0, u32 c1, u32 c2, u32 c3) {
+  bulk_load(t, site, address, barrier, map, when, {c0, c1, c2, c3});
+}
+void TmaLoad5(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 c0, u32 c1, u32 c2, u32 c3, u32 c4) {
+  bulk_load(t, site, address, barrier, map, when, {c0, c1, c2, c3, c4});
+}
+
+}  // namespace hooks
+}  // namespace tessera::simt
