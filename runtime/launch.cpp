@@ -86,6 +86,7 @@ LaunchPlan::LaunchPlan(const ir::Kernel& kernel, std::shared_ptr<const SourceMap
                                : fmt::format("{} in {{{}}}", c.lhs.str(), fmt::join(members, ", "));
     where_.push_back(std::move(w));
   }
+  plan_scalar_checks(kernel);
   for (const ir::GridAxis& g : kernel.grid) grid_.emplace_back(g.count, symbol_number);
   for (const auto& [write, read] : kernel.in_place) {
     const auto index = [&](const std::string& n) {
@@ -329,6 +330,67 @@ void LaunchPlan::check_where(std::span<const std::int64_t> values) const {
   }
 }
 
+namespace {
+
+/// `x op y` as `y op x`.
+ir::OpKind turned(ir::OpKind k) {
+  using enum ir::OpKind;
+  return k == Lt ? Gt : k == Le ? Ge : k == Gt ? Lt : Le;
+}
+
+std::string_view symbol(ir::OpKind k) {
+  using enum ir::OpKind;
+  return k == Lt ? "<" : k == Le ? "<=" : k == Gt ? ">" : ">=";
+}
+
+std::optional<double> number_of(const ir::Value* v) {
+  if (!v->def || v->def->kind != ir::OpKind::Const) return std::nullopt;
+  const DType t = ir::tile(v->type).dtype;
+  if (is_float(t)) return v->def->float_attr(ir::Attr::Value);
+  return static_cast<double>(v->def->int_attr(ir::Attr::Value));
+}
+
+}  // namespace
+
+void LaunchPlan::plan_scalar_checks(const ir::Kernel& kernel) {
+  std::vector<std::size_t> arguments;  // body argument -> parameter
+  for (std::size_t p = 0; p < params_.size(); ++p) {
+    if (params_[p].present) arguments.push_back(p);
+  }
+  const auto add = [&](const ir::Value* x, ir::OpKind op, const ir::Value* y) {
+    const std::optional<double> bound = number_of(y);
+    if (x->def || x->block != &kernel.body || x->index >= arguments.size() || !bound) return false;
+    const std::size_t p = arguments[x->index];
+    if (params_[p].is_view || is_bool(params_[p].dtype)) return false;
+    scalar_checks_.push_back({p, op, *bound, fmt::format("{} {} {}", params_[p].name, symbol(op), *bound)});
+    return true;
+  };
+  for (const auto& op : kernel.body.ops) {
+    if (op->kind != ir::OpKind::Assert) continue;
+    std::vector<const ir::Value*> work{op->operands[0]};
+    while (!work.empty()) {
+      const ir::Op* c = work.back()->def;
+      work.pop_back();
+      if (!c) continue;
+      using enum ir::OpKind;
+      if (c->kind == And) work.insert(work.end(), c->operands.begin(), c->operands.end());
+      if (c->kind != Lt && c->kind != Le && c->kind != Gt && c->kind != Ge) continue;
+      add(c->operands[0], c->kind, c->operands[1]) || add(c->operands[1], turned(c->kind), c->operands[0]);
+    }
+  }
+}
+
+void LaunchPlan::check_scalars(std::span<const std::uint64_t> frame) const {
+  for (const ScalarCheck& c : scalar_checks_) {
+    const DType t = params_[c.param].dtype;
+    const std::uint64_t bits = frame[layout_.params[c.param].base];
+    const double x = is_float(t) ? decode_float(t, bits) : is_signed(t) ? static_cast<double>(decode_int(t, bits)) : static_cast<double>(bits);
+    using enum ir::OpKind;
+    const bool ok = c.op == Lt ? x < c.bound : c.op == Le ? x <= c.bound : c.op == Gt ? x > c.bound : x >= c.bound;
+    if (!ok) refuse(Code::E0705, c.param, fmt::format("`{}` is asserted, but `{}` is {}", c.text, params_[c.param].name, x));
+  }
+}
+
 void LaunchPlan::check_aliases(std::span<const Argument> arguments) const {
   for (std::size_t w : views_) {
     if (!written(params_[w])) continue;
@@ -386,6 +448,7 @@ Launch LaunchPlan::bind(std::span<const Argument> arguments, const Context& cont
     }
   }
   for (std::size_t s = 0; s < symbols_.size(); ++s) out.frame[layout_.symbols[s]] = static_cast<std::uint64_t>(values[s]);
+  check_scalars({out.frame.data(), out.frame.size()});
   out.instances = 1;
   for (const SymProgram& g : grid_) {
     const std::optional<std::int64_t> count = g.eval(values);

@@ -51,7 +51,17 @@ class LaunchPlan {
     std::string text, lhs_text;
   };
 
+  /// An assertion that compares a scalar parameter with a number: checked at every launch, since the compiler builds on it.
+  struct ScalarCheck {
+    std::size_t param = 0;
+    ir::OpKind op{};  ///< Lt, Le, Gt, Ge: parameter op bound
+    double bound = 0;
+    std::string text;
+  };
+
   void plan_axes(const ir::Kernel& kernel);
+  void plan_scalar_checks(const ir::Kernel& kernel);
+  void check_scalars(std::span<const std::uint64_t> frame) const;
   void check_view(std::size_t i, const Argument& a, const Context& context) const;
   void check_memory(std::size_t i, const Tensor& t) const;
   void check_location(std::size_t i, const Tensor& t, const Context& context) const;
@@ -70,6 +80,7 @@ class LaunchPlan {
   std::vector<Axis> checks_;           ///< after all symbols are bound
   std::vector<std::size_t> bound_by_;  ///< symbol -> index in binders_
   std::vector<Where> where_;
+  std::vector<ScalarCheck> scalar_checks_;
   std::vector<SymProgram> grid_;
   std::vector<std::pair<std::size_t, std::size_t>> in_place_;  ///< (written, read) parameters that may be the same memory
   std::vector<std::size_t> views_;                             ///< present view parameters

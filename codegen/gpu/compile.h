@@ -6,7 +6,7 @@
 //   * parameters: one i64 for each word of the launch frame (dsl/frame.h; view bases are device addresses), then one i64 for each grid axis: its
 //     count, then, if `checks` is not empty, one i64: the device address of a GpuReport, then, if `maps` is not empty, one i64: 1 if all maps are
 //     encoded and the kernel may use them, else 0, and one 128-byte tensor map by value each
-//   * CTA ctaid runs grid instance ctaid (first grid axis fastest); the grid is one-dimensional
+//   * CTA ctaid runs a grid instance (first grid axis fastest; axes along which the work grows run from their end); the grid is one-dimensional
 //   * shared memory is the external addrspace(3) global @smem of shared_bytes; addresses are i32
 //   * no inline asm, no NVVM intrinsics, no other address space but 1 (global), 3 and constants
 #pragma once

@@ -61,34 +61,40 @@ class ThreadEmitter {
   // --- emit_loop.cpp
   void emit_for(const ir::Op& op);
   void emit_plain_for(const ir::Op& op);
+  struct RingPart;
   struct RingLoop;
+  struct Turn;
   void emit_ring_for(const ir::Op& op);
-  /// Where in its ring a trip stands: its slot, and, with bulk copies, the parity of how often the ring went round.
-  struct Turn {
-    LV *slot = nullptr, *parity = nullptr;
-  };
+  RingLoop ring_loop(const ir::Op& op);
+  static void carry(const Turn& turn, Values& out);
   static Turn turn_of(const RingLoop& r, llvm::ArrayRef<LV*> carried);
-  /// The tiles of the trip at `iv` set out for `slot`, if there is such a trip. Bulk copies: once the slot is free, that is, the phase of `free` of its
-  /// barrier has ended; null: it has never been used.
-  void prefetch(const RingLoop& r, LV* iv, LV* slot, LV* free);
+  Turn first_turn(const RingLoop& r);
+  /// The tiles of the trip `turn.ahead` set out for `slot`, if there is such a trip; the turn then looks one trip further. Bulk copies: once the slot is
+  /// free, that is, the phase of `free` of its barrier has ended; null: it has never been used.
+  void prefetch(const RingLoop& r, Turn& turn, LV* slot, LV* free);
+  void copy_tiles(const RingLoop& r, const RingPart& part, const Turn& turn, LV* slot);
+  /// Whether a tile that comes `behind` trips late exists for the trip ahead, and of which trip it is.
+  LV* exists(const RingLoop& r, const Turn& turn, int behind, LV** trip);
+  void look_further(const RingLoop& r, Turn& turn);
   /// The tiles of the trip have arrived, and, without bulk copies, whoever still read the slot before is done.
   void arrive(const RingLoop& r, const Turn& turn);
   /// One trip without its products that run behind; those of the trip before are issued after the first product, if there was one. Gives what the next
   /// trip gets.
-  Values ring_trip(const RingLoop& r, LV* iv, llvm::ArrayRef<LV*> carried, bool first);
+  Values ring_trip(const RingLoop& r, const RingPart& part, LV* iv, llvm::ArrayRef<LV*> carried, bool first);
+  void issue_behind(const RingLoop& r, const RingPart& part, llvm::ArrayRef<LV*> carried, const std::vector<const ir::Value*>& results);
+  Values ring_trips(const RingLoop& r, const Values& init);
+  Values ring_trips_behind(const RingLoop& r, const Values& init);
   // --- emit_bulk.cpp: rings that bulk copies fill
   void describe_maps();
   void start_barriers(const RingLoop& r);
+  void meet_barriers();
   void end_barriers(const RingLoop& r);
   /// Of a slot: tiles have come, or it is free.
   LV* ring_barrier(const RingLoop& r, LV* slot, bool free);
-  void bulk_fetch(const RingLoop& r, LV* iv, LV* slot, LV* free);
+  void bulk_fetch(const RingLoop& r, const Turn& turn, LV* slot, LV* free);
   void bulk_load(int stage, LV* slot, LV* barrier, LV* when);
-  void copy_fetch(const RingLoop& r, LV* iv, LV* slot, LV* free);
-  /// Whether the tiles that come `behind` trips late exist for the trip at `iv`, and the trip they belong to.
-  LV* exists(const RingLoop& r, LV* iv, int behind, LV** trip);
+  void copy_fetch(const RingLoop& r, const Turn& turn, LV* slot, LV* free);
   void release(const RingLoop& r, LV* slot);
-  void issue_behind(const RingLoop& r, llvm::ArrayRef<LV*> carried, std::vector<const ir::Value*> results);
   void emit_while(const ir::Op& op);
   void emit_if(const ir::Op& op);
   void emit_assert(const ir::Op& op);

@@ -2,6 +2,8 @@
 //
 // A slot has two barriers: the tiles have come (one arrival and their bytes), and it is free (one arrival of each warp). A launch whose tensors have no
 // maps (a misaligned address, say) copies element by element, by all threads, behind the same barriers.
+#include <algorithm>
+
 #include "codegen/gpu/emit.h"
 #include "codegen/gpu/ring_loop.h"
 #include "dsl/diagnostic.h"
@@ -32,13 +34,25 @@ LV* ThreadEmitter::ring_barrier(const RingLoop& r, LV* slot, bool free) {
 }
 
 void ThreadEmitter::start_barriers(const RingLoop& r) {
+  settle_all();
+  // The thread that makes the barriers is the one that asks for tiles; it must only not overwrite what others still use.
+  bool used = false;
+  for (const int s : r.first().stages) {
+    const Stage& st = plan_.stages()[static_cast<std::size_t>(s)];
+    used = used || state_.before_write(0, st.offset, st.offset + st.slot_bytes() * st.slots) != SharedState::Need::Nothing;
+  }
+  used = used || state_.before_write(0, *r.barriers, *r.barriers + 16 * r.slots) != SharedState::Need::Nothing;
+  if (used) meet_barriers();
   LV* first = e_.b.CreateICmpEQ(tid_, i32(0));
   for (int s = 0; s < r.slots; ++s) {
     call(e_.b, e_.module, Primitive::MbarInit, {ring_barrier(r, i32(s), false), i32(1), first});
     call(e_.b, e_.module, Primitive::MbarInit, {ring_barrier(r, i32(s), true), i32(plan_.warps()), first});
   }
   call(e_.b, e_.module, Primitive::FenceMbarInit, {});
-  // What ordinary accesses left in shared memory: seen by products from here on, and out of the way of copies.
+}
+
+/// What ordinary accesses left in shared memory, and the barriers, are seen by all from here on. The first tiles are on their way already.
+void ThreadEmitter::meet_barriers() {
   call(e_.b, e_.module, Primitive::CpAsyncWait, {i32(0)});
   state_.waited();
   call(e_.b, e_.module, Primitive::FenceProxyAsync, {});
@@ -48,10 +62,11 @@ void ThreadEmitter::start_barriers(const RingLoop& r) {
 
 void ThreadEmitter::end_barriers(const RingLoop& r) {
   bool again = false;
-  for (const Op* up = r.op.parent->parent; up; up = up->parent->parent) again = again || up->kind == ir::OpKind::For || up->kind == ir::OpKind::While;
+  for (const Op* up = r.first().op.parent->parent; up; up = up->parent->parent) again = again || up->kind == ir::OpKind::For || up->kind == ir::OpKind::While;
   if (!again) return;
   // The loop comes again and starts with new barriers.
   barrier();
+  state_.write(0, *r.barriers, *r.barriers + 16 * r.slots);
   LV* first = e_.b.CreateICmpEQ(tid_, i32(0));
   for (int s = 0; s < r.slots; ++s) {
     for (const bool free : {false, true}) call(e_.b, e_.module, Primitive::MbarInval, {ring_barrier(r, i32(s), free), first});
@@ -89,17 +104,19 @@ void ThreadEmitter::bulk_load(int stage, LV* slot, LV* barrier, LV* when) {
   }
 }
 
-void ThreadEmitter::bulk_fetch(const RingLoop& r, LV* iv, LV* slot, LV* free) {
+void ThreadEmitter::bulk_fetch(const RingLoop& r, const Turn& turn, LV* slot, LV* free) {
+  // Where the tiles lie is the same function of the trip in all parts.
+  const RingPart& part = r.first();
   e_.if_then(e_.b.CreateICmpEQ(warp_, i32(0)), [&] {
     if (free) call(e_.b, e_.module, Primitive::MbarWait, {ring_barrier(r, slot, true), free});
     LV *bytes = i32(0), *any = e_.b.getFalse(), *barrier = ring_barrier(r, slot, false), *one = e_.b.CreateICmpEQ(lane_, i32(0));
     std::vector<LV*> here, trips;
     for (int behind = 0; behind <= r.behind; ++behind) {
       LV* trip = nullptr;
-      here.push_back(exists(r, iv, behind, &trip));
+      here.push_back(exists(r, turn, behind, &trip));
       trips.push_back(trip);
       std::int64_t size = 0;
-      for (const int s : r.stages) {
+      for (const int s : part.stages) {
         const Stage& st = plan_.stages()[static_cast<std::size_t>(s)];
         if (st.behind == behind) size += st.slot_bytes();
       }
@@ -109,32 +126,33 @@ void ThreadEmitter::bulk_fetch(const RingLoop& r, LV* iv, LV* slot, LV* free) {
     call(e_.b, e_.module, Primitive::MbarExpect, {barrier, bytes, e_.b.CreateAnd(one, any)});
     for (int behind = 0; behind <= r.behind; ++behind) {
       const auto at = static_cast<std::size_t>(behind);
-      set(r.op.region().args[0].get(), {}, {{trips[at]}});
-      for (const Op* a : plan_.address_ops(r.op, behind)) emit_op(*a);
-      for (const int s : r.stages) {
+      set(part.op.region().args[0].get(), {}, {{trips[at]}});
+      for (const Op* a : plan_.address_ops(part.op, behind)) emit_op(*a);
+      for (const int s : part.stages) {
         if (plan_.stages()[static_cast<std::size_t>(s)].behind == behind) bulk_load(s, slot, barrier, e_.b.CreateAnd(one, here[at]));
       }
     }
   });
 }
 
-void ThreadEmitter::copy_fetch(const RingLoop& r, LV* iv, LV* slot, LV* free) {
+void ThreadEmitter::copy_fetch(const RingLoop& r, const Turn& turn, LV* slot, LV* free) {
   if (free) call(e_.b, e_.module, Primitive::MbarWait, {ring_barrier(r, slot, true), free});
+  // The part whose ranges say most often where they end serves for the trips of all.
+  const auto unchecked = [&](const RingPart& part) {
+    std::ptrdiff_t n = 0;
+    for (const int s : part.stages) {
+      const std::vector<ir::Value*>& operands = plan_.stages()[static_cast<std::size_t>(s)].source->def->operands;
+      n += std::count_if(operands.begin(), operands.end(), [](const ir::Value* v) { return ir::is_range(v->type) && v->def->has(ir::Attr::Full); });
+    }
+    return n;
+  };
+  const auto part =
+      std::min_element(r.parts.begin(), r.parts.end(), [&](const RingPart& x, const RingPart& y) { return unchecked(x) < unchecked(y); });
   element_copies_ = true;
-  LV* any = e_.b.getFalse();
-  for (int behind = 0; behind <= r.behind; ++behind) {
-    LV* trip = nullptr;
-    LV* here = exists(r, iv, behind, &trip);
-    any = e_.b.CreateOr(any, here);
-    e_.if_then(here, [&] {
-      set(r.op.region().args[0].get(), {}, {{trip}});
-      for (const Op* a : plan_.address_ops(r.op, behind)) emit_op(*a);
-      for (const int s : r.stages) {
-        if (plan_.stages()[static_cast<std::size_t>(s)].behind == behind) stage_load(s, slot);
-      }
-    });
-  }
+  copy_tiles(r, *part, turn, slot);
   element_copies_ = false;
+  LV *trip = nullptr, *any = exists(r, turn, 0, &trip);
+  if (r.behind > 0) any = e_.b.CreateOr(any, exists(r, turn, 1, &trip));
   // Products under way do not read this slot: they may stay so.
   call(e_.b, e_.module, Primitive::FenceProxyAsync, {});
   call(e_.b, e_.module, Primitive::BarSyncAll, {});

@@ -46,13 +46,18 @@ void ThreadEmitter::bind_parameters(llvm::Function* f) {
     views_[v] = cpu::parameter_view(e_, param.dtype, base, std::move(extents), std::move(strides), !param.strided);
   }
   instance_ = call(e_.b, e_.module, Primitive::Ctaid, {});
-  LV* rest = instance_;
+  LV *rest = instance_, *number = nullptr, *scale = i32(1);
   for (std::size_t a = 0; a < kernel_.grid.size(); ++a) {
     LV* n = e_.b.CreateTrunc(word(frame.words + a), e_.i32());
     const bool last = a + 1 == kernel_.grid.size();
-    set(kernel_.body.args[arg++].get(), {}, {{e_.b.CreateZExt(last ? rest : e_.b.CreateURem(rest, n), e_.i64())}});
+    LV* at = last ? rest : e_.b.CreateURem(rest, n);
+    if (plan_.descending(a)) at = e_.b.CreateSub(e_.b.CreateSub(n, i32(1)), at);
+    set(kernel_.body.args[arg++].get(), {}, {{e_.b.CreateZExt(at, e_.i64())}});
+    number = number ? e_.b.CreateAdd(number, e_.b.CreateMul(at, scale)) : at;
+    scale = e_.b.CreateMul(scale, n);
     if (!last) rest = e_.b.CreateUDiv(rest, n);
   }
+  if (number) instance_ = number;  // what reports name
   std::size_t next = frame.words + kernel_.grid.size();
   if (f->arg_size() - (maps_.empty() ? 0 : 1 + maps_.size()) > next) report_ = e_.b.CreateIntToPtr(word(next++), e_.b.getPtrTy(1));
   if (maps_.empty()) return;

@@ -60,6 +60,8 @@ Plan::Plan(const ir::Kernel& kernel, const GpuTarget& target, const Schedule& sc
   place_stages();
   skew_products(schedule);
   choose_bulk_copies();
+  chain_loops();
+  order_instances();
 }
 
 bool Plan::fragments_in_registers(const Value* operand, const DotPlan& dot) const {

@@ -137,6 +137,11 @@ class Plan {
   std::optional<std::int64_t> bulk_barriers(const ir::Op& loop) const;
   /// Ops in the body of a loop that compute the addresses of its ring loads that are `behind` so many trips, in order.
   std::vector<const ir::Op*> address_ops(const ir::Op& loop, int behind) const;
+  /// Loops that go on where this one ends, as its trips would: what one fetches ahead is what the next begins with. In order, without `loop` itself;
+  /// empty for a loop that is one of those.
+  const std::vector<const ir::Op*>& continued_by(const ir::Op& loop) const;
+  /// The instances of a grid axis run from the last to the first.
+  bool descending(std::size_t axis) const { return descending_[axis]; }
   /// Bytes of all stages; what lies above is scratch, as large as the emitted code asks for.
   std::int64_t staged_bytes() const { return staged_bytes_; }
   std::vector<std::string> notes() const;
@@ -151,6 +156,9 @@ class Plan {
   void make_rings(const Schedule& schedule);
   void skew_products(const Schedule& schedule);
   void choose_bulk_copies();
+  void chain_loops();
+  bool goes_on(const ir::Op& loop, const ir::Op& next) const;
+  void order_instances();
   std::optional<BulkCopy> bulk_copy(const Stage& s) const;
   bool quiet(const ir::Block& body, const ir::Op& loop) const;
   bool by_warpgroups(const ir::Op& dot) const;
@@ -173,6 +181,8 @@ class Plan {
   std::vector<Stage> stages_;
   std::map<const ir::Op*, std::vector<Skew>> skews_;
   std::map<const ir::Op*, std::int64_t> bulk_barriers_;
+  std::map<const ir::Op*, std::vector<const ir::Op*>> chains_;
+  std::vector<bool> descending_;  ///< by grid axis
   std::int64_t staged_bytes_ = 0;
 };
 

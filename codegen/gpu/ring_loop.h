@@ -1,4 +1,4 @@
-// A loop over rings of shared memory: what its trips share. Trip j finds its tiles in slot j mod slots.
+// A loop over rings of shared memory, in one part or several (Plan::continued_by): what its trips share. Trip j finds its tiles in slot j mod slots.
 #pragma once
 
 #include <optional>
@@ -8,17 +8,14 @@
 
 namespace tessera::gpu {
 
-struct ThreadEmitter::RingLoop {
+/// One part: a loop and what belongs to it.
+struct ThreadEmitter::RingPart {
   const ir::Op& op;
   std::vector<int> stages;
-  int slots = 2, behind = 0;  ///< behind: the most trips that a tile comes late
-  LV *lo = nullptr, *hi = nullptr, *step = nullptr;
   const std::vector<Skew>& skews;
-  std::optional<std::int64_t> barriers;  ///< filled by bulk copies: where the barriers lie in shared memory
-  std::vector<const ir::Value*> results;
+  LV *lo = nullptr, *hi = nullptr;
   const ir::Op* first_product = nullptr;  ///< of warpgroups, at the top of the body: behind it there is time for other things
 
-  LV* later(LV* iv, std::int64_t trips, cpu::Emitter& e) const { return trips == 0 ? iv : e.add(iv, e.mul(step, e.idx(trips))); }
   const Skew* skew_of(const ir::Op* o) const {
     for (const Skew& s : skews) {
       if (s.dot == o || s.sum == o) return &s;
@@ -31,6 +28,26 @@ struct ThreadEmitter::RingLoop {
     }
     return nullptr;
   }
+};
+
+struct ThreadEmitter::RingLoop {
+  std::vector<RingPart> parts;
+  int slots = 2, behind = 0;  ///< behind: the most trips that a tile comes late, 0 or 1
+  LV* step = nullptr;
+  std::optional<std::int64_t> barriers;    ///< filled by bulk copies: where the barriers lie in shared memory
+  std::vector<const ir::Value*> results;  ///< of the last part; those of the others have the same layouts
+
+  const RingPart& first() const { return parts.front(); }
+};
+
+/// Where in its rings a trip stands.
+struct ThreadEmitter::Turn {
+  LV* slot = nullptr;
+  LV* parity = nullptr;  ///< bulk copies: of how often the ring went round
+  /// The trip whose tiles are to be fetched next, the number of the part it is of (i32), and the trip before it.
+  LV *ahead = nullptr, *part = nullptr, *before = nullptr, *before_exists = nullptr;
+  /// Registers of a turn that a loop carries, behind its results.
+  std::size_t count() const { return parity ? 6 : 1; }
 };
 
 }  // namespace tessera::gpu

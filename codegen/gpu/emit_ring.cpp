@@ -1,0 +1,331 @@
+// Loops whose tiles come through rings of shared memory, and those of which some products run a trip behind (plan.h, Skew).
+#include <algorithm>
+
+#include "codegen/gpu/emit.h"
+#include "codegen/gpu/ring_loop.h"
+#include "dsl/diagnostic.h"
+
+namespace tessera::gpu {
+
+using ir::Op;
+
+void ThreadEmitter::carry(const Turn& turn, Values& out) {
+  out.push_back(turn.slot);
+  if (turn.parity) out.insert(out.end(), {turn.parity, turn.ahead, turn.part, turn.before, turn.before_exists});
+}
+
+ThreadEmitter::Turn ThreadEmitter::turn_of(const RingLoop& r, llvm::ArrayRef<LV*> carried) {
+  if (!r.barriers) return {carried.back()};
+  const auto at = carried.take_back(6);
+  return {at[0], at[1], at[2], at[3], at[4], at[5]};
+}
+
+ThreadEmitter::Turn ThreadEmitter::first_turn(const RingLoop& r) {
+  Turn t{i32(0)};
+  t.ahead = r.first().lo;
+  t.part = i32(0);
+  t.before = t.ahead;
+  t.before_exists = e_.b.getFalse();
+  if (!r.barriers) return t;
+  t.parity = i32(0);
+  // The first part that has trips.
+  for (std::size_t p = 0; p + 1 < r.parts.size(); ++p) {
+    LV* over = e_.b.CreateAnd(e_.b.CreateICmpEQ(t.part, i32(static_cast<std::int64_t>(p))), e_.b.CreateICmpSGE(t.ahead, r.parts[p].hi));
+    t.ahead = e_.b.CreateSelect(over, r.parts[p + 1].lo, t.ahead);
+    t.part = e_.b.CreateSelect(over, i32(static_cast<std::int64_t>(p + 1)), t.part);
+  }
+  return t;
+}
+
+void ThreadEmitter::look_further(const RingLoop& r, Turn& turn) {
+  LV* now = exists(r, turn, 0, &turn.before);
+  turn.before_exists = now;
+  turn.ahead = e_.add(turn.ahead, r.step);
+  for (std::size_t p = 0; p + 1 < r.parts.size(); ++p) {
+    LV* over = e_.b.CreateAnd(e_.b.CreateICmpEQ(turn.part, i32(static_cast<std::int64_t>(p))), e_.b.CreateICmpSGE(turn.ahead, r.parts[p].hi));
+    turn.ahead = e_.b.CreateSelect(over, r.parts[p + 1].lo, turn.ahead);
+    turn.part = e_.b.CreateSelect(over, i32(static_cast<std::int64_t>(p + 1)), turn.part);
+  }
+}
+
+LV* ThreadEmitter::exists(const RingLoop& r, const Turn& turn, int behind, LV** trip) {
+  if (behind > 0) {
+    *trip = turn.before;
+    return turn.before_exists;
+  }
+  *trip = turn.ahead;
+  LV* end = r.first().hi;
+  for (std::size_t p = 1; p < r.parts.size(); ++p) {
+    end = e_.b.CreateSelect(e_.b.CreateICmpEQ(turn.part, i32(static_cast<std::int64_t>(p))), r.parts[p].hi, end);
+  }
+  return e_.b.CreateICmpSLT(turn.ahead, end);
+}
+
+void ThreadEmitter::copy_tiles(const RingLoop& r, const RingPart& part, const Turn& turn, LV* slot) {
+  for (int behind = 0; behind <= r.behind; ++behind) {
+    LV* trip = nullptr;
+    e_.if_then(exists(r, turn, behind, &trip), [&] {
+      set(part.op.region().args[0].get(), {}, {{trip}});
+      for (const Op* a : plan_.address_ops(part.op, behind)) emit_op(*a);
+      for (const int s : part.stages) {
+        if (plan_.stages()[static_cast<std::size_t>(s)].behind == behind) stage_load(s, slot);
+      }
+    });
+  }
+}
+
+void ThreadEmitter::prefetch(const RingLoop& r, Turn& turn, LV* slot, LV* free) {
+  // The body goes on with its own trip's coordinates.
+  const auto tiles = tiles_;
+  const auto ranges = ranges_;
+  const auto views = views_;
+  if (r.barriers) {
+    e_.if_then(maps_encoded_, [&] { bulk_fetch(r, turn, slot, free); }, [&] { copy_fetch(r, turn, slot, free); });
+  } else {
+    copy_tiles(r, r.first(), turn, slot);
+    call(e_.b, e_.module, Primitive::CpAsyncCommit, {});
+  }
+  tiles_ = tiles;
+  ranges_ = ranges;
+  views_ = views;
+  look_further(r, turn);
+}
+
+void ThreadEmitter::arrive(const RingLoop& r, const Turn& turn) {
+  settle_all();
+  if (r.barriers) {
+    call(e_.b, e_.module, Primitive::MbarWait, {ring_barrier(r, turn.slot, false), turn.parity});
+  } else {
+    call(e_.b, e_.module, Primitive::CpAsyncWait, {i32(r.slots - 2)});
+    state_.waited();
+    if (plan_.warpgroups()) {
+      call(e_.b, e_.module, Primitive::FenceProxyAsync, {});
+      state_.fence();
+    }
+    barrier();
+  }
+  for (const RingPart& part : r.parts) {
+    for (const int s : part.stages) slots_[s] = turn.slot;
+  }
+}
+
+void ThreadEmitter::issue_behind(const RingLoop& r, const RingPart& part, llvm::ArrayRef<LV*> carried, const std::vector<const ir::Value*>& results) {
+  // Operands and sums of the trip before, from what it left.
+  std::size_t at = 0;
+  std::vector<std::pair<const Skew*, const ir::Value*>> order;
+  for (std::size_t i = 0; i < r.results.size(); ++i) {
+    const Layout& l = layout_of(r.results[i]);
+    const Skew* s = part.skew_at(i);
+    if (!s) {
+      at += static_cast<std::size_t>(l.registers());
+      continue;
+    }
+    Elements base;
+    for (std::int64_t k = 0; k < l.registers(); ++k) base.push_back({carried[at++]});
+    set(s->base, l, std::move(base));
+    order.emplace_back(s, results[i]);
+  }
+  for (const auto& [s, result] : order) {
+    const ir::Value* a = s->dot->operands[0];
+    const Layout& l = layout_of(a);
+    Elements words;
+    for (std::int64_t k = 0; k < l.registers(); ++k) words.push_back({carried[at++]});
+    set(a, l, std::move(words));
+  }
+  for (const auto& [s, result] : order) {
+    emit_dot(*s->dot);
+    // What the trip before would have yielded is what this one starts from.
+    const ir::Value* sum = s->sum->result();
+    if (sum == result) continue;
+    tiles_[result] = tiles_.at(sum);
+    for (Pending& p : pending_) {
+      if (p.value == sum) p.value = result;
+    }
+  }
+}
+
+Values ThreadEmitter::ring_trip(const RingLoop& r, const RingPart& part, LV* iv, llvm::ArrayRef<LV*> carried, bool first) {
+  const ir::Block& body = part.op.region();
+  Turn turn = turn_of(r, carried);
+  arrive(r, turn);
+  LV* at_start = e_.b.CreateICmpEQ(turn.slot, i32(0));
+  LV* last = e_.b.CreateSelect(at_start, i32(r.slots - 1), e_.b.CreateSub(turn.slot, i32(1)));
+  // The slot's fill before this one was of this round, or of the one before if the ring starts anew here.
+  LV* free = r.barriers ? e_.b.CreateXor(turn.parity, e_.b.CreateZExt(at_start, e_.i32())) : nullptr;
+  if (!r.barriers) {
+    turn.ahead = e_.add(iv, e_.mul(r.step, e_.idx(r.slots - 1)));
+    turn.part = i32(0);
+    turn.before = e_.sub(turn.ahead, r.step);
+    turn.before_exists = e_.b.CreateICmpSLT(turn.before, part.hi);
+  }
+  const auto fetch = [&] { prefetch(r, turn, last, free); };
+  if (!part.first_product) fetch();
+  set(body.args[0].get(), {}, {{iv}});
+  std::size_t at = 0;
+  std::vector<const ir::Value*> args;
+  for (std::size_t i = 0; i < r.results.size(); ++i) {
+    args.push_back(body.args[1 + i].get());
+    const Layout& l = layout_of(r.results[i]);
+    if (!first && part.skew_at(i)) {
+      at += static_cast<std::size_t>(l.registers());
+    } else {
+      bind_flat(args[i], l, carried, at);
+    }
+  }
+  for (const auto& op : body.ops) {
+    if (skipped_.count(op.get()) != 0 || part.skew_of(op.get())) continue;
+    if (options_.spans) mark_source(op->span);
+    emit_op(*op);
+    if (op.get() != part.first_product) continue;
+    if (!first && !part.skews.empty()) issue_behind(r, part, carried, args);
+    fetch();
+  }
+  Values next;
+  for (std::size_t i = 0; i < r.results.size(); ++i) {
+    const Skew* s = part.skew_at(i);
+    flatten(s ? s->base : body.yielded()[i], layout_of(r.results[i]), next);
+  }
+  for (std::size_t i = 0; i < r.results.size(); ++i) {
+    if (const Skew* s = part.skew_at(i)) flatten(s->dot->operands[0], layout_of(s->dot->operands[0]), next);
+  }
+  settle_all();
+  if (r.barriers) release(r, turn.slot);
+  LV* up = e_.b.CreateAdd(turn.slot, i32(1));
+  LV* wraps = e_.b.CreateICmpEQ(up, i32(r.slots));
+  turn.slot = e_.b.CreateSelect(wraps, i32(0), up);
+  if (r.barriers) turn.parity = e_.b.CreateXor(turn.parity, e_.b.CreateZExt(wraps, e_.i32()));
+  carry(turn, next);
+  return next;
+}
+
+ThreadEmitter::RingLoop ThreadEmitter::ring_loop(const Op& op) {
+  RingLoop r;
+  r.barriers = plan_.bulk_barriers(op);
+  r.step = scalar(op.operands[2]);
+  r.slots = plan_.stages()[static_cast<std::size_t>(plan_.rings_of(op)[0])].slots;
+  std::vector<const Op*> loops = {&op};
+  loops.insert(loops.end(), plan_.continued_by(op).begin(), plan_.continued_by(op).end());
+  for (const Op* loop : loops) {
+    RingPart part{.op = *loop, .stages = plan_.rings_of(*loop), .skews = plan_.skews_of(*loop)};
+    part.lo = scalar(loop->operands[0]);
+    part.hi = scalar(loop->operands[1]);
+    for (const auto& o : loop->region().ops) {
+      if (!part.first_product && o->kind == ir::OpKind::Dot && plan_.dot(*o).warpgroup && !part.skew_of(o.get())) part.first_product = o.get();
+    }
+    for (const int s : part.stages) r.behind = std::max(r.behind, plan_.stages()[static_cast<std::size_t>(s)].behind);
+    if (loop != &op) skipped_.insert(loop);
+    r.parts.push_back(std::move(part));
+  }
+  for (const auto& v : loops.back()->results) r.results.push_back(v.get());
+  return r;
+}
+
+/// All parts, one after the other.
+Values ThreadEmitter::ring_trips(const RingLoop& r, const Values& init) {
+  Values carried = init;
+  for (const RingPart& part : r.parts) {
+    carried = e_.loop(part.lo, part.hi, r.step, carried, false,
+                      [&](LV* iv, llvm::ArrayRef<LV*> inside) { return ring_trip(r, part, iv, inside, true); });
+  }
+  return carried;
+}
+
+/// The same with products that run behind: the first trip has none behind it; after the last one there is one left. Precondition: there is a trip.
+Values ThreadEmitter::ring_trips_behind(const RingLoop& r, const Values& init) {
+  // The first trip is one of the first part that has trips.
+  const std::function<Values(std::size_t)> start = [&](std::size_t p) {
+    const RingPart& part = r.parts[p];
+    const auto here = [&] { return ring_trip(r, part, part.lo, init, true); };
+    if (p + 1 == r.parts.size()) return here();
+    return e_.choose(e_.b.CreateICmpSLT(part.lo, part.hi), here, [&] { return start(p + 1); });
+  };
+  std::vector<LV*> begins;
+  LV* none_yet = e_.b.getTrue();
+  for (const RingPart& part : r.parts) {
+    LV* first = e_.b.CreateAnd(none_yet, e_.b.CreateICmpSLT(part.lo, part.hi));
+    begins.push_back(e_.b.CreateSelect(first, e_.add(part.lo, r.step), part.lo));
+    none_yet = e_.b.CreateAnd(none_yet, e_.b.CreateNot(first));
+  }
+  Values carried = start(0);
+  for (std::size_t p = 0; p < r.parts.size(); ++p) {
+    carried = e_.loop(begins[p], r.parts[p].hi, r.step, carried, false,
+                      [&](LV* iv, llvm::ArrayRef<LV*> inside) { return ring_trip(r, r.parts[p], iv, inside, false); });
+  }
+  const RingPart& last = r.parts.back();
+  arrive(r, turn_of(r, carried));
+  issue_behind(r, last, carried, r.results);
+  settle_all();
+  Values out;
+  std::size_t at = 0;
+  for (std::size_t i = 0; i < r.results.size(); ++i) {
+    const auto n = static_cast<std::size_t>(layout_of(r.results[i]).registers());
+    if (last.skew_at(i)) {
+      flatten(r.results[i], layout_of(r.results[i]), out);
+    } else {
+      out.insert(out.end(), carried.begin() + static_cast<std::ptrdiff_t>(at), carried.begin() + static_cast<std::ptrdiff_t>(at + n));
+    }
+    at += n;
+  }
+  return out;
+}
+
+void ThreadEmitter::emit_ring_for(const Op& op) {
+  const RingLoop r = ring_loop(op);
+  Values init;
+  for (std::size_t i = 0; i < r.results.size(); ++i) flatten(op.operands[3 + i], layout_of(r.results[i]), init);
+  const std::size_t values = init.size();
+  settle_all();
+  const auto each_stage = [&](const std::function<void(std::int64_t lo, std::int64_t hi)>& f) {
+    for (const int s : r.first().stages) {
+      const Stage& st = plan_.stages()[static_cast<std::size_t>(s)];
+      f(st.offset, st.offset + st.slot_bytes() * st.slots);
+    }
+  };
+  if (r.barriers) {
+    start_barriers(r);
+  } else {
+    each_stage([&](std::int64_t lo, std::int64_t hi) { write_shared(lo, hi); });
+  }
+  const SharedState before = state_;
+  const auto start = [&] {
+    Turn turn = first_turn(r);
+    if (r.barriers) {
+      for (int s = 0; s + 1 < r.slots; ++s) prefetch(r, turn, i32(s), nullptr);
+      meet_barriers();
+    } else if (r.slots == 2) {
+      prefetch(r, turn, i32(0), nullptr);
+    } else {
+      e_.loop(i32(0), i32(r.slots - 1), i32(1), true, [&](LV* s) {
+        Turn own = turn;
+        own.ahead = e_.add(r.first().lo, e_.mul(r.step, e_.b.CreateZExt(s, e_.i64())));
+        own.before = e_.sub(own.ahead, r.step);
+        own.before_exists = e_.b.CreateAnd(e_.b.CreateICmpSGE(own.before, r.first().lo), e_.b.CreateICmpSLT(own.before, r.first().hi));
+        prefetch(r, own, s, nullptr);
+      });
+    }
+    // A loop that bulk copies feed touches shared memory by its products alone: nothing behind its back edge needs a barrier.
+    if (!r.barriers) state_.forget();
+    Values carried = init;
+    carry(turn, carried);
+    return carried;
+  };
+  Values end;
+  if (r.first().skews.empty()) {
+    end = ring_trips(r, start());
+  } else {
+    LV* any = e_.b.getFalse();
+    for (const RingPart& part : r.parts) any = e_.b.CreateOr(any, e_.b.CreateICmpSLT(part.lo, part.hi));
+    end = e_.choose(any, [&] { return ring_trips_behind(r, start()); }, [&] { return init; });
+  }
+  end.resize(values);
+  for (const RingPart& part : r.parts) {
+    for (const int s : part.stages) slots_.erase(s);
+  }
+  each_stage([&](std::int64_t lo, std::int64_t hi) { state_.read(0, lo, hi); });
+  if (r.barriers) end_barriers(r);
+  state_.join(before);
+  std::size_t at = 0;
+  for (const ir::Value* v : r.results) bind_flat(v, layout_of(v), end, at);
+}
+
+}  // namespace tessera::gpu
