@@ -191,6 +191,7 @@ bool Plan::quiet(const ir::Block& body, const Op& loop) const {
 }
 
 void Plan::choose_bulk_copies() {
+  stage_end_ = staged_bytes_;
   if (!info(Primitive::TmaLoad2).on(target_)) return;
   std::set<const Op*> loops;
   for (const Stage& s : stages_) {

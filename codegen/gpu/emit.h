@@ -182,8 +182,13 @@ class ThreadEmitter {
   /// A register form at an address, in its cell_bytes.
   LV* load_cell(DType t, LV* address);
   void store_cell(DType t, LV* v, LV* address);
-  /// Shared memory above the stages, for one exchange; a barrier stands before it if it is needed.
+  /// Shared memory for one exchange, where no stage lies that is in use here; a barrier stands before it if it is needed.
   LV* scratch(std::int64_t bytes, bool write);
+  std::int64_t scratch_place(std::int64_t bytes) const;
+  /// Registers of a layout that lie side by side in a row and move together through shared memory, at most 16 bytes.
+  static std::int64_t run_of(const Layout& layout, const ir::Dims& dims, DType t);
+  /// The layout that a tile is stored in: its own, or one whose threads have 16 bytes of a row each, if there is shared memory for the exchange.
+  Layout store_layout(const ir::Value* value, bool contiguous) const;
 
   /// The place of an element (its row, its byte within the row) of a stage at `base`.
   LV* stage_place(const Stage& s, LV* base, LV* row, LV* byte);
@@ -262,7 +267,8 @@ class ThreadEmitter {
   LV* maps_encoded_ = nullptr;  ///< i1
   bool element_copies_ = false;  ///< stage_load: element by element alone, short code
   std::set<const ir::Op*> skipped_;  ///< emitted with another op
-  std::int64_t scratch_bytes_ = 0;
+  std::int64_t scratch_end_ = 0;
+  const ir::Block* block_ = nullptr;  ///< whose ops are being emitted
   std::vector<GpuCheck> checks_;
 };
 

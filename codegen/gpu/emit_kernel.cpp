@@ -1,6 +1,8 @@
 // The function, its parameters, blocks and control flow. All control is uniform: conditions are scalars, which every thread computes alike.
 #include <fmt/format.h>
 
+#include <utility>
+
 #include "codegen/gpu/emit.h"
 #include "dsl/diagnostic.h"
 
@@ -47,10 +49,22 @@ void ThreadEmitter::bind_parameters(llvm::Function* f) {
   }
   instance_ = call(e_.b, e_.module, Primitive::Ctaid, {});
   LV *rest = instance_, *number = nullptr, *scale = i32(1);
+  const auto count = [&](std::size_t a) { return e_.b.CreateTrunc(word(frame.words + a), e_.i32()); };
+  LV *column = nullptr, *row = nullptr;  // of the first two axes, visited in groups of rows
+  if (const std::int64_t rows = plan_.group_rows(); rows > 0) {
+    LV *columns = count(0), *all_rows = count(1), *plane = e_.b.CreateMul(columns, all_rows);
+    LV *in_plane = e_.b.CreateURem(rest, plane), *group_size = e_.b.CreateMul(columns, i32(rows));
+    LV* first_row = e_.b.CreateMul(e_.b.CreateUDiv(in_plane, group_size), i32(rows));
+    LV* height = e_.min(i32(rows), e_.b.CreateSub(all_rows, first_row));
+    LV* in_group = e_.b.CreateURem(in_plane, group_size);
+    row = e_.b.CreateAdd(first_row, e_.b.CreateURem(in_group, height));
+    column = e_.b.CreateUDiv(in_group, height);
+  }
   for (std::size_t a = 0; a < kernel_.grid.size(); ++a) {
-    LV* n = e_.b.CreateTrunc(word(frame.words + a), e_.i32());
+    LV* n = count(a);
     const bool last = a + 1 == kernel_.grid.size();
     LV* at = last ? rest : e_.b.CreateURem(rest, n);
+    if (column && a < 2) at = a == 0 ? column : row;
     if (plan_.descending(a)) at = e_.b.CreateSub(e_.b.CreateSub(n, i32(1)), at);
     set(kernel_.body.args[arg++].get(), {}, {{e_.b.CreateZExt(at, e_.i64())}});
     number = number ? e_.b.CreateAdd(number, e_.b.CreateMul(at, scale)) : at;
@@ -104,7 +118,7 @@ void ThreadEmitter::emit(GpuIr& out) {
   e_.b.CreateRetVoid();
   out.entry = kernel_.name;
   out.threads = plan_.threads();
-  out.shared_bytes = plan_.staged_bytes() + scratch_bytes_;
+  out.shared_bytes = std::max(plan_.staged_bytes(), scratch_end_);
   out.registers = plan_.registers();
   out.checks = std::move(checks_);
   out.maps = std::move(maps_);
@@ -113,6 +127,7 @@ void ThreadEmitter::emit(GpuIr& out) {
 }
 
 void ThreadEmitter::emit_block(const ir::Block& block) {
+  const ir::Block* const above = std::exchange(block_, &block);
   llvm::MDNode* const outer = source_;
   for (const auto& op : block.ops) {
     if (skipped_.count(op.get()) != 0) continue;
@@ -120,6 +135,7 @@ void ThreadEmitter::emit_block(const ir::Block& block) {
     emit_op(*op);
   }
   settle_all();
+  block_ = above;
   if (options_.spans) mark_source(outer);
 }
 

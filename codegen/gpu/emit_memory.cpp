@@ -356,7 +356,7 @@ void ThreadEmitter::store_tile(const Op& op, bool fetch) {
   if (fetch && !is_scalar(op.result())) {
     layout = layout_of(op.result());
   } else if (!is_scalar(value) && !plan_.uses().lazy(value) && dims(value) == shape) {
-    layout = layout_of(value);
+    layout = fetch || add || when ? layout_of(value) : store_layout(value, a.inner && *a.inner + 1 == shape.size() && !a.pointwise);
   } else {
     for (const std::int64_t n : shape) {
       layout.axes.push_back(n == 1 ? AxisPart{} : strided(n, 1, layout.axes.size() + 1 == shape.size() ? kWarpLanes : 1, 1, 1, 1));

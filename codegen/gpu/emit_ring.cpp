@@ -1,5 +1,6 @@
 // Loops whose tiles come through rings of shared memory, and those of which some products run a trip behind (plan.h, Skew).
 #include <algorithm>
+#include <utility>
 
 #include "codegen/gpu/emit.h"
 #include "codegen/gpu/ring_loop.h"
@@ -146,19 +147,21 @@ void ThreadEmitter::issue_behind(const RingLoop& r, const RingPart& part, llvm::
 
 Values ThreadEmitter::ring_trip(const RingLoop& r, const RingPart& part, LV* iv, llvm::ArrayRef<LV*> carried, bool first) {
   const ir::Block& body = part.op.region();
+  const ir::Block* const above = std::exchange(block_, &body);
   Turn turn = turn_of(r, carried);
   arrive(r, turn);
-  LV* at_start = e_.b.CreateICmpEQ(turn.slot, i32(0));
-  LV* last = e_.b.CreateSelect(at_start, i32(r.slots - 1), e_.b.CreateSub(turn.slot, i32(1)));
-  // The slot's fill before this one was of this round, or of the one before if the ring starts anew here.
-  LV* free = r.barriers ? e_.b.CreateXor(turn.parity, e_.b.CreateZExt(at_start, e_.i32())) : nullptr;
+  LV* target = e_.b.CreateAdd(turn.slot, i32(r.distance()));
+  LV* same_round = e_.b.CreateICmpULT(target, i32(r.slots));
+  target = e_.b.CreateSelect(same_round, target, e_.b.CreateSub(target, i32(r.slots)));
+  // The slot was last filled in the round before, or in this one if the ring starts anew before it.
+  LV* free = r.barriers ? e_.b.CreateXor(turn.parity, e_.b.CreateZExt(same_round, e_.i32())) : nullptr;
   if (!r.barriers) {
     turn.ahead = e_.add(iv, e_.mul(r.step, e_.idx(r.slots - 1)));
     turn.part = i32(0);
     turn.before = e_.sub(turn.ahead, r.step);
     turn.before_exists = e_.b.CreateICmpSLT(turn.before, part.hi);
   }
-  const auto fetch = [&] { prefetch(r, turn, last, free); };
+  const auto fetch = [&] { prefetch(r, turn, target, free); };
   if (!part.first_product) fetch();
   set(body.args[0].get(), {}, {{iv}});
   std::size_t at = 0;
@@ -195,6 +198,7 @@ Values ThreadEmitter::ring_trip(const RingLoop& r, const RingPart& part, LV* iv,
   turn.slot = e_.b.CreateSelect(wraps, i32(0), up);
   if (r.barriers) turn.parity = e_.b.CreateXor(turn.parity, e_.b.CreateZExt(wraps, e_.i32()));
   carry(turn, next);
+  block_ = above;
   return next;
 }
 
@@ -290,7 +294,7 @@ void ThreadEmitter::emit_ring_for(const Op& op) {
   const auto start = [&] {
     Turn turn = first_turn(r);
     if (r.barriers) {
-      for (int s = 0; s + 1 < r.slots; ++s) prefetch(r, turn, i32(s), nullptr);
+      for (int s = 0; s < r.distance(); ++s) prefetch(r, turn, i32(s), nullptr);
       meet_barriers();
     } else if (r.slots == 2) {
       prefetch(r, turn, i32(0), nullptr);

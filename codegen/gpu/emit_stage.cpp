@@ -27,10 +27,25 @@ void ThreadEmitter::write_shared(std::int64_t lo, std::int64_t hi) {
   state_.write(0, lo, hi);
 }
 
+std::int64_t ThreadEmitter::scratch_place(std::int64_t bytes) const {
+  std::int64_t lo = 0;
+  for (bool moved = true; moved;) {
+    moved = false;
+    for (const Stage& s : plan_.stages()) {
+      const std::int64_t end = s.offset + s.slot_bytes() * s.slots;
+      if (!Uses::inside(block_, s.loop ? &s.loop->region() : cpu::Analysis::home_block(s.source)) || lo >= end || lo + bytes <= s.offset) continue;
+      lo = (end + 127) / 128 * 128;
+      moved = true;
+    }
+  }
+  // Above the stages lie barriers.
+  return lo + bytes <= plan_.stage_end() ? lo : plan_.staged_bytes();
+}
+
 LV* ThreadEmitter::scratch(std::int64_t bytes, bool write) {
   bytes = (bytes + 15) / 16 * 16;
-  const std::int64_t lo = plan_.staged_bytes();
-  scratch_bytes_ = std::max(scratch_bytes_, bytes);
+  const std::int64_t lo = scratch_place(bytes);
+  scratch_end_ = std::max(scratch_end_, lo + bytes);
   write ? write_shared(lo, lo + bytes) : read_shared(lo, lo + bytes);
   return shared_address(lo);
 }

@@ -200,7 +200,10 @@ Elements ThreadEmitter::convert(const Tile& tile, DType t, const ir::Dims& dims,
   const std::int64_t cell = cell_bytes(t);
   std::int64_t count = 1;
   for (const std::int64_t n : dims) count *= n;
-  const std::int64_t inner = dims.back(), pitch = count == inner ? inner : inner + std::max<std::int64_t>(1, 4 / cell);
+  const std::int64_t inner = dims.back(), write = run_of(tile.layout, dims, t), read = run_of(to, dims, t);
+  std::int64_t pitch = count == inner ? inner : inner + std::max<std::int64_t>(1, 4 / cell);
+  // What moves in pieces of more than a bank: rows of an odd number of 16-byte chunks.
+  if (count != inner && std::max(write, read) * cell > 4) pitch = ((inner * cell + 15) / 16 | 1) * 16 / cell;
   const auto address = [&](LV* base, const std::vector<Position>& at) {
     LV* row = nullptr;
     std::int64_t fixed = 0;
@@ -217,20 +220,54 @@ Elements ThreadEmitter::convert(const Tile& tile, DType t, const ir::Dims& dims,
   };
   const std::int64_t bytes = count / inner * pitch * cell;
   LV* base = scratch(bytes, true);
-  each_owned(tile.layout, dims, [&](std::size_t r, const std::vector<Position>& at) { store_cell(t, plain(e_, tile.regs[r]), address(base, at)); });
+  each_owned(tile.layout, dims, [&](std::size_t r, const std::vector<Position>& at) {
+    if (write == 1) return store_cell(t, plain(e_, tile.regs[r]), address(base, at));
+    if (static_cast<std::int64_t>(r) % write != 0) return;
+    std::vector<LV*> cells;
+    for (std::int64_t i = 0; i < write; ++i) cells.push_back(plain(e_, tile.regs[r + static_cast<std::size_t>(i)]));
+    shared_store(join_cells(t, cells), address(base, at), static_cast<int>(write * cell));
+  });
   base = scratch(bytes, false);
   Elements out;
-  for (std::int64_t r = 0; r < to.registers(); ++r) {
+  llvm::Type* wide = read * cell > 4 ? static_cast<llvm::Type*>(e_.vec(e_.i32(), static_cast<int>(read * cell / 4)))
+                                     : e_.b.getIntNTy(static_cast<unsigned>(read * cell * 8));
+  for (std::int64_t r = 0; r < to.registers(); r += read) {
     const std::vector<Position> at = positions(to, r);
-    const auto read = [&] { return load_cell(t, address(base, at)); };
+    const auto one = [&]() -> Values {
+      if (read == 1) return {load_cell(t, address(base, at))};
+      const std::vector<LV*> cells = split_cells(t, shared_load(wide, address(base, at), static_cast<int>(read * cell)), read);
+      return {cells.begin(), cells.end()};
+    };
     LV* in = within(to, dims, at);
-    if (!in) {
-      out.push_back({read()});
-      continue;
-    }
-    out.push_back({e_.choose(in, [&] { return Values{read()}; }, [&] { return Values{e_.zero(cpu::register_type(e_, t))}; })[0]});
+    const auto none = [&] { return Values(static_cast<std::size_t>(read), e_.zero(cpu::register_type(e_, t))); };
+    for (LV* v : in ? e_.choose(in, one, none) : one()) out.push_back({v});
   }
   return out;
+}
+
+std::int64_t ThreadEmitter::run_of(const Layout& layout, const ir::Dims& dims, DType t) {
+  if (layout.axes.empty() || is_bool(t) || bits(t) < 8) return 1;
+  const AxisPart& p = layout.axes.back();
+  if (p.digits.empty() || p.digits[0].source != Source::Register || p.digits[0].stride != 1) return 1;
+  const std::int64_t n = dims.back();
+  std::int64_t run = 1;
+  while (p.digits[0].size % (run * 2) == 0 && run * 2 * cell_bytes(t) <= 16 && (p.extent() == n || n % (run * 2) == 0)) run *= 2;
+  return run;
+}
+
+Layout ThreadEmitter::store_layout(const ir::Value* value, bool contiguous) const {
+  const Layout& own = plan_.layout(value);
+  const DType t = dtype(value);
+  const ir::Dims& d = dims(value);
+  const std::int64_t cell = cell_bytes(t), vector = 16 / cell;
+  if (!contiguous || d.size() != 2 || is_bool(t) || bits(t) < 8 || d[1] % vector != 0 || run_of(own, d, t) * cell >= 16) return own;
+  // Products' results alone: other layouts were chosen for their accesses.
+  if (own.axes[1].count(Source::Lane) != 4 || own.axes[0].count(Source::Lane) != 8) return own;
+  const std::int64_t bytes = d[0] * ((d[1] * cell + 15) / 16 | 1) * 16;
+  if (scratch_place(bytes) + bytes > plan_.stage_end()) return own;
+  std::int64_t lanes = 1;
+  while (lanes * 2 <= std::min<std::int64_t>(kWarpLanes, d[1] / vector)) lanes *= 2;
+  return {{strided(d[0], 1, kWarpLanes / lanes, lanes, plan_.warps(), 1), strided(d[1], vector, lanes, 1, 1, 1)}};
 }
 
 void ThreadEmitter::emit_elementwise_op(const Op& op) {

@@ -60,7 +60,11 @@ class Trends {
 
 }  // namespace
 
-void Plan::order_instances() {
+void Plan::order_instances(const Schedule& schedule) {
+  for (const ScheduleDirective& d : schedule.directives) {
+    if (d.kind != DirectiveKind::Swizzle || kernel_.grid.size() < 2) continue;
+    for (const ScheduleArg& a : d.args) group_rows_ = std::clamp<std::int64_t>(a.number.value_or(0), 0, 1 << 16);
+  }
   std::vector<const Op*> loops;
   std::set<const Value*> ends;
   ir::walk(kernel_.body, [&](const Op& op) {

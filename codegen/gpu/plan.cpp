@@ -61,7 +61,7 @@ Plan::Plan(const ir::Kernel& kernel, const GpuTarget& target, const Schedule& sc
   skew_products(schedule);
   choose_bulk_copies();
   chain_loops();
-  order_instances();
+  order_instances(schedule);
 }
 
 bool Plan::fragments_in_registers(const Value* operand, const DotPlan& dot) const {

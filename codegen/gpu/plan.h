@@ -142,8 +142,12 @@ class Plan {
   const std::vector<const ir::Op*>& continued_by(const ir::Op& loop) const;
   /// The instances of a grid axis run from the last to the first.
   bool descending(std::size_t axis) const { return descending_[axis]; }
-  /// Bytes of all stages; what lies above is scratch, as large as the emitted code asks for.
+  /// The first two grid axes are visited in groups of so many of the second; 0: not.
+  std::int64_t group_rows() const { return group_rows_; }
+  /// Bytes of all stages and barriers; what lies above is scratch, as large as the emitted code asks for.
   std::int64_t staged_bytes() const { return staged_bytes_; }
+  /// Where the last stage ends.
+  std::int64_t stage_end() const { return stage_end_; }
   std::vector<std::string> notes() const;
 
  private:
@@ -158,7 +162,7 @@ class Plan {
   void choose_bulk_copies();
   void chain_loops();
   bool goes_on(const ir::Op& loop, const ir::Op& next) const;
-  void order_instances();
+  void order_instances(const Schedule& schedule);
   std::optional<BulkCopy> bulk_copy(const Stage& s) const;
   bool quiet(const ir::Block& body, const ir::Op& loop) const;
   bool by_warpgroups(const ir::Op& dot) const;
@@ -182,8 +186,9 @@ class Plan {
   std::map<const ir::Op*, std::vector<Skew>> skews_;
   std::map<const ir::Op*, std::int64_t> bulk_barriers_;
   std::map<const ir::Op*, std::vector<const ir::Op*>> chains_;
+  std::int64_t group_rows_ = 0;
   std::vector<bool> descending_;  ///< by grid axis
-  std::int64_t staged_bytes_ = 0;
+  std::int64_t staged_bytes_ = 0, stage_end_ = 0;
 };
 
 }  // namespace tessera::gpu
