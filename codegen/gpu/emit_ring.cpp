@@ -129,9 +129,12 @@ void ThreadEmitter::issue_behind(const RingLoop& r, const RingPart& part, llvm::
   for (const auto& [s, result] : order) {
     const ir::Value* a = s->dot->operands[0];
     const Layout& l = layout_of(a);
-    Elements words;
-    for (std::int64_t k = 0; k < l.registers(); ++k) words.push_back({carried[at++]});
-    set(a, l, std::move(words));
+    Elements regs;
+    for (std::int64_t k = 0; k < l.registers(); k += 2) {
+      LV* word = carried[at++];
+      for (int i = 0; i < 2; ++i) regs.push_back({unpack_word(e_, dtype(a), word, i)});
+    }
+    set(a, l, std::move(regs));
   }
   for (const auto& [s, result] : order) {
     emit_dot(*s->dot);
@@ -189,7 +192,11 @@ Values ThreadEmitter::ring_trip(const RingLoop& r, const RingPart& part, LV* iv,
     flatten(s ? s->base : body.yielded()[i], layout_of(r.results[i]), next);
   }
   for (std::size_t i = 0; i < r.results.size(); ++i) {
-    if (const Skew* s = part.skew_at(i)) flatten(s->dot->operands[0], layout_of(s->dot->operands[0]), next);
+    const Skew* s = part.skew_at(i);
+    if (!s) continue;
+    // In words, as they were made and as the product wants them: single halves would be taken apart and put together in every trip.
+    const Elements regs = get(s->dot->operands[0], layout_of(s->dot->operands[0]));
+    for (std::size_t k = 0; k < regs.size(); k += 2) next.push_back(pack_word(e_, {regs[k].v, regs[k + 1].v}));
   }
   settle_all();
   if (r.barriers) release(r, turn.slot);
