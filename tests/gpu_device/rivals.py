@@ -175,8 +175,16 @@ def row(key, name, ratio, text, must=None, goal=None):
         print(f"{key}\t{'failed: no time, see the log' if ratio is None else f'{ratio:.3f}'}", file=results, flush=True)
 
 
+def attention_of(kernel, d, n, more=(), constants=(), r=1, sk=None):
+    """Seconds of one attention kernel at B * N = 16384, H * D = 2048."""
+    b, h = 16384 // n, 2048 // d
+    return ours("kernels/attention/flash.tile", kernel, ["T=bf16", f"D={d}", f"R={r}", *constants],
+                f"B={b},H={h},G={h // r},Sq={n},Sk={sk or n}", "--arg", f"scale={1 / math.sqrt(d)}", *more)
+
+
 def attention():
-    for d in (64, 128):
+    plain = ("--without", "lse,sink")
+    for d in (64, 128, 256):
         for causal in (False, True):
             for n in (512, 1024, 2048, 4096, 8192, 16384):
                 b, h = 16384 // n, 2048 // d
@@ -188,22 +196,48 @@ def attention():
 
                 fa2 = theirs(lambda: sdpa(SDPBackend.FLASH_ATTENTION))
                 cudnn = theirs(lambda: sdpa(SDPBackend.CUDNN_ATTENTION))
-                mine = ours("kernels/attention/flash.tile", "flash_causal" if causal else "flash", ["T=bf16", f"D={d}", "R=1"],
-                            f"B={b},H={h},G={h},Sq={n},Sk={n}", "--arg", f"scale={1 / math.sqrt(d)}", "--without", "lse,sink")
+                mine = attention_of("flash_causal" if causal else "flash", d, n, plain)
                 flops = 4 * b * h * n * n * d / (2 if causal else 1) / 1e12
                 text = "" if mine is None else f"{flops / mine:.0f}, FlashAttention-2 {flops / fa2:.0f}, cuDNN {flops / cudnn:.0f} TFLOP/s"
-                row(f"fa2_d{d}_{'causal' if causal else 'full'}_{n}", f"attention bf16 D={d}{' causal' if causal else ''} N={n} vs FlashAttention-2", None if mine is None else fa2 / mine, text, 0.95, 1.10)
+                cell, name = f"d{d}_{'causal' if causal else 'full'}_{n}", f"attention bf16 D={d}{' causal' if causal else ''} N={n} vs "
+                if d <= 128:
+                    row("fa2_" + cell, name + "FlashAttention-2", None if mine is None else fa2 / mine, text, 0.95, 1.10)
+                row("cudnn_" + cell, name + "cuDNN", None if mine is None else cudnn / mine, text, 0.95, 1.0)
+
+
+def variants():
+    """What a variant costs beside the plain kernel at equal visible work; head groupings beside the dense kernel at equal work."""
+    plain = ("--without", "lse,sink")
+    n, d = 4096, 128
+    full, causal = attention_of("flash", d, n, plain), attention_of("flash_causal", d, n, plain)
+    for key, kernel, base, work, more in (
+        ("soft_cap", "flash_soft_cap", causal, 1.0, ["--arg", "x.cap=30.0", *plain]),
+        ("alibi", "flash_alibi", causal, 1.0, plain),
+        ("sink", "flash", full, 1.0, ["--without", "lse", "--with", "sink"]),
+        ("window", "flash_window", causal, (1024 * n - 1024 * 1023 / 2) / (n * (n + 1) / 2), ["--arg", "x.left=1023", "--arg", "x.right=0", *plain]),
+    ):
+        mine = attention_of(kernel, d, n, more)
+        row(f"variant_{key}", f"{kernel} D=128 N=4096 vs the plain kernel at equal visible work", None if mine is None or base is None else base * work / mine, "",
+            0.88, 0.95)
+    for key, r in (("gqa", 4), ("mqa", 16)):
+        mine = attention_of("flash", d, n, plain, r=r)
+        row(f"heads_{key}", f"{r} query heads a key head, D=128 N=4096, vs the dense kernel", None if mine is None or full is None else full / mine, "", 0.90, 0.97)
+    half = attention_of("flash", d, n, plain, sk=n // 2)
+    row("lengths", "half as many keys as queries, D=128 N=4096, vs the dense kernel at equal work", None if half is None or full is None else full / 2 / half, "", 0.90,
+        0.97)
 
 
 def gemm():
-    n = 4096
-    a, b = (torch.randn(n, n, device="cuda", dtype=torch.bfloat16) for _ in range(2))
-    cublas = theirs(lambda: torch.matmul(a, b))
-    mine = ours("kernels/gemm/gemm.tile", "gemm", ["T=bf16"], f"M={n},N={n},K={n}")
-    flops = 2 * n**3 / 1e12
     peak = mma_peak() / 1e12
-    text = "" if mine is None else f"{flops / mine:.0f}, the loop {peak:.0f}, cuBLAS (wgmma) {flops / cublas:.0f} TFLOP/s"
-    row("gemm_mma_loop", "gemm bf16 4096^3, of an mma.sync loop in registers", None if mine is None else flops / mine / peak, text, 0.75, 0.90)
+    for key, m, n, k in (("4096", 4096, 4096, 4096), ("8192", 8192, 8192, 8192), ("8192_1024", 8192, 8192, 1024)):
+        a, b = torch.randn(m, k, device="cuda", dtype=torch.bfloat16), torch.randn(k, n, device="cuda", dtype=torch.bfloat16)
+        cublas = theirs(lambda: torch.matmul(a, b))
+        mine = ours("kernels/gemm/gemm.tile", "gemm", ["T=bf16"], f"M={m},N={n},K={k}")
+        flops = 2 * m * n * k / 1e12
+        text = "" if mine is None else f"{flops / mine:.0f}, the loop {peak:.0f}, cuBLAS {flops / cublas:.0f} TFLOP/s"
+        if key == "4096":
+            row("gemm_mma_loop", "gemm bf16 4096^3, of an mma.sync loop in registers", None if mine is None else flops / mine / peak, text, 0.75, 0.90)
+        row(f"cublas_{key}", f"gemm bf16 {m} x {n} x {k} vs cuBLAS", None if mine is None else cublas / mine, text, 0.93, 1.0)
 
 
 def rows():
@@ -277,6 +311,6 @@ print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}\n")
 print("| cell | ratio | must / goal | | measured |\n|---|---|---|---|---|")
 if results:
     print(f"# {torch.cuda.get_device_name()}, PyTorch {torch.__version__}", file=results)
-for part in (attention, gemm, rows, decode, sampling, launch):
+for part in (attention, variants, gemm, rows, decode, sampling, launch):
     if options.only in (None, part.__name__):
         part()
