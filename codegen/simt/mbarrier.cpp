@@ -1,6 +1,7 @@
 // Barriers in shared memory, and the bulk copies that arrive at them (PTX ISA 9.0, "mbarrier", "cp.async.bulk.tensor").
 //
-// A bulk copy is an agent of its own: its writes are recorded when it is issued and known to whoever has seen the end of the phase that counts its bytes.
+// A bulk copy is an agent of its own: its writes are recorded when it is issued and known to whoever has seen the end of the phase that counts its
+// bytes.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -15,7 +16,8 @@ namespace {
 Mbarrier* barrier_at(Thread& t, u32 site, u32 address) {
   Cta& cta = *t.cta;
   if (!cta.in_shared(address, 8) || (address - cta.base) % 8 != 0) {
-    cta.report(HazardKind::BadOperand, site, fmt::format("names a barrier at {}, which is no place for one", static_cast<std::int64_t>(address) - cta.base));
+    cta.report(HazardKind::BadOperand, site,
+               fmt::format("names a barrier at {}, which is no place for one", static_cast<std::int64_t>(address) - cta.base));
     return nullptr;
   }
   const auto at = cta.mbarriers.find(address - cta.base);
@@ -45,34 +47,61 @@ void arrive(Thread& t, u32 site, Mbarrier& m) {
   t.cta->settle_phase(m);
 }
 
-/// Copies a box: 128 bytes' width at most, rows of 128 bytes with their chunks permuted by address.
-void perform(Cta& cta, const BulkBox& b) {
+/// Calls f(row, first, count, source) for the rows of a box: elements first .. first + count - 1 of 128 bytes are in the tensor, from `source` on.
+template <class F>
+void each_row(const BulkBox& b, F f) {
   const TensorMapValues& map = *b.map;
-  const std::size_t axes = map.extents.size();
-  std::vector<std::int64_t> at(axes, 0);
   std::int64_t outer = 1;
-  for (std::size_t a = 1; a < axes; ++a) outer *= map.box[a];
-  const auto bytes = static_cast<u32>(map.element_bytes), width = map.box[0] * bytes;
+  for (std::size_t a = 1; a < map.box.size(); ++a) outer *= map.box[a];
+  const std::int64_t first = std::clamp<std::int64_t>(-b.at[0], 0, map.box[0]);
+  const std::int64_t end = std::clamp<std::int64_t>(static_cast<std::int64_t>(map.extents[0]) - b.at[0], 0, map.box[0]);
   for (std::int64_t row = 0; row < outer; ++row) {
-    bool inside = true;
-    std::uint64_t source = map.base;
+    bool inside = first < end;
+    std::uint64_t source = map.base + static_cast<std::uint64_t>((b.at[0] + first) * map.element_bytes);
     std::int64_t rest = row;
-    for (std::size_t a = 1; a < axes; ++a) {
+    for (std::size_t a = 1; a < map.box.size(); ++a) {
       const std::int64_t c = b.at[a] + rest % map.box[a];
       rest /= map.box[a];
       inside = inside && c >= 0 && static_cast<std::uint64_t>(c) < map.extents[a];
       source += static_cast<std::uint64_t>(c) * map.strides[a - 1];
     }
-    for (u32 e = 0; e < map.box[0]; ++e) {
-      const std::int64_t c = b.at[0] + e;
-      const u32 linear = b.offset + static_cast<u32>(row) * width + e * bytes, offset = linear ^ ((linear >> 7 & 7) << 4);
-      if (inside && c >= 0 && static_cast<std::uint64_t>(c) < map.extents[0]) {
-        std::memcpy(cta.shared + offset, reinterpret_cast<const std::byte*>(source) + c * bytes, bytes);
+    f(row, inside ? first : 0, inside ? end - first : 0, reinterpret_cast<const std::byte*>(source));
+  }
+}
+
+/// Copies a box: rows of 128 bytes with their chunks permuted by address.
+void perform(Cta& cta, const BulkBox& b) {
+  const auto bytes = static_cast<u32>(b.map->element_bytes);
+  each_row(b, [&](std::int64_t row, std::int64_t first, std::int64_t count, const std::byte* source) {
+    const u32 start = b.offset + static_cast<u32>(row) * 128;
+    for (u32 at = 0; at < 128; at += bytes) {
+      const std::int64_t e = at / bytes - first;
+      const u32 linear = start + at, offset = linear ^ ((linear >> 7 & 7) << 4);
+      if (e >= 0 && e < count) {
+        std::memcpy(cta.shared + offset, source + e * bytes, bytes);
       } else {
         std::memset(cta.shared + offset, 0, bytes);
       }
     }
-  }
+  });
+}
+
+/// Whether all that the box reads belongs to the launch's tensors; records the reads.
+bool reads_tensors(Thread& t, u32 site, const BulkBox& b) {
+  GlobalShadow& global = *t.cta->run.global;
+  bool all = true;
+  each_row(b, [&](std::int64_t, std::int64_t, std::int64_t count, const std::byte* source) {
+    const auto bytes = static_cast<std::size_t>(count * b.map->element_bytes);
+    if (!bytes || !all) return;
+    const int block = global.find(source, bytes);
+    if (block < 0) {
+      t.cta->report(HazardKind::OutOfBounds, site, global.nearest(global.find(source, 1) < 0 ? source : source + bytes - 1));
+      all = false;
+      return;
+    }
+    global.access(block, source, bytes, Touch::Read, t, site);
+  });
+  return all;
 }
 
 void finish(Cta& cta, std::size_t i) {
@@ -119,6 +148,7 @@ void bulk_load(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 whe
     cta.report(HazardKind::Misaligned, site, "writes to an address that is no multiple of 128");
     return;
   }
+  if (!reads_tensors(*t, site, b)) return;
   b.agent = cta.first_bulk_agent() + cta.next_bulk;
   b.epoch = ++cta.bulk_epochs[cta.next_bulk];
   cta.next_bulk = (cta.next_bulk + 1) % kBulkAgents;
@@ -148,7 +178,8 @@ void MbarInit(Thread* t, u32 site, u32 address, u32 arrivals, u32 when) {
   cta.step(*t, site);
   if (!when) return;
   if (!cta.in_shared(address, 8) || (address - cta.base) % 8 != 0 || arrivals == 0) {
-    cta.report(HazardKind::BadOperand, site, fmt::format("makes a barrier of {} arrivals at {}", arrivals, static_cast<std::int64_t>(address) - cta.base));
+    cta.report(HazardKind::BadOperand, site,
+               fmt::format("makes a barrier of {} arrivals at {}", arrivals, static_cast<std::int64_t>(address) - cta.base));
     return;
   }
   if (cta.mbarriers.count(address - cta.base)) cta.report(HazardKind::BadOperand, site, "makes a barrier where there is one");
