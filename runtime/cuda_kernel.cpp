@@ -131,7 +131,7 @@ class GpuExecutable : public Executable {
     const auto type = v->element_bytes == 1   ? cuda::TensorMapType::U8
                       : v->element_bytes == 2 ? cuda::TensorMapType::U16
                                               : cuda::TensorMapType::U32;
-    return d.tensor_map_encode(&to, type, static_cast<std::uint32_t>(v->extents.size()), reinterpret_cast<void*>(v->base), v->extents.data(),
+    return d.tensor_map_encode(&to, type, static_cast<std::uint32_t>(v->rank), reinterpret_cast<void*>(v->base), v->extents.data(),
                                v->strides.data(), v->box.data(), steps.data(), cuda::TensorMapInterleave::None, cuda::TensorMapSwizzle::Bytes128,
                                cuda::TensorMapPromotion::L2Bytes256, cuda::TensorMapFill::Zeros) == cuda::Result::Success;
   }

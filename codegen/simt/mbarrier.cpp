@@ -52,14 +52,14 @@ template <class F>
 void each_row(const BulkBox& b, F f) {
   const TensorMapValues& map = *b.map;
   std::int64_t outer = 1;
-  for (std::size_t a = 1; a < map.box.size(); ++a) outer *= map.box[a];
+  for (std::size_t a = 1; a < map.rank; ++a) outer *= map.box[a];
   const std::int64_t first = std::clamp<std::int64_t>(-b.at[0], 0, map.box[0]);
   const std::int64_t end = std::clamp<std::int64_t>(static_cast<std::int64_t>(map.extents[0]) - b.at[0], 0, map.box[0]);
   for (std::int64_t row = 0; row < outer; ++row) {
     bool inside = first < end;
     std::uint64_t source = map.base + static_cast<std::uint64_t>((b.at[0] + first) * map.element_bytes);
     std::int64_t rest = row;
-    for (std::size_t a = 1; a < map.box.size(); ++a) {
+    for (std::size_t a = 1; a < map.rank; ++a) {
       const std::int64_t c = b.at[a] + rest % map.box[a];
       rest /= map.box[a];
       inside = inside && c >= 0 && static_cast<std::uint64_t>(c) < map.extents[a];
@@ -130,10 +130,10 @@ void bulk_load(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 whe
   b.map = static_cast<const TensorMapValues*>(map);
   b.barrier = barrier - cta.base;
   b.bytes = b.map->element_bytes;
-  for (const std::uint32_t n : b.map->box) b.bytes *= n;
+  for (std::size_t a = 0; a < b.map->rank; ++a) b.bytes *= b.map->box[a];
   for (const u32 c : coordinates) b.at.push_back(static_cast<std::int32_t>(c));
-  if (b.at.size() != b.map->extents.size()) {
-    cta.report(HazardKind::BadOperand, site, fmt::format("has {} coordinates for a map of {} axes", b.at.size(), b.map->extents.size()));
+  if (b.at.size() != b.map->rank) {
+    cta.report(HazardKind::BadOperand, site, fmt::format("has {} coordinates for a map of {} axes", b.at.size(), b.map->rank));
     return;
   }
   const auto bytes = static_cast<u32>(b.bytes);
