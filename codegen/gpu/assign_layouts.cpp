@@ -398,10 +398,14 @@ void Plan::choose_dots() {
       d.mma = warpgroup_product(*op);
       d.warpgroup = true;
       const std::int64_t groups = warps_ / 4, blocks = r[0] / 64;
+      bool k_outside = true;
+      through_transposes(op->operands[1], k_outside);
       std::optional<std::int64_t> least;
       for (std::int64_t m = 1; m <= groups; ++m) {
         if (groups % m != 0 || blocks % m != 0) continue;
-        const std::int64_t n = std::min(groups / m, power_below(div_up(r[1], 8)));
+        std::int64_t n = std::min(groups / m, power_below(div_up(r[1], 8)));
+        // Where k is outside, a group's columns begin at a panel of 64.
+        if (k_outside && div_up(div_up(r[1], 8), n) % 8 != 0) n = 1;
         // What a warpgroup reads from shared memory for one step of k.
         const std::int64_t cost = rows_only_ ? -m : blocks / m * (64 + div_up(r[1], 8 * n) * 8);
         if (least && cost >= *least) continue;

@@ -22,15 +22,6 @@ std::int64_t pitch_of(std::int64_t cols, std::int64_t cell) {
   return (chunks % 2 == 0 ? chunks + 1 : chunks) * 16;
 }
 
-/// The tile behind transpositions of rank-2 tiles, and whether their number is odd.
-const Value* through_transposes(const Value* v, bool& flipped) {
-  while (v->def && v->def->kind == OpKind::Permute && dims(v).size() == 2) {
-    if (v->def->dims_attr(ir::Attr::Perm)[0] == 1) flipped = !flipped;
-    v = v->def->operands[0];
-  }
-  return v;
-}
-
 /// A load whose indices are scalars and two ranges: rows and columns of a view.
 bool rows_and_columns(const Value* v) {
   if (!v->def || v->def->kind != OpKind::Load || dims(v).size() != 2 || bits(dtype(v)) < 8) return false;
@@ -46,6 +37,14 @@ bool rows_and_columns(const Value* v) {
 }
 
 }  // namespace
+
+const Value* through_transposes(const Value* v, bool& flipped) {
+  while (v->def && v->def->kind == OpKind::Permute && dims(v).size() == 2) {
+    if (v->def->dims_attr(ir::Attr::Perm)[0] == 1) flipped = !flipped;
+    v = v->def->operands[0];
+  }
+  return v;
+}
 
 Plan::Plan(const ir::Kernel& kernel, const GpuTarget& target, const Schedule& schedule) : kernel_(kernel), target_(target), uses_(kernel) {
   ir::walk(kernel.body, [&](const Op& op) {

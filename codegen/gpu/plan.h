@@ -33,6 +33,9 @@ inline bool is_real_tile(const ir::Value* v) { return ir::is_tile(v->type) && !d
 /// Bytes of an element in shared memory: sub-byte types and bool take one.
 inline std::int64_t cell_bytes(DType t) { return cpu::arena_cell(t).bytes(); }
 
+/// The tile behind transpositions of rank-2 tiles; `flipped` changes if their number is odd.
+const ir::Value* through_transposes(const ir::Value* v, bool& flipped);
+
 inline constexpr std::int64_t kPanelBytes = 128;
 
 /// A load of rows and columns as boxes of a view parameter: axes of the parameter are fixed at a number, or are the tile's rows or columns.
