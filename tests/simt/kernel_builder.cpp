@@ -9,22 +9,26 @@
 namespace tessera::simt_test {
 namespace {
 
-GpuIr empty_module(int threads, std::int64_t shared_bytes) {
+GpuIr empty_module(int threads, std::int64_t shared_bytes, std::vector<GpuTensorMap> maps) {
   GpuIr ir;
   ir.context = std::make_unique<llvm::LLVMContext>();
   ir.module = std::make_unique<llvm::Module>("test", *ir.context);
   ir.entry = "kernel";
   ir.threads = threads;
   ir.shared_bytes = shared_bytes;
+  ir.maps = std::move(maps);
   return ir;
 }
 
 }  // namespace
 
-KernelBuilder::KernelBuilder(int threads, std::int64_t shared_bytes, int words) : KernelBuilder(empty_module(threads, shared_bytes), words) {}
+KernelBuilder::KernelBuilder(int threads, std::int64_t shared_bytes, int words, std::vector<GpuTensorMap> maps)
+    : KernelBuilder(empty_module(threads, shared_bytes, std::move(maps)), words) {}
 
 KernelBuilder::KernelBuilder(GpuIr ir, int words) : b(*ir.context), ir_(std::move(ir)) {
-  const std::vector<llvm::Type*> types(static_cast<std::size_t>(words) + 1, b.getInt64Ty());
+  std::vector<llvm::Type*> types(static_cast<std::size_t>(words) + 1, b.getInt64Ty());
+  if (!ir_.maps.empty()) types.push_back(b.getInt64Ty());  // whether they are encoded
+  types.insert(types.end(), ir_.maps.size(), b.getPtrTy());
   function_ =
       llvm::Function::Create(llvm::FunctionType::get(b.getVoidTy(), types, false), llvm::GlobalValue::ExternalLinkage, ir_.entry, *ir_.module);
   function_->setCallingConv(llvm::CallingConv::PTX_Kernel);
@@ -61,14 +65,20 @@ GpuIr KernelBuilder::finish() {
   return std::move(ir_);
 }
 
-SimtResult run(GpuIr ir, const std::vector<SimtTensor>& tensors, std::int64_t ctas, const SimtOptions& options) {
-  const SimtKernel kernel(std::move(ir));
+SimtResult run(const SimtKernel& kernel, const std::vector<SimtTensor>& tensors, std::int64_t ctas, const SimtOptions& options,
+               const std::vector<std::uint64_t>& more) {
   const SimtMemory memory(tensors);
   std::vector<std::uint64_t> frame;
   for (std::size_t i = 0; i < tensors.size(); ++i) frame.push_back(memory.address(i));
+  frame.insert(frame.end(), more.begin(), more.end());
   SimtResult result = kernel.run(frame, std::vector<std::int64_t>{ctas}, ctas, memory, options);
   memory.copy_back();
   return result;
+}
+
+SimtResult run(GpuIr ir, const std::vector<SimtTensor>& tensors, std::int64_t ctas, const SimtOptions& options,
+               const std::vector<std::uint64_t>& more) {
+  return run(SimtKernel(std::move(ir)), tensors, ctas, options, more);
 }
 
 std::string hazards(const SimtResult& r) {

@@ -20,7 +20,8 @@ using Vs = std::vector<V>;
 /// A kernel of `words` frame words and one grid axis, open at its entry block.
 class KernelBuilder {
  public:
-  KernelBuilder(int threads, std::int64_t shared_bytes, int words);
+  /// `maps`: tensor maps that follow as parameters.
+  KernelBuilder(int threads, std::int64_t shared_bytes, int words, std::vector<GpuTensorMap> maps = {});
 
   llvm::IRBuilder<> b;
   V base;  ///< shared address of byte 0
@@ -43,6 +44,8 @@ class KernelBuilder {
 
   /// Address of byte `offset` (i32) of the view whose base is frame word k.
   V global(int k, V offset);
+  /// The k-th tensor map.
+  V map(int k) { return function_->getArg(static_cast<unsigned>(function_->arg_size() - ir_.maps.size()) + static_cast<unsigned>(k)); }
   /// Pointer to a shared address.
   V shared(V address) { return b.CreateIntToPtr(address, b.getPtrTy(3)); }
   V load(llvm::Type* t, V p, int align = 0);
@@ -77,8 +80,12 @@ SimtTensor tensor(const std::string& name, std::vector<T>& v, bool writable = tr
   return {name, v.data(), v.size() * sizeof(T), writable, initialised};
 }
 
-/// Runs a kernel whose frame is the tensors' addresses and copies the results back.
-SimtResult run(GpuIr ir, const std::vector<SimtTensor>& tensors, std::int64_t ctas = 1, const SimtOptions& options = {});
+/// Runs a compiled kernel whose frame is the tensors' addresses and `more`, and copies the results back.
+SimtResult run(const SimtKernel& kernel, const std::vector<SimtTensor>& tensors, std::int64_t ctas = 1, const SimtOptions& options = {},
+               const std::vector<std::uint64_t>& more = {});
+/// The same for one run of code.
+SimtResult run(GpuIr ir, const std::vector<SimtTensor>& tensors, std::int64_t ctas = 1, const SimtOptions& options = {},
+               const std::vector<std::uint64_t>& more = {});
 
 /// The hazards as text, one a line.
 std::string hazards(const SimtResult& r);

@@ -1,0 +1,43 @@
+// Boxes of tensors, as bulk copies read them.
+#pragma once
+
+#include <numeric>
+
+#include "kernel_builder.h"
+
+namespace tessera::simt_test {
+
+inline constexpr SimtPolicy kPolicies[] = {SimtPolicy::Random, SimtPolicy::Lazy, SimtPolicy::Eager};
+inline constexpr std::int64_t kRow = 128;
+
+/// A dense tensor and a box of it, innermost axis first.
+struct Boxes {
+  DType dtype;
+  std::vector<std::int64_t> extents;
+  std::vector<std::int64_t> box;
+  std::vector<std::vector<std::int64_t>> at;  ///< of boxes, each to a place of its own
+  std::int64_t offset = 0;                    ///< of the first one in shared memory
+
+  std::int64_t cell() const { return bits(dtype) / 8; }
+  std::int64_t elements() const { return std::accumulate(extents.begin(), extents.end(), std::int64_t{1}, std::multiplies<>()); }
+  std::int64_t box_bytes() const { return std::accumulate(box.begin(), box.end(), cell(), std::multiplies<>()); }
+  std::int64_t shared_bytes() const { return offset + box_bytes() * static_cast<std::int64_t>(at.size()); }
+  /// The map whose extents and strides follow `words` words of the frame; the tensor is word 0.
+  GpuTensorMap map(std::size_t words) const {
+    GpuTensorMap m{0, dtype, {}};
+    for (std::size_t a = 0; a < extents.size(); ++a) m.axes.push_back({words + 2 * a, words + 2 * a + 1, box[a]});
+    return m;
+  }
+  std::vector<std::uint64_t> frame() const {
+    std::vector<std::uint64_t> out;
+    std::int64_t stride = 1;
+    for (const std::int64_t e : extents) {
+      out.push_back(static_cast<std::uint64_t>(e));
+      out.push_back(static_cast<std::uint64_t>(stride));
+      stride *= e;
+    }
+    return out;
+  }
+};
+
+}  // namespace tessera::simt_test
