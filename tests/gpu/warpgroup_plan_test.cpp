@@ -1,0 +1,182 @@
+// What the plan decides about products of warpgroups, and what keeps it from deciding so: read from its notes.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "codegen/gpu/compile.h"
+#include "codegen/passes/pipeline.h"
+#include "dsl/text.h"
+#include "tests/gpu/warpgroup_text.h"
+
+namespace tessera::test {
+namespace {
+
+using testing::AllOf;
+using testing::Contains;
+using testing::Each;
+using testing::HasSubstr;
+using testing::Not;
+
+constexpr GpuTarget kHopper{90, true}, kPlainHopper{90, false}, kAmpere{80, false};
+
+struct Planned {
+  std::vector<std::string> notes;
+  int threads = 0;
+  std::int64_t registers = 0;
+  std::vector<GpuTensorMap> maps;
+};
+
+Planned planned(const std::string& text, const GpuTarget& target, const Schedule& schedule = {}) {
+  SourceMap sources;
+  Diagnostics problems;
+  const auto kernel = ir::parse_kernel(sources, sources.add("kernel.ir", text), problems);
+  if (kernel && run_target_free_passes(*kernel, problems)) {
+    GpuOptions options;
+    options.schedule = schedule;
+    GpuIr ir = emit_gpu(*kernel, target, options, problems);
+    if (ir.module) return {ir.plan.notes, ir.threads, ir.registers, std::move(ir.maps)};
+  }
+  ADD_FAILURE() << render(problems, sources) << text;
+  return {};
+}
+std::vector<std::string> notes(const std::string& text, const GpuTarget& target, const Schedule& schedule = {}) {
+  return planned(text, target, schedule).notes;
+}
+
+MATCHER_P2(Says, what, text, "") { return arg.starts_with(what) && arg.find(text) != std::string::npos; }
+
+TEST(WarpgroupPlan, AGemmOnHopper) {
+  const Planned p = planned(gemm_text({}), kHopper);
+  EXPECT_THAT(p.notes, Contains(Says("product", "wgmma_f32_bf16, 4 x 1 warps, A from shared memory")));
+  EXPECT_THAT(p.notes, Contains(Says("tile at", "128 x 64 bf16, swizzled, 3 slots, 49152 bytes, by bulk copies")));
+  EXPECT_THAT(p.notes, Contains(Says("tile bt", "128 x 64 bf16, swizzled, 3 slots, 49152 bytes, by bulk copies")));
+  EXPECT_THAT(p.notes, Not(Contains(HasSubstr("one trip behind"))));
+  EXPECT_EQ(p.threads, 128);
+  // Rows of a tensor by 128 bytes of its columns, the innermost axis first: words of extents and strides follow the base.
+  ASSERT_EQ(p.maps.size(), 2u);
+  EXPECT_EQ(p.maps[0], (GpuTensorMap{0, DType::BF16, {{2, 4, 64}, {1, 3, 128}}}));
+  EXPECT_EQ(p.maps[1], (GpuTensorMap{5, DType::BF16, {{7, 9, 64}, {6, 8, 128}}}));
+}
+
+TEST(WarpgroupPlan, KOutsideIsNoHindrance) {
+  const std::vector<std::string> n = notes(gemm_text({.bn = 192, .dtype = "f16", .transposed = false}), kHopper);
+  EXPECT_THAT(n, Contains(Says("product", "wgmma_f32_f16")));
+  EXPECT_THAT(n, Contains(AllOf(Says("tile bt", "64 x 192 f16, swizzled"), HasSubstr("by bulk copies"))));
+}
+
+TEST(WarpgroupPlan, OtherArchitecturesHaveNeither) {
+  for (const GpuTarget& target : {kAmpere, kPlainHopper}) {
+    for (const std::string& text : {gemm_text({}), attention_text({.bm = 128})}) {
+      const Planned p = planned(text, target);
+      EXPECT_THAT(p.notes, Contains(Says("product", "mma_m16n8k16_f32_bf16")));
+      EXPECT_THAT(p.notes, Each(AllOf(Not(HasSubstr("wgmma")), Not(HasSubstr("swizzled")), Not(HasSubstr("one trip behind")))));
+      EXPECT_TRUE(p.maps.empty());
+      EXPECT_EQ(p.registers, 0);
+    }
+  }
+}
+
+TEST(WarpgroupPlan, AttentionRunsItsSecondProductATripBehind) {
+  const Planned p = planned(attention_text({.bm = 128, .bn = 128}), kHopper);
+  EXPECT_THAT(p.notes, Contains(Says("product qk", "wgmma_f32_bf16, 8 x 1 warps, A from shared memory")));
+  EXPECT_THAT(p.notes, Contains(Says("product pv", "wgmma_f32_bf16, 8 x 1 warps, A from registers")));
+  EXPECT_THAT(p.notes, Contains("product on: one trip behind"));
+  EXPECT_THAT(p.notes, Contains(Says("tile kt", ", by bulk copies")));
+  EXPECT_THAT(p.notes, Contains(Says("tile vt", ", by bulk copies")));
+  // Read once, outside of the loop, by ordinary copies.
+  EXPECT_THAT(p.notes, Contains(AllOf(Says("tile qt", "swizzled, 1 slot"), Not(HasSubstr("bulk")))));
+  EXPECT_EQ(p.threads, 256);
+  EXPECT_GT(p.registers, 100);
+}
+
+TEST(WarpgroupPlan, WarpgroupsHaveRowsOfTheirOwn) {
+  // Statistics of rows stay within a warp: blocks of 64 rows are dealt out to three groups at most.
+  for (const auto& [bm, threads] : {std::pair<std::int64_t, int>{64, 128}, {128, 256}, {192, 384}, {256, 256}}) {
+    EXPECT_EQ(planned(attention_text({.bm = bm}), kHopper).threads, threads) << bm;
+  }
+  EXPECT_THAT(notes(attention_text({.bm = 96}), kHopper), Each(Not(HasSubstr("wgmma"))));
+}
+
+TEST(WarpgroupPlan, ASchedulePutsASkewOff) {
+  Schedule off;
+  off.directives.push_back({DirectiveKind::Skew, {{.subject = "on", .index = {}, .number = 0, .word = ""}}, {}});
+  const std::string text = attention_text({.bm = 128, .bn = 128});
+  EXPECT_THAT(notes(text, kHopper, off), AllOf(Not(Contains(HasSubstr("one trip behind"))), Contains(Says("tile vt", ", by bulk copies"))));
+  off.directives[0].args[0].subject = "other";
+  EXPECT_THAT(notes(text, kHopper, off), Contains("product on: one trip behind"));
+}
+
+TEST(WarpgroupPlan, StrictKernelsHaveNoSkew) {
+  // A product that starts from the other summand rounds less than a sum of two roundings: strict kernels have neither.
+  const std::vector<std::string> n = notes(attention_text({.bm = 128, .bn = 128, .flags = "strict"}), kHopper);
+  EXPECT_THAT(n, Contains(Says("product pv", "wgmma")));
+  EXPECT_THAT(n, Not(Contains(HasSubstr("one trip behind"))));
+}
+
+struct Hindrance {
+  const char* what;
+  GemmForm form;
+};
+class NoBulkCopies : public testing::TestWithParam<Hindrance> {};
+
+TEST_P(NoBulkCopies, CopiesByThreadsInstead) {
+  const Planned p = planned(gemm_text(GetParam().form), kHopper);
+  EXPECT_THAT(p.notes, Contains(Says("product", "wgmma_f32_bf16")));
+  EXPECT_THAT(p.notes, Contains(AllOf(Says("tile at", "swizzled"), Not(HasSubstr(", 1 slot")))));
+  EXPECT_THAT(p.notes, Each(Not(HasSubstr("bulk"))));
+  EXPECT_TRUE(p.maps.empty());
+}
+
+GemmForm with(void (*change)(GemmForm&)) {
+  GemmForm f;
+  change(f);
+  return f;
+}
+INSTANTIATE_TEST_SUITE_P(All, NoBulkCopies,
+                         testing::Values(Hindrance{"strides that are the caller's affair", with([](GemmForm& f) { f.a_view += " strided"; })},
+                                         Hindrance{"rows by a list", with([](GemmForm& f) {
+                                                     f.more_params = "%ids: view i32[M]";
+                                                     f.head = "%ta = view.take %a, %ids : view<bf16, 2, in>";
+                                                     f.a_axes = "%ta, %mi, %kk";
+                                                   })},
+                                         Hindrance{"rows by pages", with([](GemmForm& f) {
+                                                     f.a_view = "view bf16[P, 16, K]";
+                                                     f.more_params = "%table: view i32[Q]";
+                                                     f.more_symbols = ", P, Q";
+                                                     f.head = "%ta = view.paged %a, %table, %M : view<bf16, 2, in>";
+                                                     f.a_axes = "%ta, %mi, %kk";
+                                                   })},
+                                         Hindrance{"columns beside the tile's that are no zeros", with([](GemmForm& f) { f.bk = 40; })}),
+                         [](const auto& info) {
+                           std::string name = info.param.what;
+                           for (char& c : name) c = std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
+                           return name;
+                         });
+
+TEST(BulkCopies, ATileThatRegistersWantTooComesByThreads) {
+  const std::vector<std::string> n = notes(gemm_text({.body = "%wide = cast %at : f32[128, 64]\n    %rows = reduce %wide {axis = 1, kind = sum} : "
+                                                              "f32[128, 1]\n    %both = add %sum, %rows : f32[128, 128]",
+                                                      .sum = "%both"}),
+                                           kHopper);
+  EXPECT_THAT(n, Contains(AllOf(Says("tile at", "3 slots"), Not(HasSubstr("bulk")))));
+  EXPECT_THAT(n, Not(Contains(AllOf(Says("tile at", ""), HasSubstr("bulk")))));
+}
+
+TEST(BulkCopies, ARangeThatEndsBeforeItsTensorIsCopiedByThreadsAtItsEnd) {
+  // The loop over whole tiles comes first.
+  const std::vector<std::string> n =
+      notes(gemm_text({.head = "%one = const {value = 1} : idx\n  %Ke = sub %K, %one : idx", .k_end = "%Ke", .trips_end = "%Ke"}), kHopper);
+  std::vector<std::string> a;
+  std::copy_if(n.begin(), n.end(), std::back_inserter(a), [](const std::string& x) { return x.starts_with("tile at"); });
+  ASSERT_EQ(a.size(), 2u);
+  EXPECT_THAT(a[0], HasSubstr("by bulk copies"));
+  EXPECT_THAT(a[1], AllOf(HasSubstr("3 slots"), Not(HasSubstr("bulk"))));
+}
+
+TEST(BulkCopies, ColumnsMayEndWithTheTensor) {
+  // 40 columns, padded to 48, of a tensor of 40: what lies beyond is zero.
+  const std::vector<std::string> n = notes(attention_text({.d = 40}), kHopper);
+  EXPECT_THAT(n, Contains(AllOf(Says("tile kt", "64 x 48 bf16"), HasSubstr("by bulk copies"))));
+}
+
+}  // namespace
+}  // namespace tessera::test
