@@ -12,10 +12,10 @@
 
 namespace tessera::testing {
 
-inline fake_cuda::State& fake() {
-  void* library = dlopen(TESSERA_FAKE_CUDA, RTLD_NOW | RTLD_LOCAL);
+inline fake_cuda::State& fake(const char* path = TESSERA_FAKE_CUDA) {
+  void* library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   const auto get = library ? reinterpret_cast<fake_cuda::GetState>(dlsym(library, fake_cuda::get_state_name)) : nullptr;
-  if (!get) throw std::runtime_error("no fake driver at " TESSERA_FAKE_CUDA);
+  if (!get) throw std::runtime_error(std::string("no fake driver at ") + path);
   return *get();
 }
 
@@ -36,17 +36,21 @@ class WithFakeDriver : public ::testing::Test {
     s.newest_ptx = fresh.newest_ptx;
     s.most_shared_bytes = fresh.most_shared_bytes;
     s.memory_bytes = fresh.memory_bytes;
-    s.init_result = s.sticky = s.launch_result = 0;
+    s.init_result = s.sticky = s.launch_result = s.encode_result = 0;
     s.legacy_capture = false;
     s.failed_check = s.failed_instance = 0;
     s.modules_loaded = s.launches = s.synchronized = 0;
   }
 };
 
-/// PTX of an entry with so many 64-bit parameters, as far as the fake driver reads it.
-inline std::string ptx_text(const std::string& entry, std::size_t words, const std::string& target = "sm_80", const std::string& version = "7.0") {
+/// PTX of an entry with so many 64-bit parameters and tensor maps, as far as the fake driver reads it.
+inline std::string ptx_text(const std::string& entry, std::size_t words, const std::string& target = "sm_80", const std::string& version = "7.0",
+                            std::size_t maps = 0) {
   std::string out = fmt::format(".version {}\n.target {}\n.address_size 64\n.visible .entry {}(\n", version, target, entry);
-  for (std::size_t i = 0; i < words; ++i) out += fmt::format("  .param .u64 {}_param_{}{}\n", entry, i, i + 1 < words ? "," : "");
+  for (std::size_t i = 0; i < words + maps; ++i) {
+    out += i < words ? fmt::format("  .param .u64 {}_param_{}", entry, i) : fmt::format("  .param .align 64 .b8 {}_param_{}[128]", entry, i);
+    out += i + 1 < words + maps ? ",\n" : "\n";
+  }
   return out + ")\n{\n  ret;\n}\n";
 }
 

@@ -1,5 +1,6 @@
 #include "tests/cuda/fake/fake_cuda.h"
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdlib>
@@ -7,6 +8,7 @@
 #include <map>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "runtime/cuda_driver.h"
 
@@ -18,7 +20,7 @@ struct CUctx_st {
   int ordinal = 0;
 };
 struct CUfunc_st {
-  std::size_t words = 0;
+  std::vector<std::size_t> words;  ///< of each parameter
   int shared_bytes = 48 << 10;
   bool checks = false;
   bool spills = false;
@@ -156,7 +158,11 @@ FAKE cuModuleLoadDataEx(CUmod_st** module, const void* image, unsigned count, Ji
   for (std::size_t at = ptx.find(".entry "); at != std::string::npos; at = ptx.find(".entry ", at + 1)) {
     const std::size_t open = ptx.find('(', at), close = ptx.find(')', open);
     CUfunc_st f;
-    for (std::size_t p = ptx.find(".param", open); p < close; p = ptx.find(".param", p + 1)) ++f.words;
+    for (std::size_t p = ptx.find(".param", open); p < close; p = ptx.find(".param", p + 1)) {
+      // An array of bytes, a tensor map, or one word.
+      const std::size_t bytes = ptx.find('[', p), end = ptx.find('\n', p);
+      f.words.push_back(bytes < end ? std::strtoul(ptx.c_str() + bytes + 1, nullptr, 10) / 8 : 1);
+    }
     f.spills = state().modules_loaded < state().spilling;
     f.checks = ptx.find("// checks") != std::string::npos;
     m->functions.emplace(ptx.substr(at + 7, open - at - 7), f);
@@ -194,14 +200,47 @@ FAKE cuLaunchKernelEx(const LaunchConfig* c, CUfunc_st* f, void** parameters, vo
   if (static_cast<int>(c->shared_bytes) > f->shared_bytes || c->grid_x == 0) return R::InvalidValue;
   const int number = state().launches++;
   fake_cuda::Launch& l = state().launch[static_cast<std::size_t>(number) % state().launch.size()];
-  l = {c->grid_x, c->grid_y, c->grid_z, c->block_x * c->block_y * c->block_z, c->shared_bytes, c->stream, stack().back(), f->words, {}};
-  for (std::size_t i = 0; i < f->words; ++i) std::memcpy(&l.parameters.at(i), parameters[i], 8);
+  l = {c->grid_x, c->grid_y, c->grid_z, c->block_x * c->block_y * c->block_z, c->shared_bytes, c->stream, stack().back(), 0, {}};
+  for (std::size_t i = 0; i < f->words.size(); l.words += f->words[i++]) {
+    if (l.words + f->words[i] <= l.parameters.size()) std::memcpy(&l.parameters[l.words], parameters[i], 8 * f->words[i]);
+  }
   if (f->checks && state().failed_check) {
     const std::int64_t report[2] = {state().failed_check, state().failed_instance};
-    std::memcpy(reinterpret_cast<void*>(l.parameters.at(f->words - 1)), report, sizeof report);
+    std::memcpy(reinterpret_cast<void*>(l.parameters.at(l.words - 1)), report, sizeof report);
   }
   return R::Success;
 }
+
+#ifndef FAKE_CUDA_WITHOUT_TENSOR_MAPS
+// The rules are those of the CUDA Driver API.
+FAKE cuTensorMapEncodeTiled(TensorMap* map, TensorMapType type, std::uint32_t rank, void* address, const std::uint64_t* extents,
+                            const std::uint64_t* strides, const std::uint32_t* box, const std::uint32_t* element_strides,
+                            TensorMapInterleave interleave, TensorMapSwizzle swizzle, TensorMapPromotion promotion, TensorMapFill fill) {
+  if (state().encode_result) return static_cast<R>(state().encode_result);
+  const auto at = reinterpret_cast<std::uintptr_t>(address);
+  const std::uint32_t bytes = type == TensorMapType::U8 ? 1 : type == TensorMapType::U16 ? 2 : 4;
+  bool ok = rank >= 1 && rank <= 5 && at % 16 == 0 && reinterpret_cast<std::uintptr_t>(map) % 64 == 0 && box[0] * bytes <= 128;
+  for (std::uint32_t a = 0; a < rank && ok; ++a) {
+    ok = extents[a] > 0 && extents[a] <= std::uint64_t{1} << 32 && box[a] > 0 && box[a] <= 256 && element_strides[a] == 1;
+    if (a > 0) ok = ok && strides[a - 1] % 16 == 0 && strides[a - 1] > 0 && strides[a - 1] < std::uint64_t{1} << 40;
+  }
+  if (!ok) return R::InvalidValue;
+  fake_cuda::Map m{at,
+                   static_cast<int>(type),
+                   static_cast<int>(interleave),
+                   static_cast<int>(swizzle),
+                   static_cast<int>(promotion),
+                   static_cast<int>(fill),
+                   rank,
+                   {},
+                   {},
+                   {}};
+  std::copy_n(extents, rank, m.extents);
+  std::copy_n(strides, rank - 1, m.strides);
+  std::copy_n(box, rank, m.box);
+  return std::memcpy(map, &m, sizeof m), R::Success;
+}
+#endif
 
 FAKE cuMemAlloc_v2(DevicePointer* p, std::size_t bytes) {
   if (const R r = in_context(); r != R::Success) return r;

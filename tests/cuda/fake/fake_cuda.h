@@ -13,9 +13,19 @@ struct Launch {
   unsigned grid_x = 0, grid_y = 0, grid_z = 0, threads = 0, shared_bytes = 0;
   void* stream = nullptr;
   void* context = nullptr;  ///< current in the calling thread
-  std::size_t words = 0;
+  std::size_t words = 0;    ///< of the parameters, one after the other
   std::array<std::uint64_t, 96> parameters{};
 };
+
+/// What this driver puts into the 128 bytes of a tensor map.
+struct Map {
+  std::uint64_t address;
+  int type : 8, interleave : 8, swizzle : 8, promotion : 4, fill : 4;
+  std::uint32_t rank;
+  std::uint64_t extents[5], strides[4];
+  std::uint32_t box[5];
+};
+static_assert(sizeof(Map) <= 128);
 
 struct State {
   // what the machine is
@@ -30,6 +40,7 @@ struct State {
   int init_result = 0;
   int sticky = 0;  ///< what every call returns, if not 0
   int launch_result = 0;
+  int encode_result = 0;        ///< of making a tensor map
   bool legacy_capture = false;  ///< a capture elsewhere forbids the default stream
   // what a kernel does: the report of the first failed check
   std::int64_t failed_check = 0, failed_instance = 0;
