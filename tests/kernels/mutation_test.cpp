@@ -68,6 +68,18 @@ std::vector<Subject> subjects() {
        {75},
        {{"T", h}, {"D", 32}, {"BM", 32}, {"BN", 32}},
        {{.b = 2, .h = 2, .sq = 63, .sk = 95}, {.sq = 32, .sk = 64}, {.sq = 5, .sk = 0}}},
+      {"gemm_sm_90a",
+       "kernels/gemm/gemm.tile",
+       "gemm_nt",
+       {90, true},
+       {{"T", b}, {"O", f}, {"BM", 64}, {"BN", 64}, {"BK", 32}},
+       {{.m = 127, .n = 120, .k = 328}, {.m = 63, .n = 63, .k = 299}}},
+      {"flash_sm_90a",
+       "kernels/attention/flash.tile",
+       "flash",
+       {90, true},
+       {{"T", h}, {"D", 32}, {"BM", 64}, {"BN", 32}},
+       {{.b = 2, .h = 2, .sq = 63, .sk = 223}, {.sq = 130, .sk = 64}}},
       {"decode",
        "kernels/attention/decode.tile",
        "decode",
@@ -139,6 +151,7 @@ enum class Fate : int { Survived, Hazard, WrongResult, Broken };
 struct CleanRun {
   Call call;
   std::map<std::string, Buffer> want;
+  bool maps = true;        ///< bulk copies can read its tensors
   std::int64_t steps = 0;  ///< more than a mutant needs that ends
 };
 
@@ -157,7 +170,7 @@ Fate fate(SimtCode& code, const Mutant* m, const std::vector<CleanRun>& runs, st
       const SimtKernel kernel(std::move(code.ir));
       for (const CleanRun& run : runs) {
         std::map<std::string, Buffer> got = run.call.tensors;
-        const SimtResult r = simulate(kernel, *code.kernel, run.call, got, {.seed = seed, .max_steps = run.steps});
+        const SimtResult r = simulate(kernel, *code.kernel, run.call, got, {.seed = seed, .maps = run.maps, .max_steps = run.steps});
         f = !r.clean() || !r.finished ? Fate::Hazard : same(got, run.want) ? Fate::Survived : Fate::WrongResult;
         if (f != Fate::Survived) break;
       }
@@ -175,19 +188,22 @@ Fate fate(SimtCode& code, const Mutant* m, const std::vector<CleanRun>& runs, st
 std::vector<CleanRun> clean_runs(const Subject& s, std::map<std::string, bool>& ran) {
   std::vector<CleanRun> out;
   for (const Size& size : s.sizes) {
-    CleanRun run{made_up(s.file, s.kernel, s.constants, size, s.with_optional), {}, 0};
-    if (s.empty_row) {
-      Buffer& x = run.call.tensors.at("x");
-      for (std::int64_t i = 0; i < x.dims[1]; ++i) x.set(i, -std::numeric_limits<double>::infinity());
+    for (const bool maps : {true, false}) {
+      if (!maps && !s.target.specific) continue;
+      CleanRun run{made_up(s.file, s.kernel, s.constants, size, s.with_optional), {}, maps, 0};
+      if (s.empty_row) {
+        Buffer& x = run.call.tensors.at("x");
+        for (std::int64_t i = 0; i < x.dims[1]; ++i) x.set(i, -std::numeric_limits<double>::infinity());
+      }
+      SimtCode code = emit_simt(run.call, s.target);
+      const SimtKernel kernel(std::move(code.ir));
+      run.want = run.call.tensors;
+      const SimtResult r = simulate(kernel, *code.kernel, run.call, run.want, {.maps = maps});
+      EXPECT_TRUE(r.clean()) << s.name;
+      for (std::size_t i = 0; i < kernel.sites().size(); ++i) ran[kernel.sites()[i].block] |= r.executed[i] > 0;
+      run.steps = 100'000 + 4 * std::accumulate(r.executed.begin(), r.executed.end(), std::int64_t{0});
+      out.push_back(std::move(run));
     }
-    SimtCode code = emit_simt(run.call, s.target);
-    const SimtKernel kernel(std::move(code.ir));
-    run.want = run.call.tensors;
-    const SimtResult r = simulate(kernel, *code.kernel, run.call, run.want, {});
-    EXPECT_TRUE(r.clean()) << s.name;
-    for (std::size_t i = 0; i < kernel.sites().size(); ++i) ran[kernel.sites()[i].block] |= r.executed[i] > 0;
-    run.steps = 100'000 + 4 * std::accumulate(r.executed.begin(), r.executed.end(), std::int64_t{0});
-    out.push_back(std::move(run));
   }
   return out;
 }

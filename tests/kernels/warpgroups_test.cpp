@@ -1,0 +1,82 @@
+// Shipped kernels with products of warpgroups on the simulated Hopper: no hazards and the interpreter's results, with bulk copies and without them,
+// in memory that tensor maps describe and two elements behind it.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "tests/kernels/harness_simt.h"
+#include "tests/kernels/made_up.h"
+
+namespace tessera::test {
+namespace {
+
+constexpr Size kSizes[] = {{.b = 1, .h = 2, .sq = 72, .sk = 200, .m = 72, .n = 136, .k = 160},
+                           {.b = 2, .h = 1, .sq = 67, .sk = 139, .m = 67, .n = 75, .k = 77}};
+
+struct Shipped {
+  const char *file, *kernel;
+  Constants constants;
+  bool bulk = true;  ///< its loops are fed by bulk copies
+};
+void PrintTo(const Shipped& s, std::ostream* out) { *out << s.kernel; }
+class SimtWarpgroups : public ::testing::TestWithParam<Shipped> {};
+
+void expect_close(const std::map<std::string, Buffer>& got, const std::map<std::string, Buffer>& want) {
+  for (const auto& [n, w] : want) {
+    double largest = 0;
+    for (const double v : values(w)) largest = std::max(largest, std::isfinite(v) ? std::fabs(v) : 0);
+    const Buffer& g = got.at(n);
+    for (std::int64_t i = 0; i < w.size(); ++i) {
+      const double a = g.get(i), b = w.get(i);
+      const bool same = a == b || (std::isnan(a) && std::isnan(b)) || std::fabs(a - b) <= 0.02 * largest;
+      ASSERT_TRUE(same) << n << " at " << i << ": simulated " << a << ", interpreted " << b;
+    }
+  }
+}
+
+TEST_P(SimtWarpgroups, RunCleanAndRight) {
+  const Shipped& k = GetParam();
+  SimtCode code = emit_simt(made_up(k.file, k.kernel, k.constants, kSizes[0], false), {90, true});
+  const std::vector<std::string> notes = code.ir.plan.notes;
+  EXPECT_THAT(notes, ::testing::Contains(::testing::HasSubstr("wgmma")));
+  EXPECT_EQ(::testing::Value(notes, ::testing::Contains(::testing::HasSubstr("by bulk copies"))), k.bulk);
+  const SimtKernel kernel(std::move(code.ir));
+  for (const Size& size : kSizes) {
+    const Call call = made_up(k.file, k.kernel, k.constants, size, false);
+    const std::map<std::string, Buffer> want = run(call, On::Interp);
+    std::uint64_t seed = 0;
+    for (const std::size_t shift : {0, 2}) {
+      for (const bool maps : {true, false}) {
+        if (shift && !maps) continue;
+        SCOPED_TRACE(::testing::Message() << size.m << " rows or " << size.sq << " queries" << (shift ? ", shifted" : "")
+                                          << (maps ? "" : ", no maps"));
+        std::map<std::string, Buffer> tensors = call.tensors;
+        const SimtResult r = simulate(kernel, *code.kernel, call, tensors, {.seed = ++seed, .maps = maps}, shift);
+        for (const Hazard& h : r.hazards) ADD_FAILURE() << name(h.kind) << ": " << h.text;
+        expect_close(tensors, want);
+      }
+    }
+  }
+}
+
+Constants gemm(DType t, std::int64_t bm, std::int64_t bn, std::int64_t bk) { return {{"T", t}, {"BM", bm}, {"BN", bn}, {"BK", bk}}; }
+Constants attention(DType t, std::int64_t d, std::int64_t bm, std::int64_t bn) { return {{"T", t}, {"D", d}, {"BM", bm}, {"BN", bn}}; }
+
+const char* const kGemm = "kernels/gemm/gemm.tile";
+const char* const kFlash = "kernels/attention/flash.tile";
+INSTANTIATE_TEST_SUITE_P(All, SimtWarpgroups,
+                         ::testing::Values(Shipped{kGemm, "gemm", gemm(DType::BF16, 64, 64, 64)},
+                                           Shipped{kGemm, "gemm_nt", gemm(DType::F16, 128, 128, 32)},
+                                           Shipped{kFlash, "flash", attention(DType::BF16, 64, 64, 64)},
+                                           Shipped{kFlash, "flash_causal", attention(DType::F16, 32, 128, 64)},
+                                           Shipped{kFlash, "flash_window", attention(DType::BF16, 64, 64, 32)},
+                                           Shipped{kFlash, "flash_alibi", attention(DType::BF16, 32, 64, 64)},
+                                           Shipped{kFlash, "flash_document", attention(DType::F16, 32, 64, 64)},
+                                           Shipped{"kernels/attention/paged.tile", "paged_prefill", attention(DType::BF16, 64, 64, 64), false},
+                                           Shipped{"kernels/attention/ragged.tile", "ragged", attention(DType::BF16, 64, 64, 64), false}),
+                         [](const auto& info) { return std::string(info.param.kernel); });
+
+}  // namespace
+}  // namespace tessera::test
