@@ -95,11 +95,12 @@ struct AttentionForm {
   std::string keys_end = "%Sk";  ///< where the loop over the keys ends
   std::string more_params;
   std::string flags;
+  std::int64_t repeats = 0;  ///< > 0: a loop around the loop, which changes nothing: all keys count so many times
 };
 
 /// o [B, Sq, H, d] in f32: softmax(scale q k^T) v for k and v of B x Sk x H x d.
 inline std::string attention_text(const AttentionForm& f) {
-  return fmt::format(R"(kernel attention(
+  std::string text = fmt::format(R"(kernel attention(
   %q: view bf16[B, Sq, H, {d}],
   %k: view bf16[B, Sk, H, {d}],
   %v: view bf16[B, Sk, H, {d}],
@@ -173,8 +174,20 @@ grid(%i < ceil(Sq, {bm}), %h < H, %b < B)
   yield
 }}
 )",
-                     fmt::arg("bm", f.bm), fmt::arg("bn", f.bn), fmt::arg("d", f.d), fmt::arg("flags", f.flags), fmt::arg("keys_end", f.keys_end),
-                     fmt::arg("more", f.more_params.empty() ? "" : ",\n  " + f.more_params));
+                                 fmt::arg("bm", f.bm), fmt::arg("bn", f.bn), fmt::arg("d", f.d), fmt::arg("flags", f.flags),
+                                 fmt::arg("keys_end", f.keys_end), fmt::arg("more", f.more_params.empty() ? "" : ",\n  " + f.more_params));
+  if (f.repeats > 0) {
+    const std::string first = "  %m, %l, %acc = for", carried = fmt::format("f32[{0}, 1], f32[{0}, 1], f32[{0}, {1}]", f.bm, f.d);
+    const std::size_t from = text.find(first), to = text.find("  %empty =");
+    std::string loop = "  %m2, %l2, %acc2 = for" + text.substr(from + first.size(), to - from - first.size());
+    loop.replace(loop.find("%m0, %l0, %acc0"), 15, "%m1, %l1, %acc1");
+    text.replace(
+        from, to - from,
+        fmt::format("  %rep = const {{value = {}}} : idx\n  %one = const {{value = 1}} : idx\n  %m, %l, %acc = for %c0, %rep, %one, %m0, %l0, "
+                    "%acc0 : {} (%r: idx, %m1: f32[{}, 1], %l1: f32[{}, 1], %acc1: f32[{}, {}]) {{\n{}  yield %m2, %l2, %acc2\n  }}\n",
+                    f.repeats, carried, f.bm, f.bm, f.bm, f.d, loop));
+  }
+  return text;
 }
 
 }  // namespace tessera::test
