@@ -92,7 +92,8 @@ class GpuExecutable : public Executable {
   void queue(const Loaded& loaded, const Launch& launch, CUstream_st* stream, const DevicePointer* report) const {
     const std::size_t words = launch.frame.size() + launch.grid.size() + (report ? 1 : 0) + 1 + object_.maps.size() * (kTensorMapBytes / 8);
     if (words > max_words) fail(Code::E0804, fmt::format("kernel `{}` has {} words of parameters; a GPU takes at most {}", name_, words, max_words));
-    if (object_.maps.size() > max_maps) fail(Code::E0804, fmt::format("kernel `{}` needs {} tensor maps; at most {} fit", name_, object_.maps.size(), max_maps));
+    if (object_.maps.size() > max_maps)
+      fail(Code::E0804, fmt::format("kernel `{}` needs {} tensor maps; at most {} fit", name_, object_.maps.size(), max_maps));
     // The driver copies the words in the call, so they may lie here.
     std::array<void*, max_words> parameters;
     std::size_t n = 0;
@@ -128,11 +129,9 @@ class GpuExecutable : public Executable {
     const std::optional<TensorMapValues> v = tensor_map_values(map, {launch.frame.begin(), launch.frame.end()});
     if (!v || !d.tensor_map_encode) return false;
     const std::array<std::uint32_t, 5> steps = {1, 1, 1, 1, 1};
-    const auto type = v->element_bytes == 1   ? cuda::TensorMapType::U8
-                      : v->element_bytes == 2 ? cuda::TensorMapType::U16
-                                              : cuda::TensorMapType::U32;
-    return d.tensor_map_encode(&to, type, static_cast<std::uint32_t>(v->rank), reinterpret_cast<void*>(v->base), v->extents.data(),
-                               v->strides.data(), v->box.data(), steps.data(), cuda::TensorMapInterleave::None, cuda::TensorMapSwizzle::Bytes128,
+    const auto type = v->element_bytes == 1 ? cuda::TensorMapType::U8 : v->element_bytes == 2 ? cuda::TensorMapType::U16 : cuda::TensorMapType::U32;
+    return d.tensor_map_encode(&to, type, static_cast<std::uint32_t>(v->rank), reinterpret_cast<void*>(v->base), v->extents.data(), v->strides.data(),
+                               v->box.data(), steps.data(), cuda::TensorMapInterleave::None, cuda::TensorMapSwizzle::Bytes128,
                                cuda::TensorMapPromotion::L2Bytes256, cuda::TensorMapFill::Zeros) == cuda::Result::Success;
   }
 

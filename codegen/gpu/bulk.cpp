@@ -17,8 +17,8 @@ constexpr std::int64_t kMostBoxRows = 256;
 
 struct ViewAxes {
   const Value* argument = nullptr;
-  std::vector<std::size_t> axes;       ///< by axis of the view: the parameter's
-  std::vector<const Value*> numbers;   ///< by axis of the parameter: what it is fixed at
+  std::vector<std::size_t> axes;      ///< by axis of the view: the parameter's
+  std::vector<const Value*> numbers;  ///< by axis of the parameter: what it is fixed at
 };
 
 /// A view that only fixes and permutes axes of a parameter.

@@ -12,7 +12,8 @@ using ir::Value;
 
 namespace {
 
-/// Whether values of two loop bodies are the same function of the loop variable. Ranges count by where they start: their valid parts are checked apart.
+/// Whether values of two loop bodies are the same function of the loop variable. Ranges count by where they start: their valid parts are checked
+/// apart.
 bool same(const Value* a, const Value* b, const ir::Block& in_a, const ir::Block& in_b) {
   if (a == b) return true;
   if (!a->def || !b->def) return a->block == &in_a && b->block == &in_b && a->index == 0 && b->index == 0;

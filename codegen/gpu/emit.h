@@ -69,8 +69,8 @@ class ThreadEmitter {
   static void carry(const Turn& turn, Values& out);
   static Turn turn_of(const RingLoop& r, llvm::ArrayRef<LV*> carried);
   Turn first_turn(const RingLoop& r);
-  /// The tiles of the trip `turn.ahead` set out for `slot`, if there is such a trip; the turn then looks one trip further. Bulk copies: once the slot is
-  /// free, that is, the phase of `free` of its barrier has ended; null: it has never been used.
+  /// The tiles of the trip `turn.ahead` set out for `slot`, if there is such a trip; the turn then looks one trip further. Bulk copies: once the slot
+  /// is free, that is, the phase of `free` of its barrier has ended; null: it has never been used.
   void prefetch(const RingLoop& r, Turn& turn, LV* slot, LV* free);
   void copy_tiles(const RingLoop& r, const RingPart& part, const Turn& turn, LV* slot);
   /// Whether a tile that comes `behind` trips late exists for the trip ahead, and of which trip it is.
@@ -78,10 +78,11 @@ class ThreadEmitter {
   void look_further(const RingLoop& r, Turn& turn);
   /// The tiles of the trip have arrived, and, without bulk copies, whoever still read the slot before is done.
   void arrive(const RingLoop& r, const Turn& turn);
-  /// One trip without its products that run behind; those of the trip before are issued after the first product, if there was one. Gives what the next
-  /// trip gets.
+  /// One trip without its products that run behind; those of the trip before are issued after the first product, if there was one. Gives what the
+  /// next trip gets.
   Values ring_trip(const RingLoop& r, const RingPart& part, LV* iv, llvm::ArrayRef<LV*> carried, bool first);
   void issue_behind(const RingLoop& r, const RingPart& part, llvm::ArrayRef<LV*> carried, const std::vector<const ir::Value*>& results);
+  static bool needs_late(const RingPart& part, const ir::Op& op, const std::set<const ir::Op*>& late);
   Values ring_trips(const RingLoop& r, const Values& init);
   Values ring_trips_behind(const RingLoop& r, const Values& init);
   // --- emit_bulk.cpp: rings that bulk copies fill
@@ -264,8 +265,8 @@ class ThreadEmitter {
   std::vector<GpuTensorMap> maps_;
   std::map<int, std::size_t> map_of_;  ///< stage -> index in maps_
   std::vector<LV*> map_arguments_;
-  LV* maps_encoded_ = nullptr;  ///< i1
-  bool element_copies_ = false;  ///< stage_load: element by element alone, short code
+  LV* maps_encoded_ = nullptr;       ///< i1
+  bool element_copies_ = false;      ///< stage_load: element by element alone, short code
   std::set<const ir::Op*> skipped_;  ///< emitted with another op
   std::int64_t scratch_end_ = 0;
   const ir::Block* block_ = nullptr;  ///< whose ops are being emitted

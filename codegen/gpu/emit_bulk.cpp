@@ -1,7 +1,8 @@
-// Rings that bulk copies fill. The first warp asks for the tiles of a trip once all warps have left its slot; each warp waits for its tiles by itself.
+// Rings that bulk copies fill. The first warp asks for the tiles of a trip once all warps have left its slot; each warp waits for its tiles by
+// itself.
 //
-// A slot has two barriers: the tiles have come (one arrival and their bytes), and it is free (one arrival of each warp). A launch whose tensors have no
-// maps (a misaligned address, say) copies element by element, by all threads, behind the same barriers.
+// A slot has two barriers: the tiles have come (one arrival and their bytes), and it is free (one arrival of each warp). A launch whose tensors have
+// no maps (a misaligned address, say) copies element by element, by all threads, behind the same barriers.
 #include <algorithm>
 
 #include "codegen/gpu/emit.h"
@@ -62,7 +63,8 @@ void ThreadEmitter::meet_barriers() {
 
 void ThreadEmitter::end_barriers(const RingLoop& r) {
   bool again = false;
-  for (const Op* up = r.first().op.parent->parent; up; up = up->parent->parent) again = again || up->kind == ir::OpKind::For || up->kind == ir::OpKind::While;
+  for (const Op* up = r.first().op.parent->parent; up; up = up->parent->parent)
+    again = again || up->kind == ir::OpKind::For || up->kind == ir::OpKind::While;
   if (!again) return;
   // The loop comes again and starts with new barriers.
   barrier();
@@ -107,9 +109,9 @@ void ThreadEmitter::bulk_load(int stage, LV* slot, LV* barrier, LV* when) {
 void ThreadEmitter::bulk_fetch(const RingLoop& r, const Turn& turn, LV* slot, LV* free) {
   // Where the tiles lie is the same function of the trip in all parts.
   const RingPart& part = r.first();
-  e_.if_then(e_.b.CreateICmpEQ(warp_, i32(0)), [&] {
+  e_.if_then(e_.b.CreateICmpEQ(tid_, i32(0)), [&] {
     if (free) call(e_.b, e_.module, Primitive::MbarWait, {ring_barrier(r, slot, true), free});
-    LV *bytes = i32(0), *any = e_.b.getFalse(), *barrier = ring_barrier(r, slot, false), *one = e_.b.CreateICmpEQ(lane_, i32(0));
+    LV *bytes = i32(0), *any = e_.b.getFalse(), *barrier = ring_barrier(r, slot, false);
     std::vector<LV*> here, trips;
     for (int behind = 0; behind <= r.behind; ++behind) {
       LV* trip = nullptr;
@@ -123,14 +125,16 @@ void ThreadEmitter::bulk_fetch(const RingLoop& r, const Turn& turn, LV* slot, LV
       bytes = e_.b.CreateAdd(bytes, e_.b.CreateSelect(here.back(), i32(size), i32(0)));
       any = e_.b.CreateOr(any, here.back());
     }
-    call(e_.b, e_.module, Primitive::MbarExpect, {barrier, bytes, e_.b.CreateAnd(one, any)});
+    call(e_.b, e_.module, Primitive::MbarExpect, {barrier, bytes, any});
     for (int behind = 0; behind <= r.behind; ++behind) {
       const auto at = static_cast<std::size_t>(behind);
-      set(part.op.region().args[0].get(), {}, {{trips[at]}});
-      for (const Op* a : plan_.address_ops(part.op, behind)) emit_op(*a);
-      for (const int s : part.stages) {
-        if (plan_.stages()[static_cast<std::size_t>(s)].behind == behind) bulk_load(s, slot, barrier, e_.b.CreateAnd(one, here[at]));
-      }
+      e_.if_then(here[at], [&] {
+        set(part.op.region().args[0].get(), {}, {{trips[at]}});
+        for (const Op* a : plan_.address_ops(part.op, behind)) emit_op(*a);
+        for (const int s : part.stages) {
+          if (plan_.stages()[static_cast<std::size_t>(s)].behind == behind) bulk_load(s, slot, barrier, e_.b.getTrue());
+        }
+      });
     }
   });
 }

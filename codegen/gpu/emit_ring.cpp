@@ -1,5 +1,6 @@
 // Loops whose tiles come through rings of shared memory, and those of which some products run a trip behind (plan.h, Skew).
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "codegen/gpu/emit.h"
@@ -148,6 +149,22 @@ void ThreadEmitter::issue_behind(const RingLoop& r, const RingPart& part, llvm::
   }
 }
 
+bool ThreadEmitter::needs_late(const RingPart& part, const Op& op, const std::set<const Op*>& late) {
+  const auto is_late = [&](const ir::Value* v) {
+    if (v->def) return late.count(v->def) != 0;
+    return v->block == &part.op.region() && v->index > 0 && part.skew_at(v->index - 1) != nullptr;
+  };
+  // The operand of the next trip's late product takes the registers of the one under way.
+  for (const Skew& s : part.skews) {
+    if (s.dot->operands[0]->def == &op) return true;
+  }
+  bool found = std::any_of(op.operands.begin(), op.operands.end(), is_late);
+  for (const auto& region : op.regions) {
+    ir::walk(*region, [&](const Op& inner) { found = found || std::any_of(inner.operands.begin(), inner.operands.end(), is_late); });
+  }
+  return found;
+}
+
 Values ThreadEmitter::ring_trip(const RingLoop& r, const RingPart& part, LV* iv, llvm::ArrayRef<LV*> carried, bool first) {
   const ir::Block& body = part.op.region();
   const ir::Block* const above = std::exchange(block_, &body);
@@ -178,13 +195,26 @@ Values ThreadEmitter::ring_trip(const RingLoop& r, const RingPart& part, LV* iv,
       bind_flat(args[i], l, carried, at);
     }
   }
+  // What needs the product of the trip before comes last: the rest is worked off while that product is under way.
+  std::set<const Op*> late;
+  const bool behind = !first && !part.skews.empty();
   for (const auto& op : body.ops) {
     if (skipped_.count(op.get()) != 0 || part.skew_of(op.get())) continue;
+    if (behind && needs_late(part, *op, late)) {
+      late.insert(op.get());
+      continue;
+    }
     if (options_.spans) mark_source(op->span);
     emit_op(*op);
     if (op.get() != part.first_product) continue;
-    if (!first && !part.skews.empty()) issue_behind(r, part, carried, args);
+    if (behind) issue_behind(r, part, carried, args);
     fetch();
+  }
+  if (behind) settle_all();
+  for (const auto& op : body.ops) {
+    if (late.count(op.get()) == 0) continue;
+    if (options_.spans) mark_source(op->span);
+    emit_op(*op);
   }
   Values next;
   for (std::size_t i = 0; i < r.results.size(); ++i) {
@@ -235,8 +265,8 @@ ThreadEmitter::RingLoop ThreadEmitter::ring_loop(const Op& op) {
 Values ThreadEmitter::ring_trips(const RingLoop& r, const Values& init) {
   Values carried = init;
   for (const RingPart& part : r.parts) {
-    carried = e_.loop(part.lo, part.hi, r.step, carried, false,
-                      [&](LV* iv, llvm::ArrayRef<LV*> inside) { return ring_trip(r, part, iv, inside, true); });
+    carried =
+        e_.loop(part.lo, part.hi, r.step, carried, false, [&](LV* iv, llvm::ArrayRef<LV*> inside) { return ring_trip(r, part, iv, inside, true); });
   }
   return carried;
 }

@@ -1,9 +1,10 @@
 // Products of warpgroups: operands from swizzled shared memory or registers, results that arrive later.
 //
-// A descriptor's low word holds address / 16 in bits 0 .. 13 and the leading offset / 16 in bits 16 .. 29; its high word the stride / 16 in bits 0 .. 13
-// and 1 << 30 for swizzles of 128 bytes (PTX ISA, "Matrix descriptor"). With panels of [row][128 bytes]:
+// A descriptor's low word holds address / 16 in bits 0 .. 13 and the leading offset / 16 in bits 16 .. 29; its high word the stride / 16 in bits 0 ..
+// 13 and 1 << 30 for swizzles of 128 bytes (PTX ISA, "Matrix descriptor"). With panels of [row][128 bytes]:
 //   k inside (rows are m or n): 8 rows are 1024 bytes apart, a step of k is 32 bytes, four steps a panel;
-//   k outside (rows are k): 8 rows of k are 1024 bytes apart, a step of 16 rows is 2048 bytes, 64 columns more are the next panel: the leading offset.
+//   k outside (rows are k): 8 rows of k are 1024 bytes apart, a step of 16 rows is 2048 bytes, 64 columns more are the next panel: the leading
+//   offset.
 #include "codegen/gpu/emit.h"
 #include "dsl/diagnostic.h"
 
@@ -128,8 +129,8 @@ Elements ThreadEmitter::warpgroup_dot(const Op& op, const std::optional<Elements
       for (std::int64_t j = 0; j < n / 2 && acc; ++j) registers.push_back((*acc)[reg(j)].v);
       registers.insert(registers.end(), a_words.begin(), a_words.end());
       const std::vector<LV*> r = call(e_.b, e_.module, *d.mma,
-                                      {moved(a, row_offsets[static_cast<std::size_t>(2 * m)]), moved(b, from), i32(steps), i32(acc ? 1 : 0), i32(kHigh),
-                                       i32(kHigh), i32(a.outer), i32(b.outer), i32(a.step), i32(a.panel), i32(b.step), i32(b.panel)},
+                                      {moved(a, row_offsets[static_cast<std::size_t>(2 * m)]), moved(b, from), i32(steps), i32(acc ? 1 : 0),
+                                       i32(kHigh), i32(kHigh), i32(a.outer), i32(b.outer), i32(a.step), i32(a.panel), i32(b.step), i32(b.panel)},
                                       registers, static_cast<int>(n / 2), e_.f32());
       for (std::int64_t j = 0; j < n / 2; ++j) out[reg(j)] = {r[static_cast<std::size_t>(j)]};
       ++groups_;

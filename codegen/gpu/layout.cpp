@@ -89,7 +89,11 @@ AxisPart mma_rows(std::int64_t extent, std::int64_t warps, std::int64_t divisor)
 AxisPart warpgroup_rows(std::int64_t extent, std::int64_t groups) {
   const std::int64_t atoms = (extent + 64 * groups - 1) / (64 * groups);
   if (atoms == 1) return mma_rows(extent, 4 * groups);  // the same, with one digit of warps
-  return part({{Source::Lane, 8, 1, 4}, {Source::Register, 2, 8}, {Source::Warp, 4, 16, 1}, {Source::Register, atoms, 64}, {Source::Warp, groups, 64 * atoms, 4}});
+  return part({{Source::Lane, 8, 1, 4},
+               {Source::Register, 2, 8},
+               {Source::Warp, 4, 16, 1},
+               {Source::Register, atoms, 64},
+               {Source::Warp, groups, 64 * atoms, 4}});
 }
 
 AxisPart mma_cols(std::int64_t extent, std::int64_t warps, std::int64_t divisor, std::int64_t multiple) {

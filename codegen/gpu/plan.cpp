@@ -293,11 +293,13 @@ std::vector<std::string> Plan::notes() const {
                               d.mma ? info(*d.mma).name : "multiply-adds", d.warps_m, d.warps_n, d.a.stage < 0 ? "registers" : "shared memory"));
   }
   for (const auto& [loop, skews] : skews_) {
-    for (const Skew& k : skews) out.push_back(fmt::format("product {}: one trip behind", k.sum->result()->hint.empty() ? "-" : k.sum->result()->hint));
+    for (const Skew& k : skews)
+      out.push_back(fmt::format("product {}: one trip behind", k.sum->result()->hint.empty() ? "-" : k.sum->result()->hint));
   }
   for (const Stage& s : stages_) {
     out.push_back(fmt::format("tile {}: shared memory, {} x {} {}{}, {} slot{}, {} bytes", s.source->hint.empty() ? "-" : s.source->hint, s.rows,
-                              s.cols, name(s.dtype), s.swizzled ? ", swizzled" : "", s.slots, s.slots == 1 ? "" : "s", s.slot_bytes() * s.slots) + (s.bulk ? ", by bulk copies" : ""));
+                              s.cols, name(s.dtype), s.swizzled ? ", swizzled" : "", s.slots, s.slots == 1 ? "" : "s", s.slot_bytes() * s.slots) +
+                  (s.bulk ? ", by bulk copies" : ""));
   }
   return out;
 }

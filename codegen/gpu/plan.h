@@ -73,10 +73,10 @@ struct Stage {
   DType dtype = DType::F16;
   std::int64_t rows = 0, cols = 0, pitch = 0;
   bool swizzled = false;
-  int slots = 1;  ///< > 1: a ring over the trips of `loop`
+  int slots = 1;   ///< > 1: a ring over the trips of `loop`
   int behind = 0;  ///< the slot of a trip holds the tile of so many trips before
   const ir::Op* loop = nullptr;
-  std::int64_t offset = 0;  ///< in shared memory
+  std::int64_t offset = 0;       ///< in shared memory
   std::optional<BulkCopy> bulk;  ///< how bulk copies fill a slot, if they do
 
   std::int64_t panels() const { return (cols * cell_bytes(dtype) + kPanelBytes - 1) / kPanelBytes; }
@@ -181,7 +181,7 @@ class Plan {
   int warps_ = 4;
   std::int64_t registers_ = 0;
   bool warpgroups_ = false;  ///< some product is one of warpgroups
-  bool rows_only_ = true;  ///< warps divide only the rows of products
+  bool rows_only_ = true;    ///< warps divide only the rows of products
   std::vector<const ir::Op*> dot_ops_;
   std::map<const ir::Op*, DotPlan> dots_;
   std::map<const ir::Value*, Layout> layouts_;

@@ -86,9 +86,8 @@ void Plan::skew_products(const Schedule& schedule) {
     // The products of the trip before are issued after the first of this trip; what it starts from must not be asked for earlier.
     const auto behind = [&](const Op* op) { return std::any_of(skews.begin(), skews.end(), [&](const Skew& s) { return s.dot == op; }); };
     const auto& ops = loop->region().ops;
-    const auto first = std::find_if(ops.begin(), ops.end(), [&](const auto& op) {
-      return op->kind == OpKind::Dot && dots_.at(op.get()).warpgroup && !behind(op.get());
-    });
+    const auto first = std::find_if(ops.begin(), ops.end(),
+                                    [&](const auto& op) { return op->kind == OpKind::Dot && dots_.at(op.get()).warpgroup && !behind(op.get()); });
     if (first == ops.end()) continue;
     std::erase_if(skews, [&](const Skew& s) {
       const Value* arg = loop->region().args[1 + s.carried].get();

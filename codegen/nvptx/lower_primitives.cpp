@@ -92,8 +92,9 @@ class Lowering {
   Values registers_asm(const std::string& text, const std::string& constraints, const Values& args) {
     std::vector<llvm::Type*> types;
     for (Value* a : args) types.push_back(a->getType());
-    llvm::CallInst* c = b_.CreateCall(llvm::FunctionType::get(call_.getType(), types, false), llvm::InlineAsm::get(
-        llvm::FunctionType::get(call_.getType(), types, false), text, constraints, true, false), args);
+    llvm::CallInst* c =
+        b_.CreateCall(llvm::FunctionType::get(call_.getType(), types, false),
+                      llvm::InlineAsm::get(llvm::FunctionType::get(call_.getType(), types, false), text, constraints, true, false), args);
     c->addFnAttr(llvm::Attribute::Convergent);
     c->setDoesNotThrow();
     return fields(c);
@@ -106,9 +107,11 @@ class Lowering {
       args.push_back(arg(i)->getType()->isIntegerTy(1) ? b_.CreateZExt(arg(i), b_.getInt32Ty()) : arg(i));
       types.push_back(args.back()->getType());
     }
-    const std::string whole = when == kAlways ? text : fmt::format("{{\n.reg .pred p;\nsetp.ne.b32 p, ${}, 0;\n@p {}\n}}", when, text);
+    const bool certain = when == kAlways || (llvm::isa<llvm::ConstantInt>(arg(when)) && constant(when) != 0);
+    const std::string whole = certain ? text : fmt::format("{{\n.reg .pred p;\nsetp.ne.b32 p, ${}, 0;\n@p {}\n}}", when, text);
     auto* type = llvm::FunctionType::get(b_.getVoidTy(), types, false);
-    llvm::CallInst* c = b_.CreateCall(type, llvm::InlineAsm::get(type, whole, constraints + (constraints.empty() ? "" : ",") + "~{memory}", true, false), args);
+    llvm::CallInst* c =
+        b_.CreateCall(type, llvm::InlineAsm::get(type, whole, constraints + (constraints.empty() ? "" : ",") + "~{memory}", true, false), args);
     c->addFnAttr(llvm::Attribute::Convergent);
     c->setDoesNotThrow();
     return {};
@@ -119,8 +122,9 @@ class Lowering {
       coordinates += fmt::format("{}${}", i ? ", " : "", 4 + i);
       constraints += ",r";
     }
-    return effect_asm(fmt::format("cp.async.bulk.tensor.{}d.shared::cluster.global.mbarrier::complete_tx::bytes [$0], [$2, {{{}}}], [$1];", axes, coordinates),
-                      constraints, 3);
+    return effect_asm(
+        fmt::format("cp.async.bulk.tensor.{}d.shared::cluster.global.mbarrier::complete_tx::bytes [$0], [$2, {{{}}}], [$1];", axes, coordinates),
+        constraints, 3);
   }
   static constexpr unsigned kAlways = ~0U;
   Values warpgroup_product(const char* types, int k);
@@ -256,7 +260,8 @@ Values Lowering::lower(Primitive p) {
     case Primitive::MbarExpect: return effect_asm("mbarrier.arrive.expect_tx.shared::cta.b64 _, [$0], $1;", "r,r,r", 2);
     case Primitive::MbarArrive: return effect_asm("mbarrier.arrive.shared::cta.b64 _, [$0];", "r,r", 1);
     case Primitive::MbarWait:
-      return effect_asm("{\n.reg .pred p;\nwaiting:\nmbarrier.try_wait.parity.shared::cta.b64 p, [$0], $1;\n@p bra over;\nbra waiting;\nover:\n}", "r,r", kAlways);
+      return effect_asm("{\n.reg .pred p;\nwaiting:\nmbarrier.try_wait.parity.shared::cta.b64 p, [$0], $1;\n@p bra over;\nbra waiting;\nover:\n}",
+                        "r,r", kAlways);
     case Primitive::TmaLoad2: return bulk_load(2);
     case Primitive::TmaLoad3: return bulk_load(3);
     case Primitive::TmaLoad4: return bulk_load(4);

@@ -36,7 +36,8 @@ void state_residency(llvm::Function& kernel, const GpuIr& ir, const GpuTarget& t
   if (kernel.hasFnAttribute("nvvm.minctasm")) return;
   const std::int64_t cta = ir.shared_bytes + (target.sm >= 80 ? 1024 : 0);  // the system's own share
   std::int64_t ctas = std::max<std::int64_t>(1, target.max_shared_sm() / std::max<std::int64_t>(cta, 1));
-  if (ir.registers > 0) ctas = std::max<std::int64_t>(1, std::min(ctas, 65536 / (ir.threads * std::max<std::int64_t>(128, (ir.registers + 7) / 8 * 8))));
+  if (ir.registers > 0)
+    ctas = std::max<std::int64_t>(1, std::min(ctas, 65536 / (ir.threads * std::max<std::int64_t>(128, (ir.registers + 7) / 8 * 8))));
   if (ctas * ir.threads * 128 <= 65536) kernel.addFnAttr("nvvm.minctasm", std::to_string(ctas));
 }
 
@@ -52,7 +53,12 @@ std::string emit(llvm::Module& module, llvm::TargetMachine& machine) {
 
 GpuObject make_ptx(GpuIr ir, const GpuTarget& target) {
   TESSERA_ASSERT(ir.module, "no module to make PTX of");
-  GpuObject out{.entry = ir.entry, .target = target, .threads = ir.threads, .shared_bytes = ir.shared_bytes, .checks = std::move(ir.checks), .maps = std::move(ir.maps)};
+  GpuObject out{.entry = ir.entry,
+                .target = target,
+                .threads = ir.threads,
+                .shared_bytes = ir.shared_bytes,
+                .checks = std::move(ir.checks),
+                .maps = std::move(ir.maps)};
   const auto start = std::chrono::steady_clock::now();
   llvm::Module& module = *ir.module;
   const int ptx = nvptx::lower_primitives(module, target);

@@ -55,7 +55,7 @@ struct Thread {
   std::uint32_t groups = 0;        ///< committed
   std::uint32_t groups_known = 0;  ///< waited for
 
-  std::uint32_t products_known = 0;  ///< groups of its warp's products that it waited for
+  std::uint32_t products_known = 0;      ///< groups of its warp's products that it waited for
   const std::uint32_t* fixed = nullptr;  ///< operands of a warpgroup product
   /// What it knew at its last proxy fence, and what barriers told it of others' fences: what the asynchronous proxy sees.
   Clock proxy;
@@ -146,7 +146,7 @@ struct Cta {
   std::vector<Thread> threads;
   std::vector<Warp> warps;
   std::array<Barrier, 16> barriers;
-  std::vector<Thread*> copying;  ///< threads with copies under way
+  std::vector<Thread*> copying;                 ///< threads with copies under way
   std::map<std::uint32_t, Mbarrier> mbarriers;  ///< by offset in shared memory
   std::vector<BulkBox> boxes;                   ///< under way
   std::array<std::uint32_t, kBulkAgents> bulk_epochs{};

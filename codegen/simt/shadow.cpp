@@ -54,7 +54,8 @@ void SharedShadow::touch(Cell& c, const Access& a) {
   const bool ordinary = c.epoch != 0 && c.agent < 2 * cta.threads.size();  // written by a thread or its cp.async
   if (a.proxy && ordinary && a.thread->knows(c.agent, c.epoch) && a.thread->proxy[c.agent] < c.epoch) {
     cta.report(HazardKind::Race, a.site,
-               fmt::format("{} by the asynchronous proxy, without a proxy fence between, what is written at", write ? "overwrites" : "reads"), c.site);
+               fmt::format("{} by the asynchronous proxy, without a proxy fence between, what is written at", write ? "overwrites" : "reads"),
+               c.site);
   }
   if (!write) {
     use(c, a);

@@ -234,11 +234,11 @@ void product(Thread* t, u32 site, Primitive p, const u32 (&fixed)[12], u32* regi
 
 namespace hooks {
 
-#define TESSERA_WARPGROUP_PRODUCT(id)                                                                                                         \
-  void id(Thread* t, u32 site, u32 a, u32 b, u32 steps, u32 accumulate, u32 a_high, u32 b_high, u32 a_outer, u32 b_outer, u32 a_step,         \
-          u32 a_panel, u32 b_step, u32 b_panel, u32* registers, u32 counts) {                                                                 \
-    product(t, site, Primitive::id, {a, b, steps, accumulate, a_high, b_high, a_outer, b_outer, a_step, a_panel, b_step, b_panel}, registers, \
-            counts);                                                                                                                          \
+#define TESSERA_WARPGROUP_PRODUCT(id)                                                                                                              \
+  void id(Thread* t, u32 site, u32 a, u32 b, u32 steps, u32 accumulate, u32 a_high, u32 b_high, u32 a_outer, u32 b_outer, u32 a_step, u32 a_panel, \
+          u32 b_step, u32 b_panel, u32* registers, u32 counts) {                                                                                   \
+    product(t, site, Primitive::id, {a, b, steps, accumulate, a_high, b_high, a_outer, b_outer, a_step, a_panel, b_step, b_panel}, registers,      \
+            counts);                                                                                                                               \
   }
 TESSERA_WARPGROUP_PRODUCT(WgmmaF16)
 TESSERA_WARPGROUP_PRODUCT(WgmmaBf16)
