@@ -38,8 +38,12 @@ class Assembled {
 
   std::string log() const { return log_.c_str(); }
   void launch(const GpuObject& object, std::int64_t instances, std::vector<std::uint64_t> words) const {
+    // Without tensor maps: the code copies by itself then.
+    std::vector<cuda::TensorMap> maps(object.maps.size());
+    if (!maps.empty()) words.push_back(0);
     std::vector<void*> parameters;
     for (std::uint64_t& w : words) parameters.push_back(&w);
+    for (cuda::TensorMap& m : maps) parameters.push_back(&m);
     const cuda::LaunchConfig config{static_cast<unsigned>(instances),
                                     1,
                                     1,

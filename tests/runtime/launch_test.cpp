@@ -1,6 +1,7 @@
 // Every launch rule against every argument it can hit: the cases are made from the signatures.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <functional>
 #include <numeric>
 #include <thread>
@@ -253,6 +254,22 @@ TEST(LaunchRules, E0705Where) {
   EXPECT_EQ(code(12, 3), "");
   EXPECT_EQ(code(9, 2), "E0705");
   EXPECT_EQ(code(16, 4), "E0705");
+}
+
+TEST(LaunchRules, E0705AssertedScalars) {
+  // What the compiler builds on is checked at every launch, not in debug runs alone.
+  const char* text =
+      "kernel k(y: out view f32[M], s: f32, n: i32)\nover (i in tiles(M, 4))\n{\n    assert s > 0.0 && 8 >= n;\n    y[i] = fill(s * f32(n), "
+      "f32[4]);\n}\n";
+  const AnyKernel kernel = load_source("k.tile", text).kernel("k");
+  std::vector<float> y(4);
+  const auto code = [&](float s, std::int32_t n) { return code_of([&] { kernel.launch(Context::cpu(1), {View<float, 1>(y.data(), {4}), s, n}); }); };
+  EXPECT_EQ(code(0.5f, 8), "");
+  EXPECT_EQ(y[3], 4.0f);
+  EXPECT_EQ(code(0.0f, 8), "E0705");
+  EXPECT_EQ(code(-1.0f, 8), "E0705");
+  EXPECT_EQ(code(std::nanf(""), 8), "E0705");
+  EXPECT_EQ(code(0.5f, 9), "E0705");
 }
 
 TEST(LaunchRules, MessagesNameBothSides) {
