@@ -93,7 +93,7 @@ class ThreadEmitter {
   /// Of a slot: tiles have come, or it is free.
   LV* ring_barrier(const RingLoop& r, LV* slot, bool free);
   void bulk_fetch(const RingLoop& r, const Turn& turn, LV* slot, LV* free);
-  void bulk_load(int stage, LV* slot, LV* barrier, LV* when);
+  void bulk_load(int stage, LV* slot, LV* barrier);
   void copy_fetch(const RingLoop& r, const Turn& turn, LV* slot, LV* free);
   void release(const RingLoop& r, LV* slot);
   void emit_while(const ir::Op& op);

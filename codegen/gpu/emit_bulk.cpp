@@ -1,4 +1,4 @@
-// Rings that bulk copies fill. The first warp asks for the tiles of a trip once all warps have left its slot; each warp waits for its tiles by
+// Rings that bulk copies fill. One thread asks for the tiles of a trip once all warps have left its slot; each warp waits for its tiles by
 // itself.
 //
 // A slot has two barriers: the tiles have come (one arrival and their bytes), and it is free (one arrival of each warp). A launch whose tensors have
@@ -80,7 +80,7 @@ void ThreadEmitter::release(const RingLoop& r, LV* slot) {
   call(e_.b, e_.module, Primitive::MbarArrive, {ring_barrier(r, slot, true), e_.b.CreateICmpEQ(lane_, i32(0))});
 }
 
-void ThreadEmitter::bulk_load(int stage, LV* slot, LV* barrier, LV* when) {
+void ThreadEmitter::bulk_load(int stage, LV* slot, LV* barrier) {
   const Stage& s = plan_.stages()[static_cast<std::size_t>(stage)];
   const std::vector<ir::Value*>& operands = s.source->def->operands;
   LV* base = e_.b.CreateAdd(shared_address(s.offset), e_.b.CreateMul(slot, i32(s.slot_bytes())));
@@ -97,7 +97,7 @@ void ThreadEmitter::bulk_load(int stage, LV* slot, LV* barrier, LV* when) {
   constexpr Primitive kLoads[] = {TmaLoad2, TmaLoad3, TmaLoad4, TmaLoad5};
   const std::int64_t width = kPanelBytes / cell_bytes(s.dtype);
   for (std::int64_t p = 0; p < s.panels(); ++p) {
-    std::vector<LV*> args = {e_.b.CreateAdd(base, i32(p * s.panel_bytes())), barrier, map_arguments_[map_of_.at(stage)], when};
+    std::vector<LV*> args = {e_.b.CreateAdd(base, i32(p * s.panel_bytes())), barrier, map_arguments_[map_of_.at(stage)], e_.b.getTrue()};
     for (std::size_t a = s.bulk->axes.size(); a-- > 0;) {
       const BulkCopy::Axis& axis = s.bulk->axes[a];
       args.push_back(axis.rows ? rows : axis.cols ? e_.b.CreateAdd(cols, i32(p * width)) : coordinate(scalar(axis.number)));
@@ -132,7 +132,7 @@ void ThreadEmitter::bulk_fetch(const RingLoop& r, const Turn& turn, LV* slot, LV
         set(part.op.region().args[0].get(), {}, {{trips[at]}});
         for (const Op* a : plan_.address_ops(part.op, behind)) emit_op(*a);
         for (const int s : part.stages) {
-          if (plan_.stages()[static_cast<std::size_t>(s)].behind == behind) bulk_load(s, slot, barrier, e_.b.getTrue());
+          if (plan_.stages()[static_cast<std::size_t>(s)].behind == behind) bulk_load(s, slot, barrier);
         }
       });
     }

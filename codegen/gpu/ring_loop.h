@@ -33,7 +33,7 @@ struct ThreadEmitter::RingPart {
 struct ThreadEmitter::RingLoop {
   std::vector<RingPart> parts;
   int slots = 2, behind = 0;  ///< behind: the most trips that a tile comes late, 0 or 1
-  /// How many trips ahead tiles are fetched. Bulk copies leave one slot more alone where there are three: the warp that asks for tiles would
+  /// How many trips ahead tiles are fetched. Bulk copies leave one slot more alone where there are three: the thread that asks for tiles would
   /// otherwise wait for the slowest warp of the trip before, and all warps would march in step.
   int distance() const { return barriers && slots > 2 ? slots - 2 : slots - 1; }
   LV* step = nullptr;
