@@ -27,6 +27,8 @@ std::int64_t power_above(std::int64_t n) {
 }
 /// Sums that the registers of a warpgroup hold beside the rest.
 constexpr std::int64_t kGroupSums = 128 * 128;
+/// Registers of a thread beside its sums and operands, as ptxas reports them of loops with one or two products.
+constexpr std::int64_t kBesideSums = 56;
 
 std::int64_t div_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
@@ -343,7 +345,8 @@ void Plan::choose_warps() {
       if (rows_only_ ? blocks % g == 0 && g <= 3 : groups * kGroupSums < accumulators) groups = g;
     }
     warps_ = static_cast<int>(4 * groups);
-    registers_ = (accumulators + operands / 2) / threads() + 56;
+    // Sums, 16-bit operands made of them, and kBesideSums for the rest.
+    registers_ = (accumulators + operands / 2) / threads() + kBesideSums;
     return;
   }
   ir::walk(kernel_.body, [&](const Op& op) {

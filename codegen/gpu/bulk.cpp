@@ -16,7 +16,6 @@ namespace {
 constexpr std::int64_t kMostBoxRows = 256;
 
 struct ViewAxes {
-  const Value* argument = nullptr;
   std::vector<std::size_t> axes;      ///< by axis of the view: the parameter's
   std::vector<const Value*> numbers;  ///< by axis of the parameter: what it is fixed at
 };
@@ -24,7 +23,7 @@ struct ViewAxes {
 /// A view that only fixes and permutes axes of a parameter.
 std::optional<ViewAxes> axes_of(const Value* v) {
   if (!v->def) {
-    ViewAxes out{v, {}, {}};
+    ViewAxes out;
     for (std::size_t a = 0; a < static_cast<std::size_t>(ir::view(v->type).rank); ++a) out.axes.push_back(a);
     out.numbers.resize(out.axes.size());
     return out;
@@ -45,16 +44,6 @@ std::optional<ViewAxes> axes_of(const Value* v) {
   return out;
 }
 
-const ir::Param* param_of(const ir::Kernel& kernel, const Value* argument, std::size_t* index = nullptr) {
-  std::size_t arg = argument->index;
-  for (std::size_t p = 0; p < kernel.params.size(); ++p) {
-    if (!kernel.params[p].present || arg-- != 0) continue;
-    if (index) *index = p;
-    return &kernel.params[p];
-  }
-  return nullptr;
-}
-
 /// The extent that an idx scalar stands for, if it is one.
 std::optional<Sym> extent_of(const ir::Kernel& kernel, const Value* v) {
   if (!v->def) return std::nullopt;
@@ -63,9 +52,8 @@ std::optional<Sym> extent_of(const ir::Kernel& kernel, const Value* v) {
   if (op.kind == OpKind::Sym) return Sym::symbol(op.string_attr(ir::Attr::Name));
   if (op.kind != OpKind::Extent) return std::nullopt;
   const std::optional<ViewAxes> axes = axes_of(op.operands[0]);
-  const ir::Param* p = axes ? param_of(kernel, axes->argument) : nullptr;
-  if (!p) return std::nullopt;
-  return p->dims[axes->axes[static_cast<std::size_t>(op.int_attr(ir::Attr::Axis))]];
+  if (!axes) return std::nullopt;
+  return kernel.params[parameter_index(kernel, op.operands[0])].dims[axes->axes[static_cast<std::size_t>(op.int_attr(ir::Attr::Axis))]];
 }
 
 bool is_zero(const Value* v) { return v->def && v->def->kind == OpKind::Const && v->def->int_attr(ir::Attr::Value) == 0; }
@@ -90,10 +78,12 @@ std::optional<BulkCopy> Plan::bulk_copy(const Stage& s) const {
   if (!s.swizzled || !s.from_load || s.rows != dims(s.source)[0] || s.rows > kMostBoxRows) return std::nullopt;
   const Op& load = *s.source->def;
   const std::optional<ViewAxes> view = axes_of(load.operands[0]);
+  if (!view) return std::nullopt;
   BulkCopy out;
-  const ir::Param* p = view ? param_of(kernel_, view->argument, &out.param) : nullptr;
-  if (!p || p->strided || p->peers || p->dims.size() < 2 || p->dims.size() > 5) return std::nullopt;
-  out.axes.resize(p->dims.size());
+  out.param = parameter_index(kernel_, load.operands[0]);
+  const ir::Param& p = kernel_.params[out.param];
+  if (p.strided || p.peers || p.dims.size() < 2 || p.dims.size() > 5) return std::nullopt;
+  out.axes.resize(p.dims.size());
   for (std::size_t a = 0; a < out.axes.size(); ++a) out.axes[a].number = view->numbers[a];
   bool rows = true;  // the first range is the rows
   for (std::size_t i = 1; i < load.operands.size(); ++i) {
@@ -104,10 +94,10 @@ std::optional<BulkCopy> Plan::bulk_copy(const Stage& s) const {
       a.number = index;
       continue;
     }
-    if (!index->def || index->def->kind != OpKind::Range || !ends_with(kernel_, index, p->dims[axis])) return std::nullopt;
+    if (!index->def || index->def->kind != OpKind::Range || !ends_with(kernel_, index, p.dims[axis])) return std::nullopt;
     (rows ? a.rows : a.cols) = true;
     // Columns between the tile's and the stage's are zero only if the tensor ends there.
-    if (!rows && dims(s.source)[1] != s.cols && !covers(index, p->dims[axis])) return std::nullopt;
+    if (!rows && dims(s.source)[1] != s.cols && !covers(index, p.dims[axis])) return std::nullopt;
     rows = false;
   }
   if (!out.axes.back().cols) return std::nullopt;
@@ -121,20 +111,14 @@ std::optional<BulkCopy> Plan::bulk_copy(const Stage& s) const {
 bool Plan::quiet(const ir::Block& body, const Op& loop) const {
   const auto plain = [&](const Op& op) {
     for (const Value* o : op.operands) {
-      if (!is_real_tile(o) || uses_.lazy(o)) continue;
-      for (const auto& r : op.results) {
-        Layout want = layout(r.get());
-        for (std::size_t a = 0; a < dims(o).size(); ++a) {
-          if (dims(o)[a] == 1) want.axes[a].digits.clear();
-        }
-        if (layout(o) != want) return false;
-      }
+      if (is_real_tile(o) && !uses_.lazy(o) && layout(o) != operand_layout(o, layout(op.result()))) return false;
     }
     return true;
   };
   const auto outside = [&](int stage) {
+    if (stage < 0) return true;
     const Stage& s = stages_[static_cast<std::size_t>(stage)];
-    return stage < 0 || s.loop == &loop || (!s.loop && !uses_.lazy(s.source) && !Uses::inside(cpu::Analysis::home_block(s.source), &body));
+    return s.loop == &loop || (!s.loop && !uses_.lazy(s.source) && !Uses::inside(s.block(), &body));
   };
   for (const auto& op : body.ops) {
     if (!op->results.empty() && (ir::is_view(op->result()->type) || ir::is_range(op->result()->type))) {

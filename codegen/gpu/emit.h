@@ -124,7 +124,6 @@ class ThreadEmitter {
   /// Whether an element of a padded layout lies within the tile; null for certain.
   LV* within(const Layout& layout, const ir::Dims& dims, const std::vector<Position>& at);
   void emit_elementwise_op(const ir::Op& op);
-  Layout operand_layout(const ir::Value* operand, const Layout& result) const;
   void emit_broadcast(const ir::Op& op);
   void emit_permute(const ir::Op& op);
   void emit_reshape(const ir::Op& op);
@@ -154,7 +153,6 @@ class ThreadEmitter {
   LV* join_cells(DType t, const std::vector<LV*>& cells);
   /// Element `row` (i64) of an integer tile, for views that take rows by number.
   LV* gather_id(const ir::Value* tile, LV* row);
-  const ir::Param& parameter(const ir::Value* view) const;
 
   // --- emit_stage.cpp: tiles in shared memory
   /// A load of rows and columns: what its chunks share.

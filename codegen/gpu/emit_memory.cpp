@@ -13,16 +13,6 @@ namespace tessera::gpu {
 using ir::Op;
 using ir::OpKind;
 
-const ir::Param& ThreadEmitter::parameter(const ir::Value* view) const {
-  while (view->def) view = view->def->operands[0];
-  std::size_t arg = view->index;
-  for (const ir::Param& p : kernel_.params) {
-    if (!p.present) continue;
-    if (arg-- == 0) return p;
-  }
-  TESSERA_UNREACHABLE("a view without a parameter");
-}
-
 /// An access to a view: where each axis' coordinate comes from.
 struct ThreadEmitter::Access {
   struct Axis {
@@ -304,7 +294,7 @@ LV* ThreadEmitter::gather_id(const ir::Value* tile, LV* row) {
 
 void ThreadEmitter::emit_load(const Op& op) {
   const ir::Value* v = op.result();
-  const int space = 1 + static_cast<int>(&parameter(op.operands[0]) - kernel_.params.data());
+  const int space = 1 + static_cast<int>(parameter_index(kernel_, op.operands[0]));
   meet(state_.before_read(space, 0, 1));
   state_.read(space, 0, 1);
   if (is_scalar(v)) return set(v, {}, load_tile_scalar(op));
@@ -334,7 +324,7 @@ void ThreadEmitter::store_tile(const Op& op, bool fetch) {
   const ir::Value* when = masked ? op.operands.back() : nullptr;
   const Access a = access(op.operands[0], indices);
   const DType t = ir::view(op.operands[0]->type).dtype;
-  const int space = 1 + static_cast<int>(&parameter(op.operands[0]) - kernel_.params.data());
+  const int space = 1 + static_cast<int>(parameter_index(kernel_, op.operands[0]));
 
   // The shape that is written: that of the value, or of the indices if the value is a scalar.
   ir::Dims shape = fetch ? dims(op.result()) : ir::Dims{};

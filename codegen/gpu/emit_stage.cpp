@@ -33,7 +33,7 @@ std::int64_t ThreadEmitter::scratch_place(std::int64_t bytes) const {
     moved = false;
     for (const Stage& s : plan_.stages()) {
       const std::int64_t end = s.offset + s.slot_bytes() * s.slots;
-      if (!Uses::inside(block_, s.loop ? &s.loop->region() : cpu::Analysis::home_block(s.source)) || lo >= end || lo + bytes <= s.offset) continue;
+      if (!Uses::inside(block_, s.block()) || lo >= end || lo + bytes <= s.offset) continue;
       lo = (end + 127) / 128 * 128;
       moved = true;
     }

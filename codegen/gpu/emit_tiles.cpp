@@ -88,16 +88,6 @@ LV* ThreadEmitter::within(const Layout& layout, const ir::Dims& dims, const std:
   return in;
 }
 
-Layout ThreadEmitter::operand_layout(const ir::Value* operand, const Layout& result) const {
-  Layout l;
-  if (is_scalar(operand)) return l;
-  l = result;
-  for (std::size_t a = 0; a < dims(operand).size(); ++a) {
-    if (dims(operand)[a] == 1) l.axes[a].digits.clear();
-  }
-  return l;
-}
-
 Element ThreadEmitter::lazy(const ir::Value* v, const std::vector<Position>& at) {
   if (is_scalar(v) && tiles_.count(v)) return tiles_.at(v).regs[0];
   const Op& op = *v->def;

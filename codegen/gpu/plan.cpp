@@ -22,6 +22,11 @@ std::int64_t pitch_of(std::int64_t cols, std::int64_t cell) {
   return (chunks % 2 == 0 ? chunks + 1 : chunks) * 16;
 }
 
+const Value* parameter_of(const Value* view) {
+  while (view->def) view = view->def->operands[0];
+  return view;
+}
+
 /// A load whose indices are scalars and two ranges: rows and columns of a view.
 bool rows_and_columns(const Value* v) {
   if (!v->def || v->def->kind != OpKind::Load || dims(v).size() != 2 || bits(dtype(v)) < 8) return false;
@@ -126,6 +131,23 @@ void Plan::stage_row_numbers() {
   });
 }
 
+std::size_t parameter_index(const ir::Kernel& kernel, const Value* view) {
+  std::size_t arg = parameter_of(view)->index;
+  for (std::size_t p = 0; p < kernel.params.size(); ++p) {
+    if (kernel.params[p].present && arg-- == 0) return p;
+  }
+  TESSERA_UNREACHABLE("a view without a parameter");
+}
+
+Layout operand_layout(const Value* operand, const Layout& result) {
+  if (is_scalar(operand)) return {};
+  Layout l = result;
+  for (std::size_t a = 0; a < dims(operand).size(); ++a) {
+    if (dims(operand)[a] == 1) l.axes[a].digits.clear();
+  }
+  return l;
+}
+
 std::vector<int> Plan::stages_of(const Value* v) const {
   std::vector<int> out;
   for (std::size_t i = 0; i < stages_.size(); ++i) {
@@ -179,11 +201,6 @@ bool slice_of(const Value* v, const ir::Block& body, std::set<const Op*>& slice)
   }
   slice.insert(&op);
   return true;
-}
-
-const Value* parameter_of(const Value* view) {
-  while (view->def) view = view->def->operands[0];
-  return view;
 }
 
 }  // namespace
@@ -263,7 +280,6 @@ void Plan::make_rings(const Schedule& schedule) {
 
 void Plan::place_stages() {
   // Stages whose blocks are not nested in each other are never in use at one time.
-  const auto block_of = [&](const Stage& s) { return s.loop ? &s.loop->region() : cpu::Analysis::home_block(s.source); };
   staged_bytes_ = 0;
   for (std::size_t i = 0; i < stages_.size(); ++i) {
     Stage& s = stages_[i];
@@ -273,7 +289,7 @@ void Plan::place_stages() {
       moved = false;
       for (std::size_t j = 0; j < i; ++j) {
         const Stage& t = stages_[j];
-        if (!Uses::inside(block_of(s), block_of(t)) && !Uses::inside(block_of(t), block_of(s))) continue;
+        if (!Uses::inside(s.block(), t.block()) && !Uses::inside(t.block(), s.block())) continue;
         const std::int64_t end = round_up(t.offset + t.slot_bytes() * t.slots, 128);
         if (s.offset < end && t.offset < s.offset + size) {
           s.offset = round_up(end, s.alignment());

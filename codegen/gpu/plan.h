@@ -48,6 +48,11 @@ struct BulkCopy {
   std::vector<Axis> axes;  ///< by axis of the parameter; the last one is the columns
 };
 
+/// The index of the kernel's parameter that a view is made of.
+std::size_t parameter_index(const ir::Kernel& kernel, const ir::Value* view);
+/// The layout of an operand that goes elementwise with a result of this layout: axes of extent 1 have no digits.
+Layout operand_layout(const ir::Value* operand, const Layout& result);
+
 class Uses {
  public:
   explicit Uses(const ir::Kernel& kernel);
@@ -83,6 +88,8 @@ struct Stage {
   std::int64_t panel_bytes() const { return rows * kPanelBytes; }
   std::int64_t slot_bytes() const { return swizzled ? panels() * panel_bytes() : rows * pitch; }
   std::int64_t alignment() const { return swizzled ? 8 * kPanelBytes : 128; }
+  /// Where it may be in use.
+  const ir::Block* block() const { return loop ? &loop->region() : cpu::Analysis::home_block(source); }
 };
 
 /// One operand of a product: fragments from registers, or from a stage.

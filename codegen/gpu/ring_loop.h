@@ -49,8 +49,6 @@ struct ThreadEmitter::Turn {
   LV* parity = nullptr;  ///< bulk copies: of how often the ring went round
   /// The trip whose tiles are to be fetched next, the number of the part it is of (i32), and the trip before it.
   LV *ahead = nullptr, *part = nullptr, *before = nullptr, *before_exists = nullptr;
-  /// Registers of a turn that a loop carries, behind its results.
-  std::size_t count() const { return parity ? 6 : 1; }
 };
 
 }  // namespace tessera::gpu

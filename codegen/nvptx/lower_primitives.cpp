@@ -88,32 +88,23 @@ class Lowering {
   }
 
   std::uint32_t constant(unsigned i) const { return static_cast<std::uint32_t>(llvm::cast<llvm::ConstantInt>(arg(i))->getZExtValue()); }
-  /// Volatile asm that gives `outputs` f32 registers.
-  Values registers_asm(const std::string& text, const std::string& constraints, const Values& args) {
+  llvm::CallInst* volatile_asm(llvm::Type* result, const std::string& text, const std::string& constraints, const Values& args) {
     std::vector<llvm::Type*> types;
     for (Value* a : args) types.push_back(a->getType());
-    llvm::CallInst* c =
-        b_.CreateCall(llvm::FunctionType::get(call_.getType(), types, false),
-                      llvm::InlineAsm::get(llvm::FunctionType::get(call_.getType(), types, false), text, constraints, true, false), args);
+    auto* type = llvm::FunctionType::get(result, types, false);
+    llvm::CallInst* c = b_.CreateCall(type, llvm::InlineAsm::get(type, text, constraints, true, false), args);
     c->addFnAttr(llvm::Attribute::Convergent);
     c->setDoesNotThrow();
-    return fields(c);
+    return c;
   }
-  /// Volatile asm without a result. `$p` in the text is a predicate made of the argument `when`.
+  /// An instruction without a result on all arguments, executed where the argument number `when` is true.
   Values effect_asm(const std::string& text, const std::string& constraints, unsigned when) {
     Values args;
-    std::vector<llvm::Type*> types;
-    for (unsigned i = 0; i < call_.arg_size(); ++i) {
+    for (unsigned i = 0; i < call_.arg_size(); ++i)
       args.push_back(arg(i)->getType()->isIntegerTy(1) ? b_.CreateZExt(arg(i), b_.getInt32Ty()) : arg(i));
-      types.push_back(args.back()->getType());
-    }
     const bool certain = when == kAlways || (llvm::isa<llvm::ConstantInt>(arg(when)) && constant(when) != 0);
-    const std::string whole = certain ? text : fmt::format("{{\n.reg .pred p;\nsetp.ne.b32 p, ${}, 0;\n@p {}\n}}", when, text);
-    auto* type = llvm::FunctionType::get(b_.getVoidTy(), types, false);
-    llvm::CallInst* c =
-        b_.CreateCall(type, llvm::InlineAsm::get(type, whole, constraints + (constraints.empty() ? "" : ",") + "~{memory}", true, false), args);
-    c->addFnAttr(llvm::Attribute::Convergent);
-    c->setDoesNotThrow();
+    volatile_asm(b_.getVoidTy(), certain ? text : fmt::format("{{\n.reg .pred p;\nsetp.ne.b32 p, ${}, 0;\n@p {}\n}}", when, text),
+                 constraints + (constraints.empty() ? "" : ",") + "~{memory}", args);
     return {};
   }
   Values bulk_load(int axes) {
@@ -187,7 +178,7 @@ Values Lowering::warpgroup_product(const char* types, int k) {
     text += ";\n";
   }
   text += "wgmma.commit_group.sync.aligned;\n}";
-  return registers_asm(text, constraints, args);
+  return fields(volatile_asm(call_.getType(), text, constraints, args));
 }
 
 Values Lowering::warpgroup_wait() {
@@ -199,7 +190,7 @@ Values Lowering::warpgroup_wait() {
     constraints += std::to_string(i) + ",";
     args.push_back(arg(1 + i));
   }
-  return registers_asm(fmt::format("wgmma.wait_group.sync.aligned {};", constant(0)), constraints + "~{memory}", args);
+  return fields(volatile_asm(call_.getType(), fmt::format("wgmma.wait_group.sync.aligned {};", constant(0)), constraints + "~{memory}", args));
 }
 
 Values Lowering::lower(Primitive p) {
