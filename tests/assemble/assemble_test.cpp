@@ -169,7 +169,7 @@ TEST_P(Assemble, EveryShippedKernel) {
                                            r.spill_store_bytes, r.spill_load_bytes, r.stack_bytes);
       EXPECT_TRUE(!is_hot || local <= known) << text;
       if (local > 0) std::cout << text << "\n";
-      for (const std::string& w : r.warnings) std::cout << name << ": " << w << "\n";
+      for (const std::string& w : r.warnings) ADD_FAILURE() << text << ": " << w;
     }
   }
   EXPECT_TRUE(must_not_spill.empty()) << "hot.txt names what is not shipped: " << must_not_spill.begin()->first;

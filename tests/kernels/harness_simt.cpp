@@ -1,7 +1,10 @@
 #include "tests/kernels/harness_simt.h"
 
 #include <fmt/format.h>
+#include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <list>
 #include <memory>
@@ -74,6 +77,19 @@ SimtResult simulate(const SimtKernel& code, const ir::Kernel& kernel, const Call
   memory.copy_back();
   for (const ShiftedCopy& c : copies) c.copy_back();
   return result;
+}
+
+void expect_close(const std::map<std::string, Buffer>& got, const std::map<std::string, Buffer>& want) {
+  for (const auto& [n, w] : want) {
+    double largest = 0;
+    for (const double v : values(w)) largest = std::max(largest, std::isfinite(v) ? std::fabs(v) : 0);
+    const Buffer& g = got.at(n);
+    for (std::int64_t i = 0; i < w.size(); ++i) {
+      const double a = g.get(i), b = w.get(i);
+      const bool same = a == b || (std::isnan(a) && std::isnan(b)) || std::fabs(a - b) <= 0.02 * largest;
+      ASSERT_TRUE(same) << n << " at " << i << ": simulated " << a << ", interpreted " << b;
+    }
+  }
 }
 
 }  // namespace tessera::test

@@ -24,4 +24,7 @@ SimtCode emit_simt(const Call& call, const GpuTarget& target);
 SimtResult simulate(const SimtKernel& code, const ir::Kernel& kernel, const Call& call, std::map<std::string, Buffer>& tensors,
                     const SimtOptions& options, std::size_t shift = 0);
 
+/// Each tensor within 2 % of the largest number of what the interpreter gave, non-finite ones alike.
+void expect_close(const std::map<std::string, Buffer>& simulated, const std::map<std::string, Buffer>& interpreted);
+
 }  // namespace tessera::test

@@ -23,19 +23,6 @@ struct Shipped {
 void PrintTo(const Shipped& s, std::ostream* out) { *out << s.kernel; }
 class SimtWarpgroups : public ::testing::TestWithParam<Shipped> {};
 
-void expect_close(const std::map<std::string, Buffer>& got, const std::map<std::string, Buffer>& want) {
-  for (const auto& [n, w] : want) {
-    double largest = 0;
-    for (const double v : values(w)) largest = std::max(largest, std::isfinite(v) ? std::fabs(v) : 0);
-    const Buffer& g = got.at(n);
-    for (std::int64_t i = 0; i < w.size(); ++i) {
-      const double a = g.get(i), b = w.get(i);
-      const bool same = a == b || (std::isnan(a) && std::isnan(b)) || std::fabs(a - b) <= 0.02 * largest;
-      ASSERT_TRUE(same) << n << " at " << i << ": simulated " << a << ", interpreted " << b;
-    }
-  }
-}
-
 TEST_P(SimtWarpgroups, RunCleanAndRight) {
   const Shipped& k = GetParam();
   SimtCode code = emit_simt(made_up(k.file, k.kernel, k.constants, kSizes[0], false), {90, true});
