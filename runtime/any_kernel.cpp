@@ -16,6 +16,14 @@ void AnyKernel::launch(const Context& context, const std::map<std::string, Argum
   guarded([&] { impl_->launch(context, impl_->in_order(arguments)); });
 }
 
+GraphNode AnyKernel::node(const Context& context, Graph graph, std::span<const GraphNode> after, std::span<const Argument> arguments) const {
+  return guarded([&] { return impl_->add_node(context, graph, after, arguments); });
+}
+
+void AnyKernel::update(const Context& context, GraphExec exec, GraphNode node, std::span<const Argument> arguments) const {
+  guarded([&] { impl_->update_node(context, exec, node, arguments); });
+}
+
 void AnyKernel::prepare(const std::vector<std::string>& absent) const {
   guarded([&] { impl_->form(impl_->mask_of(absent)); });
 }

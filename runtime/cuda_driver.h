@@ -13,6 +13,9 @@ struct CUmod_st;
 struct CUfunc_st;
 struct CUstream_st;
 struct CUevent_st;
+struct CUgraph_st;
+struct CUgraphExec_st;
+struct CUgraphNode_st;
 
 namespace tessera::cuda {
 
@@ -88,6 +91,16 @@ struct LaunchConfig {
   CUstream_st* stream;
   void* attributes;
   unsigned attribute_count;
+};
+
+/// CUDA_KERNEL_NODE_PARAMS_v1: a launch as a node of a graph.
+struct KernelNode {
+  CUfunc_st* function;
+  unsigned grid_x, grid_y, grid_z;
+  unsigned block_x, block_y, block_z;
+  unsigned shared_bytes;
+  void** parameters;
+  void** extra;
 };
 
 /// The loaded driver. Immutable; thread safe. The library stays loaded until the process ends: it has threads of its own.

@@ -5,12 +5,12 @@
 #include <climits>
 #include <mutex>
 
-#include "codegen/gpu/tensor_map.h"
 #include "codegen/nvptx/ptx.h"
 #include "runtime/append_list.h"
 #include "runtime/cuda_device.h"
 #include "runtime/errors.h"
 #include "runtime/executable.h"
+#include "runtime/tensor_map_cache.h"
 
 namespace tessera {
 namespace {
@@ -40,31 +40,109 @@ class GpuExecutable : public Executable {
   }
 
   void run(const Context& context, const Launch& launch, const std::function<void(const std::string&)>&) const override {
-    const std::shared_ptr<const cuda::Device>& gpu = need_gpu(context);
-    auto* stream = static_cast<CUstream_st*>(context.raw_stream());
-    const Loaded* loaded = find(*gpu);
-    if (!loaded) {
-      if (gpu->capturing(stream))
-        fail(Code::E0708, fmt::format("kernel `{}` is not loaded on GPU {}, and a graph is being captured", name_, gpu->ordinal()),
-             "call prepare() with the context before the capture");
-      loaded = &loaded_on(gpu);
-    }
+    const Loaded& loaded = loaded_for(context);
     if (launch.instances == 0) return;
-    if (launch.instances > INT_MAX)
-      fail(Code::E0804, fmt::format("kernel `{}` has {} instances in this launch; a GPU takes at most {}", name_, launch.instances, INT_MAX));
-    const cuda::Current current(*gpu);
+    auto* stream = static_cast<CUstream_st*>(context.raw_stream());
+    const cuda::Current current(*context.gpu());
     if (object_.checks.empty()) {
-      queue(*loaded, launch, stream, nullptr);
+      queue(loaded, launch, stream, nullptr);
     } else {
-      run_checked(*loaded, launch, stream);
+      run_checked(loaded, launch, stream);
     }
+  }
+
+  GraphNode add_node(const Context& context, Graph graph, std::span<const GraphNode> after, const Launch& launch) const override {
+    const Loaded& loaded = loaded_for(context);
+    refuse_checks("be a node of a graph");
+    if (launch.instances == 0)
+      fail(Code::E0804, fmt::format("kernel `{}` has no instances with these arguments, and a node must run some", name_),
+           "add the node with arguments that give work, and update it");
+    const cuda::Current current(*context.gpu());
+    const Parameters parameters(*this, loaded, launch, nullptr);
+    const cuda::KernelNode node = node_of(loaded, launch, parameters);
+    InlineVector<CUgraphNode_st*, 32> earlier;
+    for (const GraphNode& n : after) earlier.push_back(static_cast<CUgraphNode_st*>(n.handle));
+    CUgraphNode_st* made = nullptr;
+    const cuda::Driver& d = loaded.code->device().api();
+    const cuda::Result r = d.graph_add_kernel_node(&made, static_cast<CUgraph_st*>(graph.handle), earlier.data(), earlier.size(), &node);
+    if (r != cuda::Result::Success) d.fail(r, fmt::format("adding `{}` to a graph", name_), "");
+    return {made};
+  }
+
+  void update_node(const Context& context, GraphExec exec, GraphNode at, const Launch& launch) const override {
+    const Loaded& loaded = loaded_for(context);
+    refuse_checks("be a node of a graph");
+    const cuda::Current current(*context.gpu());
+    const cuda::Driver& d = loaded.code->device().api();
+    auto* graph = static_cast<CUgraphExec_st*>(exec.handle);
+    auto* node = static_cast<CUgraphNode_st*>(at.handle);
+    const auto check = [&](cuda::Result r) {
+      if (r != cuda::Result::Success) d.fail(r, fmt::format("updating a graph's node with `{}`", name_), "");
+    };
+    if (launch.instances > 0) {
+      const Parameters parameters(*this, loaded, launch, nullptr);
+      const cuda::KernelNode changed = node_of(loaded, launch, parameters);
+      check(d.graph_exec_set_kernel_node(graph, node, &changed));
+    }
+    // A node without instances stays where it is and does nothing until it is given some again.
+    check(d.graph_node_set_enabled(graph, node, launch.instances > 0 ? 1 : 0));
   }
 
  private:
   struct Loaded {
-    explicit Loaded(std::unique_ptr<cuda::LoadedCode> c) : code(std::move(c)) {}
+    Loaded(std::unique_ptr<cuda::LoadedCode> c, const std::vector<GpuTensorMap>& maps) : code(std::move(c)), maps(maps) {}
     std::unique_ptr<cuda::LoadedCode> code;
+    TensorMapCache maps;
   };
+
+  /// Pointers to the parameters of one launch, some of which lie here, as the driver takes them: it copies what they point to in the call.
+  class Parameters {
+   public:
+    Parameters(const GpuExecutable& self, const Loaded& loaded, const Launch& launch, const DevicePointer* report) {
+      const std::size_t maps = loaded.maps.size();
+      const std::size_t words = launch.frame.size() + launch.grid.size() + (report ? 1 : 0) + 1 + maps * (kTensorMapBytes / 8);
+      if (words > max_words)
+        fail(Code::E0804, fmt::format("kernel `{}` has {} words of parameters; a GPU takes at most {}", self.name_, words, max_words));
+      if (maps > max_maps) fail(Code::E0804, fmt::format("kernel `{}` needs {} tensor maps; at most {} fit", self.name_, maps, max_maps));
+      for (const std::uint64_t& w : launch.frame) add(w);
+      for (const std::int64_t& w : launch.grid) add(w);
+      if (report) add(*report);
+      if (maps == 0) return;
+      const cuda::Driver& d = loaded.code->device().api();
+      for (std::size_t m = 0; m < maps; ++m) encoded_ = encoded_ && loaded.maps.get(d, m, launch, maps_[m]) ? 1 : 0;
+      add(encoded_);
+      for (std::size_t m = 0; m < maps; ++m) add(maps_[m]);
+    }
+    Parameters(const Parameters&) = delete;
+    Parameters& operator=(const Parameters&) = delete;
+    /// The driver's type is not const, but it writes nothing.
+    void** pointers() const { return const_cast<void**>(pointers_.data()); }
+
+   private:
+    template <class T>
+    void add(const T& word) {
+      pointers_[size_++] = const_cast<void*>(static_cast<const void*>(&word));
+    }
+    std::array<void*, max_words> pointers_;
+    std::size_t size_ = 0;
+    std::array<cuda::TensorMap, max_maps> maps_;
+    std::uint64_t encoded_ = 1;
+  };
+
+  /// The code on the context's device, loaded there if need be.
+  const Loaded& loaded_for(const Context& context) const {
+    const std::shared_ptr<const cuda::Device>& gpu = need_gpu(context);
+    if (const Loaded* l = find(*gpu)) return *l;
+    if (gpu->capturing(static_cast<CUstream_st*>(context.raw_stream())))
+      fail(Code::E0708, fmt::format("kernel `{}` is not loaded on GPU {}, and a graph is being captured", name_, gpu->ordinal()),
+           "call prepare() with the context before the capture");
+    return loaded_on(gpu);
+  }
+
+  void refuse_checks(const char* what) const {
+    if (object_.checks.empty()) return;
+    fail(Code::E0804, fmt::format("kernel `{}` checks its assertions, so it cannot {}", name_, what), "make it without Options::debug");
+  }
 
   const std::shared_ptr<const cuda::Device>& need_gpu(const Context& context) const {
     if (!context.is_cuda())
@@ -86,60 +164,36 @@ class GpuExecutable : public Executable {
     if (const Loaded* l = find(*gpu)) return *l;
     const std::lock_guard lock(mutex_);
     if (const Loaded* l = find(*gpu)) return *l;
-    return loaded_.add(Loaded(std::make_unique<cuda::LoadedCode>(gpu, object_.ptx, object_.entry, object_.shared_bytes)));
+    return loaded_.add(Loaded(std::make_unique<cuda::LoadedCode>(gpu, object_.ptx, object_.entry, object_.shared_bytes), object_.maps));
+  }
+
+  /// CTAs of a launch that has instances.
+  unsigned ctas(const Launch& launch) const {
+    if (launch.instances > INT_MAX)
+      fail(Code::E0804, fmt::format("kernel `{}` has {} instances in this launch; a GPU takes at most {}", name_, launch.instances, INT_MAX));
+    return static_cast<unsigned>(launch.instances);
+  }
+
+  cuda::KernelNode node_of(const Loaded& loaded, const Launch& launch, const Parameters& parameters) const {
+    const auto threads = static_cast<unsigned>(object_.threads), shared = static_cast<unsigned>(object_.shared_bytes);
+    return {loaded.code->function(), ctas(launch), 1, 1, threads, 1, 1, shared, parameters.pointers(), nullptr};
   }
 
   void queue(const Loaded& loaded, const Launch& launch, CUstream_st* stream, const DevicePointer* report) const {
-    const std::size_t words = launch.frame.size() + launch.grid.size() + (report ? 1 : 0) + 1 + object_.maps.size() * (kTensorMapBytes / 8);
-    if (words > max_words) fail(Code::E0804, fmt::format("kernel `{}` has {} words of parameters; a GPU takes at most {}", name_, words, max_words));
-    if (object_.maps.size() > max_maps)
-      fail(Code::E0804, fmt::format("kernel `{}` needs {} tensor maps; at most {} fit", name_, object_.maps.size(), max_maps));
-    // The driver copies the words in the call, so they may lie here.
-    std::array<void*, max_words> parameters;
-    std::size_t n = 0;
-    const auto add = [&](const auto& word) { parameters[n++] = const_cast<void*>(static_cast<const void*>(&word)); };
-    for (const std::uint64_t& w : launch.frame) add(w);
-    for (const std::int64_t& w : launch.grid) add(w);
-    if (report) add(*report);
+    const Parameters parameters(*this, loaded, launch, report);
+    const auto threads = static_cast<unsigned>(object_.threads), shared = static_cast<unsigned>(object_.shared_bytes);
+    const cuda::LaunchConfig config{ctas(launch), 1, 1, threads, 1, 1, shared, stream, nullptr, 0};
     const cuda::Driver& d = loaded.code->device().api();
-    std::array<cuda::TensorMap, max_maps> maps;
-    std::uint64_t encoded = 1;
-    if (!object_.maps.empty()) {
-      for (std::size_t m = 0; m < object_.maps.size(); ++m) encoded = encoded && encode(d, object_.maps[m], launch, maps[m]) ? 1 : 0;
-      add(encoded);
-      for (std::size_t m = 0; m < object_.maps.size(); ++m) add(maps[m]);
-    }
-    const cuda::LaunchConfig config{static_cast<unsigned>(launch.instances),
-                                    1,
-                                    1,
-                                    static_cast<unsigned>(object_.threads),
-                                    1,
-                                    1,
-                                    static_cast<unsigned>(object_.shared_bytes),
-                                    stream,
-                                    nullptr,
-                                    0};
-    const cuda::Result r = d.launch_kernel(&config, loaded.code->function(), parameters.data(), nullptr);
+    const cuda::Result r = d.launch_kernel(&config, loaded.code->function(), parameters.pointers(), nullptr);
     if (r != cuda::Result::Success) [[unlikely]]
       d.fail(r, fmt::format("launching `{}`", name_), "");
-  }
-
-  /// False if bulk copies cannot read this launch's tensor, or the driver knows no tensor maps.
-  static bool encode(const cuda::Driver& d, const GpuTensorMap& map, const Launch& launch, cuda::TensorMap& to) {
-    const std::optional<TensorMapValues> v = tensor_map_values(map, {launch.frame.begin(), launch.frame.end()});
-    if (!v || !d.tensor_map_encode) return false;
-    const std::array<std::uint32_t, 5> steps = {1, 1, 1, 1, 1};
-    const auto type = v->element_bytes == 1 ? cuda::TensorMapType::U8 : v->element_bytes == 2 ? cuda::TensorMapType::U16 : cuda::TensorMapType::U32;
-    return d.tensor_map_encode(&to, type, static_cast<std::uint32_t>(v->rank), reinterpret_cast<void*>(v->base), v->extents.data(), v->strides.data(),
-                               v->box.data(), steps.data(), cuda::TensorMapInterleave::None, cuda::TensorMapSwizzle::Bytes128,
-                               cuda::TensorMapPromotion::L2Bytes256, cuda::TensorMapFill::Zeros) == cuda::Result::Success;
   }
 
   /// Waits for the end, to say which check failed.
   void run_checked(const Loaded& loaded, const Launch& launch, CUstream_st* stream) const {
     const cuda::Device& gpu = loaded.code->device();
     const cuda::Driver& d = gpu.api();
-    if (gpu.capturing(stream)) fail(Code::E0804, fmt::format("kernel `{}` checks its assertions, so it cannot be captured into a graph", name_));
+    if (gpu.capturing(stream)) refuse_checks("be captured into a graph");
     const auto freed = [&gpu](const DevicePointer* p) { gpu.release(*p); };
     const DevicePointer memory = gpu.allocate(sizeof(GpuReport));
     const std::unique_ptr<const DevicePointer, decltype(freed)> owner(&memory, freed);

@@ -21,6 +21,17 @@ void need_host(const Context& context) {
 
 namespace {
 
+[[noreturn]] void refuse_graph() {
+  fail(Code::E0804, "only kernels made for a GPU can be nodes of a CUDA graph", "make the kernel with Options::context = Context::cuda()");
+}
+
+}  // namespace
+
+GraphNode Executable::add_node(const Context&, Graph, std::span<const GraphNode>, const Launch&) const { refuse_graph(); }
+void Executable::update_node(const Context&, GraphExec, GraphNode, const Launch&) const { refuse_graph(); }
+
+namespace {
+
 class Interpreted : public Executable {
  public:
   Interpreted(const ir::Kernel& kernel, std::shared_ptr<const SourceMap> sources, bool exact)

@@ -5,11 +5,13 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "dsl/ir.h"
 #include "runtime/launch.h"
 #include "tessera/context.h"
+#include "tessera/graph.h"
 
 namespace tessera {
 
@@ -43,6 +45,10 @@ class Executable {
   virtual void run(const Context& context, const Launch& launch, const std::function<void(const std::string&)>& print) const = 0;
   /// Does what the first run on the context's device would have to do before. Throws as run().
   virtual void prepare(const Context& context) const = 0;
+  /// One launch as a node of a CUDA graph, and such a node with other arguments. Throws as run(); E0804 where there are no graphs, if the code checks
+  /// assertions, or if a new node has no instances.
+  virtual GraphNode add_node(const Context& context, Graph graph, std::span<const GraphNode> after, const Launch& launch) const;
+  virtual void update_node(const Context& context, GraphExec exec, GraphNode node, const Launch& launch) const;
   /// The code on the context's device; empty on the host, and where it is not prepared.
   virtual std::optional<AssembledCode> assembled(const Context&) const { return std::nullopt; }
 };

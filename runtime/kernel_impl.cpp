@@ -146,27 +146,39 @@ const Form& KernelImpl::form(std::uint64_t mask) {
   return *forms_.add(std::move(form));
 }
 
-void KernelImpl::launch(const Context& context, std::span<const Argument> arguments) {
+const Form& KernelImpl::form_for(const Context& context, std::span<const Argument> arguments) {
   std::uint64_t mask = 0;
   if (arguments.size() == parameters_.size()) {
     for (std::size_t i = 0; i < optional_.size(); ++i) {
       if (arguments[optional_[i]].is_absent()) mask |= std::uint64_t{1} << i;
     }
   }
-  const Form* f = find_form(mask);
-  if (!f) {
-    if (options_.on_miss == OnMiss::Fail)
-      refuse(Code::E0708, signature_->span, fmt::format("kernel `{}` is not prepared for these absent views", name()),
-             "call prepare() with their names first");
-    if (context.is_cuda() && context.gpu()->capturing(static_cast<CUstream_st*>(context.raw_stream())))
-      refuse(Code::E0708, signature_->span, fmt::format("kernel `{}` is not prepared for these absent views, and a graph is being captured", name()),
-             "call prepare() before the capture");
-    f = &form(mask);
-  }
+  if (const Form* f = find_form(mask)) return *f;
+  if (options_.on_miss == OnMiss::Fail)
+    refuse(Code::E0708, signature_->span, fmt::format("kernel `{}` is not prepared for these absent views", name()),
+           "call prepare() with their names first");
+  if (context.is_cuda() && context.gpu()->capturing(static_cast<CUstream_st*>(context.raw_stream())))
+    refuse(Code::E0708, signature_->span, fmt::format("kernel `{}` is not prepared for these absent views, and a graph is being captured", name()),
+           "call prepare() before the capture");
+  return form(mask);
+}
+
+void KernelImpl::launch(const Context& context, std::span<const Argument> arguments) {
+  const Form& f = form_for(context, arguments);
   std::optional<cuda::Current> current;  // entered once for all that the launch asks the driver
   if (context.is_cuda()) current.emplace(*context.gpu());
-  const Launch launch = f->plan->bind(arguments, context);
-  f->executable->run(context, launch, options_.print);
+  const Launch launch = f.plan->bind(arguments, context);
+  f.executable->run(context, launch, options_.print);
+}
+
+GraphNode KernelImpl::add_node(const Context& context, Graph graph, std::span<const GraphNode> after, std::span<const Argument> arguments) {
+  const Form& f = form_for(context, arguments);
+  return f.executable->add_node(context, graph, after, f.plan->bind(arguments, context));
+}
+
+void KernelImpl::update_node(const Context& context, GraphExec exec, GraphNode node, std::span<const Argument> arguments) {
+  const Form& f = form_for(context, arguments);
+  f.executable->update_node(context, exec, node, f.plan->bind(arguments, context));
 }
 
 std::vector<Argument> KernelImpl::in_order(const std::map<std::string, Argument>& arguments) const {

@@ -57,6 +57,9 @@ class KernelImpl {
   const Form& form(std::uint64_t absent_mask);
   std::uint64_t mask_of(const std::vector<std::string>& absent) const;
   void launch(const Context& context, std::span<const Argument> arguments);
+  /// A launch as a node of a CUDA graph, and such a node with other arguments. Throw as AnyKernel::node and update.
+  GraphNode add_node(const Context& context, Graph graph, std::span<const GraphNode> after, std::span<const Argument> arguments);
+  void update_node(const Context& context, GraphExec exec, GraphNode node, std::span<const Argument> arguments);
   /// Arguments in order, from named ones.
   std::vector<Argument> in_order(const std::map<std::string, Argument>& arguments) const;
   void check_signature(std::span<const SignatureEntry> signature) const;
@@ -74,6 +77,8 @@ class KernelImpl {
   std::unique_ptr<ir::Kernel> signature_;  ///< the form with all optional views
   std::vector<Parameter> parameters_;
   std::vector<std::size_t> optional_;  ///< parameters that may be absent
+  /// The form for these arguments, compiled if it may be.
+  const Form& form_for(const Context& context, std::span<const Argument> arguments);
   /// Null if there is none yet. Takes no lock.
   const Form* find_form(std::uint64_t absent_mask) const;
   std::mutex mutex_;  ///< of adding to forms_

@@ -66,6 +66,15 @@ TEST(CudaApi, TheLaunchConfigurationHasItsLayout) {
   EXPECT_EQ(offsetof(LaunchConfig, attribute_count), offsetof(CUlaunchConfig, numAttrs));
 }
 
+TEST(CudaApi, AKernelNodeHasItsLayout) {
+  EXPECT_EQ(sizeof(KernelNode), sizeof(CUDA_KERNEL_NODE_PARAMS_v1));
+  EXPECT_EQ(offsetof(KernelNode, grid_x), offsetof(CUDA_KERNEL_NODE_PARAMS_v1, gridDimX));
+  EXPECT_EQ(offsetof(KernelNode, block_x), offsetof(CUDA_KERNEL_NODE_PARAMS_v1, blockDimX));
+  EXPECT_EQ(offsetof(KernelNode, shared_bytes), offsetof(CUDA_KERNEL_NODE_PARAMS_v1, sharedMemBytes));
+  EXPECT_EQ(offsetof(KernelNode, parameters), offsetof(CUDA_KERNEL_NODE_PARAMS_v1, kernelParams));
+  EXPECT_EQ(offsetof(KernelNode, extra), offsetof(CUDA_KERNEL_NODE_PARAMS_v1, extra));
+}
+
 TEST(CudaApi, ConstantsAreTheDrivers) {
 #define SAME(ours, theirs) EXPECT_EQ(static_cast<int>(ours), static_cast<int>(theirs))
   SAME(Result::InvalidValue, CUDA_ERROR_INVALID_VALUE);

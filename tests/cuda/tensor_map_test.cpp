@@ -2,11 +2,13 @@
 #include <gmock/gmock.h>
 
 #include <cstring>
+#include <thread>
 
 #include "codegen/gpu/tensor_map.h"
 #include "codegen/nvptx/ptx.h"
 #include "runtime/executable.h"
 #include "runtime/launch.h"
+#include "runtime/tensor_map_cache.h"
 #include "tests/cuda/count_allocations.h"
 #include "tests/cuda/fake_driver.h"
 #include "tests/runtime/signatures.h"
@@ -172,6 +174,51 @@ TEST_F(TensorMaps, AWarmLaunchAllocatesNothing) {
   executable_->run(*context_, l, {});
   EXPECT_EQ(allocations() - before, 0);
   EXPECT_EQ(flag(seen(fake())), 1u);
+}
+
+TEST_F(TensorMaps, TensorsSeenBeforeAreNotEncodedAgain) {
+  const DeviceBuffer x(*context_, 1 << 16), y(*context_, 1 << 16);
+  const auto encoded = [&](const DeviceBuffer& b, std::int64_t heads, std::int64_t cols) {
+    const int before = fake().encoded;
+    launch(*context_, b.data(), heads, cols);
+    EXPECT_EQ(flag(seen(fake())), 1u);
+    EXPECT_EQ(map(seen(fake())).address, reinterpret_cast<std::uintptr_t>(b.data()));
+    return fake().encoded - before;
+  };
+  EXPECT_EQ(encoded(x, 4, 72), 1);
+  EXPECT_EQ(encoded(x, 4, 72), 0);
+  EXPECT_EQ(encoded(y, 4, 72), 1) << "another address";
+  EXPECT_EQ(encoded(x, 4, 72), 0);
+  EXPECT_EQ(encoded(x, 3, 72), 1) << "another extent";
+  EXPECT_EQ(encoded(x, 4, 64), 1) << "another stride";
+  EXPECT_EQ(encoded(y, 4, 72), 0);
+}
+
+TEST_F(TensorMaps, ThreadsThatShareTheTableGetTheirOwnMaps) {
+  const DeviceBuffer x(*context_, 1 << 20);
+  const GpuTensorMap m{0, DType::BF16, {{1, 2, 64}, {3, 4, 8}}};
+  const std::vector<GpuTensorMap> maps{m};
+  const TensorMapCache cache(maps);
+  const cuda::Driver& driver = context_->gpu()->api();
+  std::atomic<int> wrong = 0;
+  std::vector<std::thread> threads;
+  for (std::uint64_t t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (std::uint64_t i = 0; i < 20000; ++i) {
+        Launch l;
+        // More tensors than the table has places.
+        const std::uint64_t base = 4096 * (1 + (i * 7 + t) % 200);
+        for (const std::uint64_t w : {base, std::uint64_t{64}, std::uint64_t{1}, 8 + base % 3, std::uint64_t{64}}) l.frame.push_back(w);
+        cuda::TensorMap out;
+        fake_cuda::Map seen{};
+        if (!cache.get(driver, 0, l, out)) ++wrong;
+        std::memcpy(&seen, &out, sizeof seen);
+        if (seen.address != base || seen.extents[1] != 8 + base % 3) ++wrong;
+      }
+    });
+  }
+  for (std::thread& t : threads) t.join();
+  EXPECT_EQ(wrong, 0);
 }
 
 TEST(TensorMapValuesOf, TheLimitsOfTheDriver) {

@@ -10,6 +10,7 @@ mkdir -p "$bundle/$name/bin"
 cd "$bundle/$name"
 strip -o bin/tessera "$build/tests/gpu_device/tessera_portable"
 strip -o bin/tessera_gpu_test "$build/tests/gpu_device/tessera_gpu_test"
+strip -o bin/bench_launch "$build/tests/gpu_device/tessera_bench_launch"
 (cd "$root" && find kernels tests/programs tests/foreign tests/fuzz tests/ir examples \( -name '*.tile' -o -name '*.winners' -o -name '*.ir' \) -print0 | xargs -0 cp --parents -t "$bundle/$name")
 cp "$root"/tests/gpu_device/{gpu-test,gpu-bench,gpu-accept,bench.table,rivals.py} .
 chmod +x gpu-test gpu-bench gpu-accept
@@ -25,6 +26,7 @@ Tessera for a machine with an NVIDIA driver and nothing else. Needs ${glibc/_/ }
   ./gpu-bench    a table of times
   ./rivals.py    ratios to PyTorch on the same GPU, where it is installed
   ./gpu-accept   tests and ratios, and their figures for the repository's table of acceptance
+  ./bin/bench_launch  what a launch costs the host
   ./bin/tessera  the command: run, bench, compile --emit ptx, targets ..
 TEXT
 cd "$bundle"

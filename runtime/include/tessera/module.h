@@ -14,6 +14,7 @@
 #include "tessera/argument.h"
 #include "tessera/context.h"
 #include "tessera/error.h"
+#include "tessera/graph.h"
 
 namespace tessera {
 
@@ -136,6 +137,15 @@ class TESSERA_API AnyKernel {
   }
   /// Arguments by name; absent optional views may be left out. Throws as above, and E0709 for a name the kernel does not have.
   void launch(const Context& context, const std::map<std::string, Argument>& arguments) const;
+
+  /// Adds one launch with these arguments to a CUDA graph, to run after the nodes `after` of that graph, and gives its node; nothing runs now. The
+  /// tensors must live as long as the graph runs. `context` names the GPU; its stream has no part in it. Throws as launch(), and Error: E0804 on the
+  /// CPU, with Options::debug, or if the arguments give no instances; Machine if the driver refuses.
+  GraphNode node(const Context& context, Graph graph, std::span<const GraphNode> after, std::span<const Argument> arguments) const;
+  /// Gives a node of an instantiated graph other arguments, checked as those of a launch; they count from the graph's next launch on. The node must
+  /// be one that node() has made, or a captured launch, of any kernel on the same GPU. Arguments without instances turn it off until the next
+  /// update. Not at the same time as another call with this graph. Throws as node(), but no instances are no error.
+  void update(const Context& context, GraphExec exec, GraphNode node, std::span<const Argument> arguments) const;
 
   /// Compiles the form without these optional views now, so that a launch need not. Throws Error if a name is not an optional view.
   void prepare(const std::vector<std::string>& absent = {}) const;

@@ -18,6 +18,7 @@
 #include "tessera/dlpack.h"
 #include "tessera/dtype.h"
 #include "tessera/error.h"
+#include "tessera/graph.h"
 #include "tessera/kernel.h"
 #include "tessera/module.h"
 #include "tessera/stream.h"

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -29,6 +30,17 @@ struct CUmod_st {
   std::map<std::string, CUfunc_st> functions;
 };
 struct CUstream_st : fake_cuda::Stream {};
+struct CUgraphNode_st {
+  fake_cuda::Launch launch;
+  bool enabled = true;
+};
+struct CUgraph_st {
+  std::vector<std::unique_ptr<CUgraphNode_st>> nodes;
+};
+struct CUgraphExec_st {
+  std::vector<CUgraphNode_st*> order;
+  std::map<CUgraphNode_st*, CUgraphNode_st> nodes;  ///< of the graph -> as they run
+};
 struct CUevent_st {
   bool timed = true;
   double ms = -1;
@@ -101,6 +113,19 @@ int number_after(const std::string& text, const std::string& key) {
     if (text[at] != '.') n = n * 10 + (text[at] - '0');
   }
   return n;
+}
+
+/// A launch as this driver remembers it.
+void write_down(fake_cuda::Launch& l, const LaunchConfig& c, const CUfunc_st& f, void** parameters) {
+  l = {c.grid_x, c.grid_y, c.grid_z, c.block_x * c.block_y * c.block_z, c.shared_bytes, c.stream, stack().empty() ? nullptr : stack().back(), 0, {}};
+  for (std::size_t i = 0; i < f.words.size(); l.words += f.words[i++]) {
+    if (l.words + f.words[i] <= l.parameters.size()) std::memcpy(&l.parameters[l.words], parameters[i], 8 * f.words[i]);
+  }
+}
+bool fill(const KernelNode& k, fake_cuda::Launch& l) {
+  if (k.grid_x == 0 || static_cast<int>(k.shared_bytes) > k.function->shared_bytes) return false;
+  write_down(l, {k.grid_x, k.grid_y, k.grid_z, k.block_x, k.block_y, k.block_z, k.shared_bytes, nullptr, nullptr, 0}, *k.function, k.parameters);
+  return true;
 }
 
 }  // namespace
@@ -198,15 +223,49 @@ FAKE cuLaunchKernelEx(const LaunchConfig* c, CUfunc_st* f, void** parameters, vo
   if (state().launch_result) return static_cast<R>(state().launch_result);
   if (const R r = in_context(); r != R::Success) return r;
   if (static_cast<int>(c->shared_bytes) > f->shared_bytes || c->grid_x == 0) return R::InvalidValue;
-  const int number = state().launches++;
-  fake_cuda::Launch& l = state().launch[static_cast<std::size_t>(number) % state().launch.size()];
-  l = {c->grid_x, c->grid_y, c->grid_z, c->block_x * c->block_y * c->block_z, c->shared_bytes, c->stream, stack().back(), 0, {}};
-  for (std::size_t i = 0; i < f->words.size(); l.words += f->words[i++]) {
-    if (l.words + f->words[i] <= l.parameters.size()) std::memcpy(&l.parameters[l.words], parameters[i], 8 * f->words[i]);
-  }
+  fake_cuda::Launch& l = state().launch[static_cast<std::size_t>(state().launches++) % state().launch.size()];
+  write_down(l, *c, *f, parameters);
   if (f->checks && state().failed_check) {
     const std::int64_t report[2] = {state().failed_check, state().failed_instance};
     std::memcpy(reinterpret_cast<void*>(l.parameters.at(l.words - 1)), report, sizeof report);
+  }
+  return R::Success;
+}
+
+FAKE cuGraphCreate(CUgraph_st** g, unsigned) { return *g = new CUgraph_st, R::Success; }
+FAKE cuGraphDestroy(CUgraph_st* g) { return delete g, R::Success; }
+FAKE cuGraphAddKernelNode(CUgraphNode_st** node, CUgraph_st* g, CUgraphNode_st* const* after, std::size_t count, const KernelNode* k) {
+  if (const R r = in_context(); r != R::Success) return r;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (std::none_of(g->nodes.begin(), g->nodes.end(), [&](const auto& n) { return n.get() == after[i]; })) return R::InvalidValue;
+  }
+  if (!fill(*k, g->nodes.emplace_back(std::make_unique<CUgraphNode_st>())->launch)) return R::InvalidValue;
+  return *node = g->nodes.back().get(), R::Success;
+}
+FAKE cuGraphInstantiateWithFlags(CUgraphExec_st** exec, CUgraph_st* g, unsigned long long) {
+  *exec = new CUgraphExec_st;
+  for (const auto& n : g->nodes) {
+    (*exec)->order.push_back(n.get());
+    (*exec)->nodes.emplace(n.get(), *n);
+  }
+  return R::Success;
+}
+FAKE cuGraphExecDestroy(CUgraphExec_st* exec) { return delete exec, R::Success; }
+FAKE cuGraphExecKernelNodeSetParams(CUgraphExec_st* exec, CUgraphNode_st* node, const KernelNode* k) {
+  const auto at = exec->nodes.find(node);
+  return at == exec->nodes.end() || !fill(*k, at->second.launch) ? R::InvalidValue : in_context();
+}
+FAKE cuGraphNodeSetEnabled(CUgraphExec_st* exec, CUgraphNode_st* node, unsigned enabled) {
+  const auto at = exec->nodes.find(node);
+  if (at == exec->nodes.end()) return R::InvalidValue;
+  return at->second.enabled = enabled != 0, in_context();
+}
+FAKE cuGraphLaunch(CUgraphExec_st* exec, CUstream_st* stream) {
+  for (CUgraphNode_st* n : exec->order) {
+    if (!exec->nodes.at(n).enabled) continue;
+    fake_cuda::Launch& l = state().launch[static_cast<std::size_t>(state().launches++) % state().launch.size()];
+    l = exec->nodes.at(n).launch;
+    l.stream = stream;
   }
   return R::Success;
 }
@@ -225,6 +284,7 @@ FAKE cuTensorMapEncodeTiled(TensorMap* map, TensorMapType type, std::uint32_t ra
     if (a > 0) ok = ok && strides[a - 1] % 16 == 0 && strides[a - 1] > 0 && strides[a - 1] < std::uint64_t{1} << 40;
   }
   if (!ok) return R::InvalidValue;
+  ++state().encoded;
   fake_cuda::Map m{at,
                    static_cast<int>(type),
                    static_cast<int>(interleave),

@@ -47,8 +47,8 @@ struct State {
   // what was seen
   std::atomic<int> modules_loaded = 0, modules_alive = 0, streams_alive = 0, events_alive = 0, retained = 0, synchronized = 0;
   std::atomic<std::size_t> bytes_alive = 0;
-  std::atomic<int> launches = 0;
-  std::array<Launch, 64> launch{};  ///< the latest, by number modulo 64
+  std::atomic<int> launches = 0, encoded = 0;  ///< encoded: tensor maps
+  std::array<Launch, 64> launch{};             ///< the latest, by number modulo 64
 };
 
 /// Exported by the library under this name.
