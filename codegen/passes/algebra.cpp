@@ -43,10 +43,12 @@ class Algebra {
   }
 
   void run() {
+    each([&](Op& op) { distance(op); });
+    each([&](Op& op) { quotient(op); });
+    each([&](Op& op) { merge_scales(op); });
     each([&](Op& op) { sink_scale(op); });
     each([&](Op& op) { scale_after_maximum(op); });
     each([&](Op& op) { exponential(op); });
-    each([&](Op& op) { quotient(op); });
     each([&](Op& op) { logarithm(op); });
     remove_dead(kernel_.body);
     uses_ = count_uses(kernel_.body);
@@ -118,7 +120,26 @@ class Algebra {
     }
   }
 
+  // --- coordinates
+
+  /// The float of a distance is the distance of floats: converting coordinates is cheap where they stand, an absolute value of floats costs nothing.
+  void distance(Op& op) {
+    if (op.kind != OpKind::Cast || !is_op(op.operands[0], OpKind::Abs) || type_of(op.operands[0]).dtype != DType::Idx) return;
+    replace(op, [&](Builder& b) {
+      Value* x = op.operands[0]->def->operands[0];
+      return b.value(OpKind::Abs, {b.op(OpKind::Cast, {x}, op.attrs, {op.result()->type})->result()});
+    });
+  }
+
   // --- scales
+
+  /// (x * a) * b = x * (a * b) for one a and one b for the whole tile.
+  void merge_scales(Op& op) {
+    auto outer = op.kind == OpKind::Mul ? scaled(op.result()) : std::nullopt;
+    auto inner = outer ? scaled(outer->x) : std::nullopt;
+    if (!inner || type_of(inner->k).elements() != 1 || type_of(outer->k).elements() != 1) return;
+    replace(op, [&](Builder& b) { return b.value(OpKind::Mul, {inner->x, b.value(OpKind::Mul, {inner->k, outer->k})}); });
+  }
 
   void sink_scale(Op& op) {
     if (op.kind != OpKind::Select) return;

@@ -44,6 +44,21 @@ TEST(Algebra, SoftmaxIsOneFmaAndOneExp2AnElement) {
   for (const Symbols& s : {Symbols{{"Sq", 13}, {"Sk", 37}}, Symbols{{"Sq", 40}, {"Sk", 21}}}) expect_same(run(*before, s), run(*k, s), 2e-3);
 }
 
+// 4 tanh(scale s / 4): the scale and the quarter are one factor, and the 4 goes where the scale of a plain softmax goes.
+TEST(Algebra, SoftCapIsOneMultiplicationMore) {
+  Attention a;
+  a.bn = 16;
+  a.keep = causal;
+  a.positive_scale = true;
+  a.score = [](KernelBuilder& k, Value* s) { return k.mul(k.op(OpKind::Tanh, {k.op(OpKind::Div, {s, k.f32(4)})}), k.f32(4)); };
+  auto before = attention(a);
+  auto k = lowered(*before);
+  EXPECT_EQ(in_first_loop(*k, OpKind::Mul, 16), 1) << ir::print(*k);
+  EXPECT_EQ(in_first_loop(*k, OpKind::Fma, 16), 1);
+  EXPECT_EQ(in_first_loop(*k, OpKind::Tanh, 16), 1);
+  expect_same(run(*before, {{"Sq", 13}, {"Sk", 37}}), run(*k, {{"Sq", 13}, {"Sk", 37}}), 2e-3);
+}
+
 TEST(Algebra, ScaleOfUnknownSignStaysInTheScores) {
   auto before = scores(false);
   auto k = lowered(*before);
