@@ -3,6 +3,7 @@
 #include <llvm/IR/PatternMatch.h>
 
 #include <cmath>
+#include <numbers>
 
 #include "codegen/cpu/arith.h"
 #include "dsl/diagnostic.h"
@@ -14,17 +15,55 @@ using ir::OpKind;
 using llvm::Type;
 using LV = llvm::Value;
 
-LV* plain(Emitter& e, const Element& x) { return x.offset ? e.b.CreateAdd(x.v, e.b.CreateSExt(x.offset, e.i64())) : x.v; }
-
 namespace {
 
 LV* i32_of(Emitter& e, std::int64_t x) { return e.b.getInt32(static_cast<std::uint32_t>(x)); }
 LV* zero32(Emitter& e) { return e.b.getInt32(0); }
 
-/// A 64-bit difference as i32, held within what no sum of two short offsets reaches.
+/// A 64-bit difference as i32, held within what no sum of two short offsets reaches; such a sum can still be taken from it.
 LV* clamp32(Emitter& e, LV* x) {
-  const std::int64_t far = std::int64_t{3} << 29;
+  const std::int64_t far = 3 * kShortOffset;
   return e.b.CreateTrunc(e.min(e.max(x, e.idx(-far)), e.idx(far)), e.i32());
+}
+
+/// Without what the register adds.
+LV* thread_part(Emitter& e, const Element& x) { return e.b.CreateAdd(x.v, e.b.CreateSExt(x.offset, e.i64())); }
+
+}  // namespace
+
+LV* plain(Emitter& e, const Element& x) {
+  return x.offset ? e.b.CreateAdd(x.v, e.b.CreateSExt(e.b.CreateAdd(x.offset, i32_of(e, x.fixed)), e.i64())) : x.v;
+}
+
+Element between(Emitter& e, LV* from, std::int64_t at, LV* to) {
+  Element out{.fixed = at, .from = from, .to = to};
+  LV* c = i32_of(e, at);
+  if (from) out.v = e.b.CreateICmpSLE(from, c);
+  if (to) out.v = cpu::both(e, out.v, e.b.CreateICmpSLT(c, to));
+  return out;
+}
+
+namespace {
+
+/// What a register adds, at most: sums of a few of these and of clamp32 do not overflow.
+constexpr std::int64_t kSmallSteps = std::int64_t{1} << 20;
+
+/// Both of two pairs of bounds.
+Element meet(Emitter& e, const Element& x, const Element& y) {
+  const auto moved = [&](LV* bound) { return bound && x.fixed != y.fixed ? e.b.CreateAdd(bound, i32_of(e, x.fixed - y.fixed)) : bound; };
+  const auto tighter = [&](LV* a, LV* b, llvm::Intrinsic::ID of) { return a && b ? e.b.CreateBinaryIntrinsic(of, a, b) : a ? a : b; };
+  return between(e, tighter(x.from, moved(y.from), llvm::Intrinsic::smax), x.fixed, tighter(x.to, moved(y.to), llvm::Intrinsic::smin));
+}
+
+/// `fixed` compared with what does not change from register to register.
+Element compare(Emitter& e, OpKind kind, llvm::CmpInst::Predicate p, std::int64_t fixed, LV* with) {
+  switch (kind) {
+    case OpKind::Lt: return between(e, nullptr, fixed, with);
+    case OpKind::Le: return between(e, nullptr, fixed - 1, with);
+    case OpKind::Gt: return between(e, with, fixed - 1, nullptr);
+    case OpKind::Ge: return between(e, with, fixed, nullptr);
+    default: return {e.b.CreateICmp(p, i32_of(e, fixed), with)};
+  }
 }
 
 std::optional<std::int64_t> constant(LV* v) {
@@ -44,15 +83,15 @@ Element idx_op(Emitter& e, OpKind kind, const Elements& x) {
       if (bound >= kShortOffset) return {};
       const bool add = kind == OpKind::Add;
       return {add ? e.add(x[0].v, x[1].v) : e.sub(x[0].v, x[1].v), add ? e.b.CreateAdd(off(x[0]), off(x[1])) : e.b.CreateSub(off(x[0]), off(x[1])),
-              bound};
+              add ? x[0].fixed + x[1].fixed : x[0].fixed - x[1].fixed, bound};
     }
-    case OpKind::Neg: return {e.b.CreateNeg(x[0].v), e.b.CreateNeg(x[0].offset), x[0].bound};
+    case OpKind::Neg: return {e.b.CreateNeg(x[0].v), e.b.CreateNeg(x[0].offset), -x[0].fixed, x[0].bound};
     case OpKind::Mul: {
       const int s = x[0].is_short() ? 0 : 1;
       const auto c = constant(x[static_cast<std::size_t>(1 - s)].v);
       const Element& y = x[static_cast<std::size_t>(s)];
       if (x[static_cast<std::size_t>(1 - s)].is_short() || !c || std::abs(*c) >= kShortOffset || y.bound * std::abs(*c) >= kShortOffset) return {};
-      return {e.mul(y.v, e.idx(*c)), e.b.CreateMul(y.offset, i32_of(e, *c)), y.bound * std::abs(*c)};
+      return {e.mul(y.v, e.idx(*c)), e.b.CreateMul(y.offset, i32_of(e, *c)), y.fixed * *c, y.bound * std::abs(*c)};
     }
     default: return {};
   }
@@ -72,8 +111,24 @@ llvm::CmpInst::Predicate signed_predicate(OpKind kind) {
 
 LV* call1(Emitter& e, Primitive p, LV* x) { return call(e.b, e.module, p, {x}); }
 
+/// tanh a = 1 - 2 / (e^2a + 1) for a = |x|; near 0, where that cancels, a + a^3 p(a^2). Within 4 ulp. Both forms are computed, so that no branch is
+/// in the way.
+LV* tanh_f32(Emitter& e, LV* x) {
+  llvm::Type* t = x->getType();
+  const auto c = [&](double v) { return e.real(t, v); };
+  LV* a = e.b.CreateUnaryIntrinsic(llvm::Intrinsic::fabs, x);
+  LV* power = call1(e, Primitive::Ex2, e.b.CreateFMul(a, c(2 * std::numbers::log2e)));
+  LV* large = e.fma(call1(e, Primitive::Rcp, e.b.CreateFAdd(power, c(1))), c(-2), c(1));
+  LV* z = e.b.CreateFMul(x, x);
+  // Least maximum of the relative error for a <= 0.625.
+  LV* p = c(-0.0057170418461);
+  for (const double k : {0.020650584209, -0.053743497058, 0.13331491274, -0.33333283925}) p = e.fma(p, z, c(k));
+  LV* small = e.fma(e.b.CreateFMul(a, z), p, a);
+  return e.b.CreateBinaryIntrinsic(llvm::Intrinsic::copysign, e.b.CreateSelect(e.b.CreateFCmpOLT(a, c(0.625)), small, large), x);
+}
+
 /// Hardware functions of f32; null where there is none that is good enough.
-LV* fast_f32(Emitter& e, OpKind kind, DType result, const std::vector<LV*>& x, int sm) {
+LV* fast_f32(Emitter& e, OpKind kind, DType result, const std::vector<LV*>& x, int sm, bool coarse) {
   const auto c = [&](double v) { return e.real(x[0]->getType(), v); };
   switch (kind) {
     case OpKind::Exp2: return call1(e, Primitive::Ex2, x[0]);
@@ -92,7 +147,7 @@ LV* fast_f32(Emitter& e, OpKind kind, DType result, const std::vector<LV*>& x, i
     case OpKind::Sqrt: return e.b.CreateUnaryIntrinsic(llvm::Intrinsic::sqrt, x[0]);
     case OpKind::Sigmoid:
       return call1(e, Primitive::Rcp, e.b.CreateFAdd(c(1), call1(e, Primitive::Ex2, e.b.CreateFMul(x[0], c(-1.4426950408889634)))));
-    case OpKind::Tanh: return is_half(result) && sm >= 75 ? call1(e, Primitive::TanhApprox, x[0]) : nullptr;
+    case OpKind::Tanh: return (is_half(result) || coarse) && sm >= 75 ? call1(e, Primitive::TanhApprox, x[0]) : tanh_f32(e, x[0]);
     case OpKind::Max: return e.b.CreateBinaryIntrinsic(llvm::Intrinsic::maxnum, x[0], x[1]);
     case OpKind::Min: return e.b.CreateBinaryIntrinsic(llvm::Intrinsic::minnum, x[0], x[1]);
     default: return nullptr;
@@ -101,19 +156,28 @@ LV* fast_f32(Emitter& e, OpKind kind, DType result, const std::vector<LV*>& x, i
 
 }  // namespace
 
-Element emit_elementwise(Emitter& e, const ir::Op& op, const Elements& operands, bool strict, int sm) {
+Element emit_elementwise(Emitter& e, const ir::Op& op, const Elements& operands, bool strict, int sm, bool coarse) {
   const DType t = ir::tile(op.operands.back()->type).dtype;
+  // One conversion for all elements of a thread: exact up to 2^23, beyond that one rounding more of a sum that is large beside what is added.
+  if (t == DType::Idx && op.kind == OpKind::Cast && ir::tile(op.result()->type).dtype == DType::F32 && operands[0].is_short() && !strict &&
+      std::abs(operands[0].fixed) <= kSmallSteps) {
+    LV* base = e.b.CreateSIToFP(thread_part(e, operands[0]), e.f32());
+    return {operands[0].fixed == 0 ? base : e.b.CreateFAdd(base, e.real(e.f32(), static_cast<double>(operands[0].fixed)))};
+  }
   if (t == DType::Idx && op.kind != OpKind::Cast && op.kind != OpKind::Select) {
     if (const auto p = signed_predicate(op.kind); p != llvm::CmpInst::BAD_ICMP_PREDICATE) {
       if (operands[0].is_short() || operands[1].is_short()) {
-        // bx + ox < by + oy  <=>  ox - oy < by - bx, with the right side cut to what the left can reach.
-        LV* left = e.b.CreateSub(operands[0].offset ? operands[0].offset : zero32(e), operands[1].offset ? operands[1].offset : zero32(e));
-        return {e.b.CreateICmp(p, left, clamp32(e, e.sub(operands[1].v, operands[0].v)))};
+        // bx + ox + fx < by + oy + fy  <=>  fx - fy < (by - bx) - (ox - oy), with by - bx cut to what the rest can reach.
+        LV* offsets = e.b.CreateSub(operands[0].offset ? operands[0].offset : zero32(e), operands[1].offset ? operands[1].offset : zero32(e));
+        LV* right = e.b.CreateSub(clamp32(e, e.sub(operands[1].v, operands[0].v)), offsets);
+        return compare(e, op.kind, p, operands[0].fixed - operands[1].fixed, right);
       }
     } else if (const Element r = idx_op(e, op.kind, operands); r.v) {
       return r;
     }
   }
+  const auto bounded = [](const Element& x) { return (x.from || x.to) && std::abs(x.fixed) <= kSmallSteps; };
+  if (op.kind == OpKind::And && bounded(operands[0]) && bounded(operands[1])) return meet(e, operands[0], operands[1]);
   std::vector<LV*> x;
   for (const Element& o : operands) x.push_back(plain(e, o));
   const bool hardware = is_float(t) && bits(t) <= 32 && t != DType::F64 && op.kind != OpKind::Select && op.kind != OpKind::Cast &&
@@ -121,7 +185,7 @@ Element emit_elementwise(Emitter& e, const ir::Op& op, const Elements& operands,
   if (hardware) {
     std::vector<LV*> wide;
     for (LV* v : x) wide.push_back(cpu::to_accumulator(e, t, v));
-    if (LV* r = fast_f32(e, op.kind, t, wide, sm)) return {cpu::from_accumulator(e, t, r)};
+    if (LV* r = fast_f32(e, op.kind, t, wide, sm, coarse)) return {cpu::from_accumulator(e, t, r)};
   }
   std::vector<cpu::Lanes> values;
   for (LV* v : x) values.push_back(cpu::lanes(v));

@@ -1,7 +1,8 @@
 // One element of a tile in one thread's registers.
 //
-// Register forms are those of codegen/cpu/value.h, scalars only. idx stays *short* where it can: a 64-bit base that all threads share plus a 32-bit
-// offset, so that coordinates and masks cost one register and 32-bit comparisons.
+// Register forms are those of codegen/cpu/value.h, scalars only. idx stays *short* where it can: a 64-bit base that all threads share plus what the
+// thread adds in 32 bits plus what the register adds, a constant. Coordinates and masks then cost one register for all elements of a thread, and
+// one comparison with a constant an element; conjunctions of comparisons one for each side.
 #pragma once
 
 #include <vector>
@@ -15,18 +16,24 @@ namespace tessera::gpu {
 struct Element {
   llvm::Value* v = nullptr;       ///< the value; the base of a short idx
   llvm::Value* offset = nullptr;  ///< i32 of a short idx, else null
-  std::int64_t bound = 0;         ///< |offset| <= bound, below kShortOffset
+  std::int64_t fixed = 0;         ///< added to a short idx; of a bool with bounds what lies between them
+  std::int64_t bound = 0;         ///< |offset|, |fixed| and |offset + fixed| <= bound, below kShortOffset
+  llvm::Value* from = nullptr;    ///< i32 of a bool: true iff from <= fixed < to; null: no such bound
+  llvm::Value* to = nullptr;
   bool is_short() const { return offset != nullptr; }
 };
-inline constexpr std::int64_t kShortOffset = std::int64_t{1} << 29;
+inline constexpr std::int64_t kShortOffset = std::int64_t{1} << 28;
 
 using Elements = std::vector<Element>;
+
+/// from <= at < to. Null: no such bound; one of them is given.
+Element between(cpu::Emitter& e, llvm::Value* from, std::int64_t at, llvm::Value* to);
 
 /// Without an offset.
 llvm::Value* plain(cpu::Emitter& e, const Element& x);
 
-/// An elementwise op (cast and bitcast included) of one element each.
-Element emit_elementwise(cpu::Emitter& e, const ir::Op& op, const Elements& x, bool strict, int sm);
+/// An elementwise op (cast and bitcast included) of one element each. `coarse`: the hardware's short tanh is good enough here (Uses::coarse).
+Element emit_elementwise(cpu::Emitter& e, const ir::Op& op, const Elements& x, bool strict, int sm, bool coarse = false);
 
 /// A fold step and its neutral start, in accumulator form (codegen/cpu/arith.h).
 llvm::Value* fold_step(cpu::Emitter& e, ir::ReduceKind kind, DType t, llvm::Value* acc, llvm::Value* x);

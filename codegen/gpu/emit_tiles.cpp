@@ -101,7 +101,7 @@ Element ThreadEmitter::lazy(const ir::Value* v, const std::vector<Position>& at)
     }
     return lazy(o, p);
   };
-  const auto short_idx = [&](LV* base, const Position& p, std::int64_t bound) { return Element{base, position(p), bound}; };
+  const auto short_idx = [&](LV* base, const Position& p, std::int64_t bound) { return Element{base, p.base ? p.base : i32(0), p.offset, bound}; };
   switch (op.kind) {
     case OpKind::Const: {
       const DType t = dtype(v);
@@ -119,8 +119,8 @@ Element ThreadEmitter::lazy(const ir::Value* v, const std::vector<Position>& at)
     case OpKind::Inside: {
       const RangeValue& r = ranges_.at(op.operands[0]);
       if (r.full) return {e_.b.getTrue()};
-      LV* c = position(at[0]);
-      return {e_.b.CreateAnd(e_.b.CreateICmpSGE(c, r.first), e_.b.CreateICmpSLT(c, r.end))};
+      LV* thread = at[0].base ? at[0].base : i32(0);
+      return between(e_, e_.b.CreateSub(r.first, thread), at[0].offset, e_.b.CreateSub(r.end, thread));
     }
     case OpKind::Broadcast: return operand_at(op.operands[0]);
     case OpKind::Permute: {
@@ -281,7 +281,7 @@ void ThreadEmitter::emit_elementwise_op(const Op& op) {
                       op.int_attr(ir::Attr::Saturate) == 0 && op.int_attr(ir::Attr::Rounding) == 0 && (target_.sm >= 80 || dtype(v) == DType::F16);
   for (std::int64_t r = 0; r < n; r += rounds ? 2 : 1) {
     if (!rounds) {
-      out.push_back(emit_elementwise(e_, op, operands_of(r), kernel_.strict, target_.sm));
+      out.push_back(emit_elementwise(e_, op, operands_of(r), kernel_.strict, target_.sm, plan_.uses().coarse(op)));
       continue;
     }
     LV* word = pack_rounded(e_, dtype(v), plain(e_, operands_of(r)[0]), plain(e_, operands_of(r + 1)[0]));

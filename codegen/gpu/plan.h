@@ -59,12 +59,18 @@ class Uses {
   const std::vector<const ir::Op*>& of(const ir::Value* v) const;
   /// A tile expression of coordinates, constants and scalars alone, of bounded depth.
   bool lazy(const ir::Value* v) const { return lazy_.count(v) != 0; }
+  /// A function between a product of 16-bit tiles and results of 16 bits, in a kernel that is not strict: an error as large as the rounding of the
+  /// product's operands is good enough.
+  bool coarse(const ir::Op& op) const { return coarse_.count(&op) != 0; }
   /// `b` is `outer` or nested in it.
   static bool inside(const ir::Block* b, const ir::Block* outer);
 
  private:
+  bool ends_in_halves(const ir::Value* v) const;
+
   std::map<const ir::Value*, std::vector<const ir::Op*>> uses_;
   std::set<const ir::Value*> lazy_;
+  std::set<const ir::Op*> coarse_;
 };
 
 /// A tile of rank 2 in shared memory, padded with zeros to `rows` x `cols`, in one of two forms:

@@ -23,7 +23,47 @@ struct Reach {
   int depth = 0, nodes = 0;
 };
 
+/// Whether `v` is made, element by element, from a product of tiles of 16 bits.
+bool from_half_product(const ir::Value* v, std::set<const ir::Value*>& seen) {
+  const Op* op = v->def;
+  if (!op || !seen.insert(v).second) return false;
+  if (op->kind == OpKind::Dot) return is_half(dtype(op->operands[0])) && is_half(dtype(op->operands[1]));
+  if (!ir::has(op->kind, ir::Elementwise) && op->kind != OpKind::Broadcast && op->kind != OpKind::Permute) return false;
+  return std::any_of(op->operands.begin(), op->operands.end(), [&](const ir::Value* o) { return from_half_product(o, seen); });
+}
+
 }  // namespace
+
+/// Whether all that depends on `v` is rounded to 16 bits before it leaves the kernel or decides what runs.
+bool Uses::ends_in_halves(const ir::Value* v) const {
+  std::set<const ir::Value*> seen;
+  std::vector<const ir::Value*> work = {v};
+  while (!work.empty()) {
+    const ir::Value* x = work.back();
+    work.pop_back();
+    if (!seen.insert(x).second) continue;
+    for (const Op* use : of(x)) {
+      if (use->kind == OpKind::Cast && is_half(dtype(use->result()))) continue;
+      if (use->kind == OpKind::For || use->kind == OpKind::Yield) {
+        // Carried values; the loop that a yield belongs to.
+        const Op* loop = use->kind == OpKind::For ? use : use->parent->parent;
+        const std::size_t first = use->kind == OpKind::For ? 3 : 0;
+        if (!loop || loop->kind != OpKind::For) return false;
+        for (std::size_t i = 0; i < use->operands.size(); ++i) {
+          if (use->operands[i] != x) continue;
+          if (i < first) return false;
+          work.insert(work.end(), {loop->result(i - first), loop->region().args[1 + i - first].get()});
+        }
+        continue;
+      }
+      const bool tiles = ir::has(use->kind, ir::Elementwise) || use->kind == OpKind::Broadcast || use->kind == OpKind::Permute ||
+                         use->kind == OpKind::Reshape || use->kind == OpKind::Reduce || use->kind == OpKind::Dot;
+      if (!tiles) return false;
+      work.push_back(use->result());
+    }
+  }
+  return true;
+}
 
 Uses::Uses(const ir::Kernel& kernel) {
   std::map<const ir::Value*, Reach> reach;
@@ -41,6 +81,10 @@ Uses::Uses(const ir::Kernel& kernel) {
     if (!lazy || r.depth > kMostDepth || r.nodes > kMostNodes) return;
     lazy_.insert(op.result());
     reach[op.result()] = r;
+  });
+  ir::walk(kernel.body, [&](const Op& op) {
+    std::set<const ir::Value*> seen;
+    if (op.kind == OpKind::Tanh && !kernel.strict && from_half_product(op.operands[0], seen) && ends_in_halves(op.result())) coarse_.insert(&op);
   });
 }
 
