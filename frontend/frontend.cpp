@@ -127,6 +127,11 @@ std::vector<std::string> tune_keys(const Program& program, const std::string& ke
   return out;
 }
 
+Skeleton skeleton_of(const Program& program, const std::string& kernel) {
+  const KernelDecl* k = program.kernel(kernel);
+  return k ? Skeleton{k->body_module->path, k->ast->name.name} : Skeleton{"", kernel};
+}
+
 std::unique_ptr<ir::Kernel> instantiate(const Program& program, const std::string& kernel, const Constants& constants,
                                         const std::vector<std::string>& absent, Diagnostics& diagnostics) {
   const KernelDecl* k = find_kernel(program, kernel, diagnostics);

@@ -26,6 +26,8 @@ using ImportResolver = std::function<std::optional<ModuleText>(const std::string
 ImportResolver import_beside(const std::string& importing_file);
 /// The embedded standard library: module path ("std.attention") -> text.
 const std::map<std::string, std::string>& embedded_std();
+/// Tuned constants for the skeletons of a std module, by module path; few modules have some.
+const std::map<std::string, std::string>& embedded_winners();
 
 /// Value of a kernel's compile-time parameter: an int, a bool, a dtype, or the name of a struct or fn.
 using Constant = std::variant<std::int64_t, bool, DType, std::string>;
@@ -73,6 +75,13 @@ std::vector<Constants> tune_candidates(const Program& program, const std::string
 
 /// The kernel's tune keys as text ("T", "bucket(Sq)"), for winners files.
 std::vector<std::string> tune_keys(const Program& program, const std::string& kernel);
+
+/// The module of the kernel whose body `kernel` runs, and its name there: `std.attention` and `fwd` for `kernel flash = att.fwd[..]`; an empty module
+/// for the file itself.
+struct Skeleton {
+  std::string module, name;
+};
+Skeleton skeleton_of(const Program& program, const std::string& kernel);
 
 /// Instantiates a kernel: binds constants (defaults fill the rest), inlines, and lowers to Tile IR. `absent` names the optional views that are
 /// not given. Null, with diagnostics, if a constant is missing or unknown, a `where` clause is violated or a limit exceeded.

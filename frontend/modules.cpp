@@ -12,7 +12,14 @@ namespace tessera {
 
 const std::map<std::string, std::string>& embedded_std() {
   static const std::map<std::string, std::string> table = {
-#include "dsl/std_embedded.inc"
+#include "dsl/std_tile.inc"
+  };
+  return table;
+}
+
+const std::map<std::string, std::string>& embedded_winners() {
+  static const std::map<std::string, std::string> table = {
+#include "dsl/std_winners.inc"
   };
   return table;
 }

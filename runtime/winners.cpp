@@ -31,6 +31,17 @@ std::optional<std::string> key_value(const std::string& key, const Constants& co
                             : *value);
 }
 
+/// Ops on each element of the largest tiles: what a skeleton's instance computes beside its products.
+std::size_t operations_an_element(const ir::Kernel& kernel) {
+  std::map<std::int64_t, std::size_t> count;
+  ir::walk(kernel.body, [&](const ir::Op& op) {
+    if (ir::has(op.kind, ir::Elementwise)) ++count[ir::tile(op.result()->type).elements()];
+  });
+  return count.empty() ? 0 : count.rbegin()->second;
+}
+/// Of instances that do more than that, the skeleton's winners say nothing: large tiles of theirs do not fit the registers.
+constexpr std::size_t kMostOperations = 40;
+
 constexpr const char* header = "# kernel target keys : tuned constants\n";
 
 std::string line_of(const Winner& w) {
@@ -115,20 +126,30 @@ std::string with_winner(const std::string& text, const Winner& winner, const std
 
 Constants choose_tuned(const Program& program, const std::string& kernel, const std::string& target, const Constants& constants,
                        const std::vector<Winner>& winners, const std::map<std::string, std::int64_t>& sizes, Diagnostics& diagnostics) {
-  Constants chosen = constants;
   const std::vector<Constants> candidates = tune_candidates(program, kernel, constants, diagnostics);
-  if (diagnostics.any() || candidates.empty()) return chosen;
+  if (diagnostics.any() || candidates.empty()) return constants;
   const Constants* pick = &candidates.front();
-  int best_matches = -1;
+  // Lines of the kernel come before those of its skeleton, and those before the ones that the skeleton's own module brings along.
+  const Skeleton skeleton = skeleton_of(program, kernel);
+  const std::string dotted = skeleton.module.empty() ? skeleton.name : skeleton.module + "." + skeleton.name;
+  std::vector<std::pair<int, Winner>> lines;
   for (const Winner& w : winners) {
-    if (w.kernel != kernel || w.target != target) continue;
+    if (w.target == target && (w.kernel == kernel || w.kernel == dotted)) lines.emplace_back(w.kernel == kernel ? 2 : 1, w);
+  }
+  if (const auto own = embedded_winners().find(skeleton.module); own != embedded_winners().end()) {
+    for (const Winner& w : parse_winners(own->second, own->first)) {
+      if (w.target == target && w.kernel == skeleton.name) lines.emplace_back(0, w);
+    }
+  }
+  std::pair<int, int> best{-1, -1};
+  for (const auto& [rank, w] : lines) {
     int matches = 0;
     for (const auto& [key, value] : w.keys) {
       const std::optional<std::string> known = key_value(key, constants, sizes);
       if (known && *known != value) matches = -1000000;
       if (known) ++matches;
     }
-    if (matches <= best_matches) continue;
+    if (matches < 0 || std::pair(rank, matches) <= best) continue;
     for (const Constants& c : candidates) {
       // A winner that the file's `tune` no longer offers is stale, not an error.
       bool same = true;
@@ -137,13 +158,22 @@ Constants choose_tuned(const Program& program, const std::string& kernel, const 
         same &= choice == w.choices.end() ? constants.contains(n) : str(v) == choice->second;
       }
       if (!same) continue;
-      best_matches = matches;
+      best = {rank, matches};
       pick = &c;
       break;
     }
   }
-  for (const auto& [n, v] : *pick) chosen.emplace(n, v);
-  return chosen;
+  const auto with = [&](const Constants& more) {
+    Constants all = constants;
+    all.insert(more.begin(), more.end());
+    return all;
+  };
+  if (best.first == 0) {
+    Diagnostics scratch;
+    const std::unique_ptr<ir::Kernel> instance = instantiate_signature(program, kernel, with(*pick), scratch);
+    if (!instance || operations_an_element(*instance) > kMostOperations) pick = &candidates.front();
+  }
+  return with(*pick);
 }
 
 }  // namespace tessera

@@ -4,6 +4,8 @@
 //   key   = NAME "=" VALUE ;               choice = NAME "=" VALUE ;         words are separated by blanks
 //
 //   fwd cpu T=bf16 D=128 bucket(Sq)=1024 : BM=64 BN=128
+//
+// `kernel` may name a skeleton by its module, `std.attention.fwd`: the line then serves all instances of it that have no line of their own.
 #pragma once
 
 #include <map>
@@ -25,8 +27,9 @@ std::vector<Winner> parse_winners(const std::string& text, const std::string& na
 std::string print_winners(const std::vector<Winner>& winners);
 
 /// Chooses the tune constants that `constants` leaves open: the candidate that a winner names, the winner with most keys equal to `known` first, a
-/// winner with a key known to differ never; else the first candidate. Constants that no candidate names stay open. Nothing is chosen if there are
-/// errors.
+/// winner with a key known to differ never; else the first candidate. Lines of the kernel itself come first, then those of its skeleton, then what
+/// std has for the skeleton (dsl/std/*.winners), which does not serve instances that compute much. Constants that no candidate names stay open.
+/// Nothing is chosen if there are errors.
 Constants choose_tuned(const Program& program, const std::string& kernel, const std::string& target, const Constants& constants,
                        const std::vector<Winner>& winners, const std::map<std::string, std::int64_t>& sizes, Diagnostics& diagnostics);
 

@@ -65,6 +65,30 @@ TEST(Winners, RoundTripAndMalformedLines) {
   }
 }
 
+// A kernel's own line, then its skeleton's, then std's for the skeleton, then the first candidate.
+TEST(Winners, SkeletonsServeTheirInstances) {
+  const LoadResult file = load_program("mine.tile",
+                                       "import std.attention as att;\n"
+                                       "import std.variants as var_;\n"
+                                       "kernel mine = att.fwd[X: att.None, variant: att.nothing];\n"
+                                       "kernel heavy = att.fwd[X: var_.Drop, variant: var_.dropout];\n",
+                                       {});
+  ASSERT_TRUE(file.program);
+  const auto tiles = [&](const std::string& winners, std::int64_t d, const char* kernel = "mine") {
+    Diagnostics diagnostics;
+    const Constants all = choose_tuned(*file.program, kernel, "sm_90a", {{"T", DType::BF16}, {"D", d}}, parse_winners(winners, "w"), {}, diagnostics);
+    EXPECT_FALSE(diagnostics.any());
+    return str(all.at("BM")) + "x" + str(all.at("BN"));
+  };
+  EXPECT_EQ(tiles("", 128), "128x128");
+  EXPECT_EQ(tiles("", 40), "64x64") << "std has no line for heads of 40";
+  EXPECT_EQ(tiles("", 128, "heavy"), "64x64") << "random numbers for every weight";
+  EXPECT_EQ(tiles("std.attention.fwd sm_90a : BM=64 BN=96\n", 128, "heavy"), "64x96") << "what the file itself says";
+  EXPECT_EQ(tiles("std.attention.fwd sm_90a : BM=64 BN=96\n", 128), "64x96");
+  EXPECT_EQ(tiles("std.attention.fwd sm_90a T=bf16 D=128 : BM=64 BN=96\nmine sm_90a : BM=192 BN=80\n", 128), "192x80");
+  EXPECT_EQ(tiles("fwd sm_90a : BM=64 BN=96\nother sm_90a : BM=64 BN=80\nmine sm_80 : BM=64 BN=80\n", 128), "128x128") << "lines of others";
+}
+
 TEST(Winners, ALineIsReplacedOrAdded) {
   const Winner w{"fwd", "cpu", {{"D", "64"}}, {{"BM", "8"}}};
   EXPECT_EQ(with_winner("", w, "w"), "# kernel target keys : tuned constants\nfwd cpu D=64 : BM=8\n");
