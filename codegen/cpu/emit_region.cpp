@@ -24,8 +24,11 @@ const Buffer& KernelEmitter::ensure_buffer(const ir::Value* v) {
 }
 
 void KernelEmitter::require_inputs(const Sink& s) {
-  // An operand that is packed in front of a loop stands where the product's other operands need not exist yet.
-  if (s.kind != SinkKind::Operand || s.op->kind == ir::OpKind::DotScaled)
+  // An operand that is packed in front of a loop stands where the product's other operands need not exist yet; nor need the other values that a loop
+  // starts with or carries on where this one is put in its place.
+  const bool alone =
+      (s.kind == SinkKind::Operand && s.op->kind != ir::OpKind::DotScaled) || s.kind == SinkKind::Initial || s.kind == SinkKind::Carried;
+  if (!alone)
     for (const ir::Value* o : s.op->operands) ev_->require(o);
   if (s.value) ev_->require(s.value);
 }
