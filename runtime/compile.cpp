@@ -83,7 +83,7 @@ CpuOptions cpu_options(const CompileOptions& options) {
 // The compiler, text to machine code. `load_program` and `instantiate` (frontend) have made the kernel:
 //   parse -> check -> lower
 std::unique_ptr<Executable> compile(ir::Kernel& kernel, const std::shared_ptr<const SourceMap>& sources, LazyLoader& loader,
-                                    const CompileOptions& options, Diagnostics& diagnostics) {
+                                    const CompileOptions& options, Diagnostics& diagnostics, std::vector<cache::Section>* kept) {
   Stages stages(kernel, options.hooks);
   stages.run("verify", [&] { ir::verify_or_die(kernel, "lower"); });
   if (options.target == Target::Interp) return interpreted(kernel, sources, false);
@@ -104,7 +104,8 @@ std::unique_ptr<Executable> compile(ir::Kernel& kernel, const std::shared_ptr<co
     stages.run("ptx", [&] { object = make_ptx(std::move(code), *options.gpu); });
     stages.took("  llvm passes", object.passes_ms);
     stages.took("  codegen", object.codegen_ms);
-    return on_gpu(std::move(object), kernel.name, sources);  // the driver's assembler has its turn when a device is known
+    if (kept) *kept = cache::sections_of(object);
+    return on_gpu(std::move(object), kernel.name, sources, options.machine_code);  // the driver's assembler has its turn when a device is known
   }
   CpuObject object;
   stages.run("cpu", [&] { object = compile_cpu(kernel, CpuTarget::host(), cpu_options(options), diagnostics); });
@@ -113,6 +114,7 @@ std::unique_ptr<Executable> compile(ir::Kernel& kernel, const std::shared_ptr<co
   stages.took("  verify", object.times.verify_ms);
   stages.took("  llvm passes", object.times.passes_ms);
   stages.took("  codegen", object.times.codegen_ms);
+  if (kept) *kept = cache::sections_of(object);
   std::unique_ptr<Executable> executable;
   stages.run("link", [&] { executable = linked(std::move(object), loader.get(), sources); });
   return executable;

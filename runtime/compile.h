@@ -9,6 +9,7 @@
 #include "dsl/diagnostic.h"
 #include "dsl/ir.h"
 #include "dsl/schedule.h"
+#include "runtime/cache/image.h"
 #include "runtime/executable.h"
 #include "runtime/target.h"
 
@@ -28,12 +29,14 @@ struct CompileOptions {
   CompileHooks hooks = {};
   Schedule schedule = {};
   std::uint64_t seed = 1;  ///< of the simulated GPU
+  bool machine_code = false;  ///< have a GPU's driver give away what its assembler makes (Executable::machine_code)
 };
 
 /// Tile IR as the front end made it -> something that runs. `kernel` is changed by the passes and must outlive the result. Null with diagnostics if
-/// the kernel breaks a rule that only whole kernels show, or the target cannot run it.
+/// the kernel breaks a rule that only whole kernels show, or the target cannot run it. `kept`, if not null, receives what a cache keeps of machine
+/// code.
 std::unique_ptr<Executable> compile(ir::Kernel& kernel, const std::shared_ptr<const SourceMap>& sources, LazyLoader& loader,
-                                    const CompileOptions& options, Diagnostics& diagnostics);
+                                    const CompileOptions& options, Diagnostics& diagnostics, std::vector<cache::Section>* kept = nullptr);
 
 /// What the cpu target makes of the kernel on the way, as text. Empty with diagnostics.
 enum class CpuText : std::uint8_t { Llvm, Assembly };

@@ -104,19 +104,52 @@ Current::~Current() {
   if (pushed_) device_.api().ctx_pop(&ours);
 }
 
-LoadedCode::LoadedCode(std::shared_ptr<const Device> device, const std::string& ptx, const std::string& entry, std::int64_t shared_bytes)
+namespace {
+
+/// Where the driver's assembler writes what it dislikes.
+class ErrorLog {
+ public:
+  unsigned count() const { return static_cast<unsigned>(options_.size()); }
+  JitOption* options() { return options_.data(); }
+  void** values() { return values_.data(); }
+  std::string text() const { return std::string(buffer_.data(), ::strnlen(buffer_.data(), buffer_.size())); }
+
+ private:
+  std::vector<char> buffer_ = std::vector<char>(16 << 10);
+  std::array<JitOption, 2> options_{JitOption::ErrorLogBuffer, JitOption::ErrorLogBufferSizeBytes};
+  std::array<void*, 2> values_{buffer_.data(), reinterpret_cast<void*>(buffer_.size())};
+};
+
+[[noreturn]] void fail_to_load(const Device& device, Result r, const std::string& entry, const ErrorLog& log) {
+  device.api().fail(r, fmt::format("loading `{}` on GPU {} ({})", entry, device.ordinal(), device.properties().name), log.text());
+}
+
+}  // namespace
+
+std::string assemble(const Device& device, const std::string& ptx, const std::string& entry) {
+  const Driver& d = device.api();
+  const Current current(device);
+  ErrorLog log;
+  CUlinkState_st* link = nullptr;
+  if (d.link_create(log.count(), log.options(), log.values(), &link) != Result::Success) return "";
+  const auto destroy = [&d](CUlinkState_st* l) { d.link_destroy(l); };
+  const std::unique_ptr<CUlinkState_st, decltype(destroy)> owner(link, destroy);
+  // The driver reads text to its null; the size counts it.
+  Result r = d.link_add_data(link, JitInput::Ptx, const_cast<char*>(ptx.c_str()), ptx.size() + 1, entry.c_str(), 0, nullptr, nullptr);
+  void* image = nullptr;
+  std::size_t bytes = 0;
+  if (r == Result::Success) r = d.link_complete(link, &image, &bytes);
+  if (r != Result::Success) fail_to_load(device, r, entry, log);
+  return std::string(static_cast<const char*>(image), bytes);
+}
+
+LoadedCode::LoadedCode(std::shared_ptr<const Device> device, const std::string& image, const std::string& entry, std::int64_t shared_bytes)
     : device_(std::move(device)) {
   const Driver& d = device_->api();
   const Current current(*device_);
-  std::string errors(16 << 10, '\0');
-  const auto value = [](std::size_t n) { return reinterpret_cast<void*>(n); };
-  std::array options{JitOption::ErrorLogBuffer, JitOption::ErrorLogBufferSizeBytes};
-  std::array<void*, options.size()> values{errors.data(), value(errors.size())};
-  const Result r = d.module_load(&module_, ptx.c_str(), static_cast<unsigned>(options.size()), options.data(), values.data());
-  if (r != Result::Success) {
-    errors.resize(std::strlen(errors.c_str()));
-    d.fail(r, fmt::format("loading `{}` on GPU {} ({})", entry, device_->ordinal(), device_->properties().name), errors);
-  }
+  ErrorLog log;
+  const Result r = d.module_load(&module_, image.c_str(), log.count(), log.options(), log.values());
+  if (r != Result::Success) fail_to_load(*device_, r, entry, log);
   try {
     d.check(d.module_get_function(&function_, module_, entry.c_str()), "finding a kernel in its code");
     if (shared_bytes > 0) {

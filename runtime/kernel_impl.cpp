@@ -6,7 +6,7 @@
 #include <chrono>
 #include <mutex>
 
-#include "dsl/text.h"
+#include "runtime/cache/head.h"
 #include "runtime/cuda_device.h"
 #include "runtime/errors.h"
 
@@ -21,6 +21,21 @@ std::vector<Parameter> public_parameters(const ir::Kernel& kernel) {
     out.push_back(std::move(q));
   }
   return out;
+}
+
+std::unique_ptr<ir::Kernel> recall_signature(cache::Store& store, const cache::Key& key) {
+  const std::optional<cache::Entry> entry = store.find(cache::Kind::Signature, key);
+  if (!entry) return nullptr;
+  const std::string* text = entry->find("head");
+  const std::optional<std::vector<Span>> spans = cache::read_spans(entry->find("span"));
+  std::unique_ptr<ir::Kernel> out = text && spans ? cache::read_head({*text, *spans}) : nullptr;
+  if (!out) store.drop(cache::Kind::Signature, key);
+  return out;
+}
+
+void keep_signature(cache::Store& store, const cache::Key& key, const ir::Kernel& kernel) {
+  const cache::Head head = cache::head_of(kernel);
+  store.put({cache::Kind::Signature, key, {{"head", head.text}, {"span", cache::spans_text(head.spans)}}});
 }
 
 }  // namespace
@@ -52,21 +67,26 @@ ResolvedTarget resolve_target(const Options& options) {
   return out;
 }
 
-KernelImpl::KernelImpl(Instantiate instantiate, Schedule schedule, std::shared_ptr<const SourceMap> sources, std::shared_ptr<LazyLoader> loader,
-                       Options options, const ResolvedTarget& target, CompileHooks hooks)
-    : instantiate_(std::move(instantiate)),
-      schedule_(std::move(schedule)),
+KernelImpl::KernelImpl(std::unique_ptr<const KernelSource> source, std::shared_ptr<const SourceMap> sources, std::shared_ptr<LazyLoader> loader,
+                       Options options, const ResolvedTarget& target, CompileHooks hooks, CacheLink link)
+    : source_(std::move(source)),
       sources_(std::move(sources)),
       loader_(std::move(loader)),
       options_(std::move(options)),
       hooks_(std::move(hooks)),
-      target_(target) {
-  Diagnostics diagnostics;
-  const auto start = std::chrono::steady_clock::now();
-  signature_ = instantiate_(std::nullopt, diagnostics);
-  if (hooks_.timed) hooks_.timed("lower", std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
-  if (diagnostics.any()) throw to_error(diagnostics, *sources_);
-  TESSERA_ASSERT(signature_, "no kernel and no diagnostic");
+      target_(target),
+      link_(std::move(link)) {
+  if (link_.store) signature_ = recall_signature(*link_.store, link_.key);
+  if (!signature_) {
+    Diagnostics diagnostics;
+    const auto start = std::chrono::steady_clock::now();
+    signature_ = source_->lower(std::nullopt, diagnostics);
+    if (hooks_.timed) hooks_.timed("lower", std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
+    if (diagnostics.any()) throw to_error(diagnostics, *sources_);
+    TESSERA_ASSERT(signature_, "no kernel and no diagnostic");
+    if (link_.store) keep_signature(*link_.store, link_.key, *signature_);
+    whole_signature_ = true;
+  }
   parameters_ = public_parameters(*signature_);
   for (std::size_t i = 0; i < signature_->params.size(); ++i) {
     if (signature_->params[i].optional) optional_.push_back(i);
@@ -98,14 +118,18 @@ std::uint64_t KernelImpl::mask_of(const std::vector<std::string>& absent) const 
   return mask;
 }
 
-std::unique_ptr<ir::Kernel> KernelImpl::lower(std::uint64_t mask) const {
-  if (optional_.empty()) return signature_->clone();
-  std::vector<std::string> absent;
+std::vector<std::string> KernelImpl::names_of(std::uint64_t mask) const {
+  std::vector<std::string> out;
   for (std::size_t i = 0; i < optional_.size(); ++i) {
-    if (mask >> i & 1) absent.push_back(parameters_[optional_[i]].name);
+    if (mask >> i & 1) out.push_back(parameters_[optional_[i]].name);
   }
+  return out;
+}
+
+std::unique_ptr<ir::Kernel> KernelImpl::lower(std::uint64_t mask) const {
+  if (optional_.empty() && whole_signature_) return signature_->clone();
   Diagnostics diagnostics;
-  std::unique_ptr<ir::Kernel> kernel = instantiate_(absent, diagnostics);
+  std::unique_ptr<ir::Kernel> kernel = source_->lower(names_of(mask), diagnostics);
   if (diagnostics.any()) throw to_error(diagnostics, *sources_);
   TESSERA_ASSERT(kernel, "no kernel and no diagnostic");
   return kernel;
@@ -114,36 +138,6 @@ std::unique_ptr<ir::Kernel> KernelImpl::lower(std::uint64_t mask) const {
 const Form* KernelImpl::find_form(std::uint64_t mask) const {
   const std::unique_ptr<Form>* at = forms_.find([&](const std::unique_ptr<Form>& f) { return f->absent == mask; });
   return at ? at->get() : nullptr;
-}
-
-const Form& KernelImpl::form(std::uint64_t mask) {
-  if (const Form* f = find_form(mask)) return *f;
-  const std::lock_guard lock(mutex_);
-  if (const Form* f = find_form(mask)) return *f;
-  auto form = std::make_unique<Form>();
-  form->absent = mask;
-  form->source = lower(mask);
-  Diagnostics diagnostics;
-  guarded(
-      [&] {
-        form->plan = std::make_unique<LaunchPlan>(*form->source, sources_);
-        form->compiled = form->source->clone();
-        form->executable = compile(*form->compiled, sources_, *loader_, compile_options(), diagnostics);
-        if (diagnostics.any()) throw to_error(diagnostics, *sources_);
-        TESSERA_ASSERT(form->executable, "no code and no diagnostic");
-        if (target_.target == Target::Cpu && !form->compiled->in_place.empty()) {
-          // The passes have proved where an output may be an input. GPU code does not count on it yet.
-          form->source->in_place = form->compiled->in_place;
-          form->plan = std::make_unique<LaunchPlan>(*form->source, sources_);
-        }
-        if (target_.context) {
-          const auto start = std::chrono::steady_clock::now();
-          form->executable->prepare(*target_.context);
-          if (hooks_.timed) hooks_.timed("load", std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
-        }
-      },
-      [&] { return ir::print(*form->source); });
-  return *forms_.add(std::move(form));
 }
 
 const Form& KernelImpl::form_for(const Context& context, std::span<const Argument> arguments) {
@@ -229,12 +223,24 @@ void KernelImpl::check_signature(std::span<const SignatureEntry> signature) cons
   }
 }
 
+namespace {
+
+class GivenIr : public KernelSource {
+ public:
+  explicit GivenIr(std::unique_ptr<ir::Kernel> kernel) : kernel_(std::move(kernel)) {}
+  std::unique_ptr<ir::Kernel> lower(const std::optional<std::vector<std::string>>&, Diagnostics&) const override { return kernel_->clone(); }
+
+ private:
+  std::unique_ptr<ir::Kernel> kernel_;
+};
+
+}  // namespace
+
 AnyKernel kernel_from_ir(std::unique_ptr<ir::Kernel> kernel, std::shared_ptr<const SourceMap> sources, const Options& options,
                          const CompileHooks& hooks) {
   return guarded([&] {
-    const std::shared_ptr<const ir::Kernel> shared = std::move(kernel);
-    auto impl = std::make_shared<KernelImpl>([shared](const std::optional<std::vector<std::string>>&, Diagnostics&) { return shared->clone(); },
-                                             Schedule{}, std::move(sources), std::make_shared<LazyLoader>(), options, resolve_target(options), hooks);
+    auto impl = std::make_shared<KernelImpl>(std::make_unique<const GivenIr>(std::move(kernel)), std::move(sources), std::make_shared<LazyLoader>(),
+                                             options, resolve_target(options), hooks);
     impl->form(0);
     return AnyKernel(std::move(impl));
   });

@@ -6,8 +6,11 @@
 
 #include "frontend/frontend.h"
 #include "runtime/append_list.h"
+#include "runtime/cache/image.h"
+#include "runtime/cache/store.h"
 #include "runtime/compile.h"
 #include "runtime/launch.h"
+#include "runtime/source_set.h"
 #include "tessera/module.h"
 
 namespace tessera::detail {
@@ -15,15 +18,26 @@ namespace tessera::detail {
 /// One compiled choice of optional views.
 struct Form {
   std::uint64_t absent = 0;              ///< the views left out, as bits
-  std::unique_ptr<ir::Kernel> source;    ///< as the front end made it
-  std::unique_ptr<ir::Kernel> compiled;  ///< what the passes made of it; the executable may refer to it
+  std::unique_ptr<ir::Kernel> source;    ///< as the front end made it; null if the form came from the cache
+  std::unique_ptr<ir::Kernel> compiled;  ///< what the passes made of it; the executable may refer to it; null if the code came from the cache
   std::unique_ptr<LaunchPlan> plan;
-  std::unique_ptr<Executable> executable;
+  std::shared_ptr<const Executable> executable;
 };
 
-/// Gives the Tile IR of the form without these views; null with diagnostics. Thread safe.
-/// Without a list: all views, whatever the kernel demands of their presence.
-using Instantiate = std::function<std::unique_ptr<ir::Kernel>(const std::optional<std::vector<std::string>>& absent, Diagnostics& diagnostics)>;
+/// Where a kernel's Tile IR comes from. Thread safe.
+class KernelSource {
+ public:
+  virtual ~KernelSource() = default;
+  /// The Tile IR of the form without these views; null with diagnostics. Without a list: all views, whatever the kernel demands of their presence.
+  virtual std::unique_ptr<ir::Kernel> lower(const std::optional<std::vector<std::string>>& absent, Diagnostics& diagnostics) const = 0;
+  virtual Schedule schedule() const { return {}; }
+};
+
+/// A kernel's place in the cache: none by default.
+struct CacheLink {
+  std::shared_ptr<cache::Store> store;
+  cache::Key key;  ///< of everything that says which kernel it is: sources, name, constants, winners, target
+};
 
 /// Options::target and Options::context, understood.
 struct ResolvedTarget {
@@ -38,8 +52,8 @@ ResolvedTarget resolve_target(const Options& options);
 class KernelImpl {
  public:
   /// Throws Error as Module::kernel does. Nothing is compiled yet.
-  KernelImpl(Instantiate instantiate, Schedule schedule, std::shared_ptr<const SourceMap> sources, std::shared_ptr<LazyLoader> loader,
-             Options options, const ResolvedTarget& target, CompileHooks hooks);
+  KernelImpl(std::unique_ptr<const KernelSource> source, std::shared_ptr<const SourceMap> sources, std::shared_ptr<LazyLoader> loader, Options options,
+             const ResolvedTarget& target, CompileHooks hooks, CacheLink link = {});
 
   const std::string& name() const { return signature_->name; }
   const std::vector<Parameter>& parameters() const { return parameters_; }
@@ -50,8 +64,10 @@ class KernelImpl {
 
   /// Tile IR of the form without the views whose bits are set (bit i = i-th optional view). Throws Error.
   std::unique_ptr<ir::Kernel> lower(std::uint64_t absent_mask) const;
+  /// What the target-free passes make of it: Form::compiled of code that is not from the cache. Throws Error.
+  std::unique_ptr<ir::Kernel> after_passes(std::uint64_t absent_mask) const;
   /// What the passes and the target are told.
-  CompileOptions compile_options() const { return {target_.target, target_.gpu, options_.debug, hooks_, schedule_, options_.seed}; }
+  CompileOptions compile_options() const { return {target_.target, target_.gpu, options_.debug, hooks_, source_->schedule(), options_.seed}; }
   LazyLoader& loader() const { return *loader_; }
   /// The form without these views. Compiles it unless it exists, and loads it on the device that the options name. Throws Error.
   const Form& form(std::uint64_t absent_mask);
@@ -67,36 +83,55 @@ class KernelImpl {
  private:
   [[noreturn]] void refuse(Code code, Span span, const std::string& message, const std::string& help = "") const;
 
-  Instantiate instantiate_;
-  Schedule schedule_;
+  std::unique_ptr<const KernelSource> source_;
   std::shared_ptr<const SourceMap> sources_;
   std::shared_ptr<LazyLoader> loader_;
   Options options_;
   CompileHooks hooks_;
   ResolvedTarget target_;
-  std::unique_ptr<ir::Kernel> signature_;  ///< the form with all optional views
+  CacheLink link_;
+  std::unique_ptr<ir::Kernel> signature_;  ///< the form with all optional views; from the cache without most of its body
+  bool whole_signature_ = false;           ///< it has all of it
   std::vector<Parameter> parameters_;
   std::vector<std::size_t> optional_;  ///< parameters that may be absent
   /// The form for these arguments, compiled if it may be.
   const Form& form_for(const Context& context, std::span<const Argument> arguments);
   /// Null if there is none yet. Takes no lock.
   const Form* find_form(std::uint64_t absent_mask) const;
+  std::vector<std::string> names_of(std::uint64_t absent_mask) const;
+  /// Fills the form without parsing or compiling anything; false if the cache does not know it.
+  bool recall(Form& form) const;
+  /// Fills the form from Tile IR, with code of the cache if it has some.
+  void build(Form& form) const;
+  void compile_into(Form& form, const cache::Key* key) const;
+  /// Code of the cache, loaded on the device that the options name; null if it has none that can be loaded.
+  std::shared_ptr<const Executable> cached_code(const cache::Key& key, cache::InPlace& in_place) const;
+  /// Loads code on the device that the options name, if they name one.
+  void load(const Executable& code) const;
+  cache::Key form_key(std::uint64_t absent_mask) const;
   std::mutex mutex_;  ///< of adding to forms_
   AppendList<std::unique_ptr<Form>> forms_;
 };
 
-class ModuleImpl {
+/// Sources that have passed all checks, in this process or, by the word of the cache, in an earlier one. Thread safe.
+class ModuleImpl : public std::enable_shared_from_this<ModuleImpl> {
  public:
-  ModuleImpl(std::shared_ptr<const Program> program, std::shared_ptr<const SourceMap> sources)
-      : program_(std::move(program)), sources_(std::move(sources)) {}
-  const Program& program() const { return *program_; }
-  const std::shared_ptr<const Program>& shared_program() const { return program_; }
+  /// `program` may be null: then the sources are parsed when somebody asks for it.
+  ModuleImpl(SourceSet set, std::shared_ptr<const Program> program, std::shared_ptr<const SourceMap> sources, std::shared_ptr<cache::Store> store)
+      : set_(std::move(set)), program_(std::move(program)), sources_(std::move(sources)), store_(std::move(store)) {}
+  /// Throws Error if the sources are not what the cache said.
+  const Program& program() const;
   const std::shared_ptr<const SourceMap>& sources() const { return sources_; }
   const std::shared_ptr<LazyLoader>& loader() const { return loader_; }
+  const std::shared_ptr<cache::Store>& store() const { return store_; }
+  cache::Key key() const { return set_.key(); }
 
  private:
-  std::shared_ptr<const Program> program_;
+  SourceSet set_;
+  mutable std::mutex mutex_;  ///< of making program_
+  mutable std::shared_ptr<const Program> program_;
   std::shared_ptr<const SourceMap> sources_;
+  std::shared_ptr<cache::Store> store_;
   std::shared_ptr<LazyLoader> loader_ = std::make_shared<LazyLoader>();  ///< all kernels of a module share one
 };
 

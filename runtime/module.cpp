@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <mutex>
+
 #include "runtime/errors.h"
 #include "runtime/files.h"
 #include "runtime/kernel_impl.h"
@@ -25,19 +27,83 @@ Constants detail::to_constants(const Consts& consts) {
   return out;
 }
 
+const Program& detail::ModuleImpl::program() const {
+  const std::lock_guard lock(mutex_);
+  if (!program_) {
+    LoadResult r = set_.parse();
+    if (r.diagnostics.any()) throw to_error(r.diagnostics, *r.sources);
+    program_ = std::move(r.program);
+  }
+  return *program_;
+}
+
+namespace {
+
+/// A kernel of a module with its constants. The module is parsed when Tile IR is asked for.
+class ModuleKernel : public detail::KernelSource {
+ public:
+  ModuleKernel(std::shared_ptr<const detail::ModuleImpl> module, std::string name, Constants given, std::string winners,
+               std::map<std::string, std::int64_t> sizes, std::string target, std::string family)
+      : module_(std::move(module)),
+        name_(std::move(name)),
+        given_(std::move(given)),
+        winners_(std::move(winners)),
+        sizes_(std::move(sizes)),
+        target_(std::move(target)),
+        family_(std::move(family)) {}
+
+  std::unique_ptr<ir::Kernel> lower(const std::optional<std::vector<std::string>>& absent, Diagnostics& ds) const override {
+    const Constants& c = constants();
+    return absent ? instantiate(module_->program(), name_, c, *absent, ds) : instantiate_signature(module_->program(), name_, c, ds);
+  }
+  Schedule schedule() const override { return schedule_for(module_->program(), name_, family_); }
+
+  /// Names the kernel and everything that chooses its constants.
+  cache::Key key() const {
+    cache::Fields fields;
+    fields.add("what", "signature").add("sources", module_->key()).add("kernel", name_);
+    for (const auto& [n, value] : given_) fields.add("constant", n).add("kind", std::to_string(value.index())).add("value", str(value));
+    for (const auto& [n, value] : sizes_) fields.add("size", n).add("value", std::to_string(value));
+    return fields.add("winners", winners_).add("target", target_).add("family", family_).key();
+  }
+
+ private:
+  const Constants& constants() const {
+    const std::lock_guard lock(mutex_);
+    if (!chosen_) {
+      Diagnostics diagnostics;
+      Constants c = choose_tuned(module_->program(), name_, target_, given_, parse_winners(winners_, "winners"), sizes_, diagnostics);
+      if (diagnostics.any()) throw to_error(diagnostics, *module_->sources());
+      chosen_ = std::move(c);
+    }
+    return *chosen_;
+  }
+
+  std::shared_ptr<const detail::ModuleImpl> module_;
+  std::string name_;
+  Constants given_;
+  std::string winners_;
+  std::map<std::string, std::int64_t> sizes_;
+  std::string target_, family_;
+  mutable std::mutex mutex_;  ///< of choosing
+  mutable std::optional<Constants> chosen_;
+};
+
+/// Only machine code is kept, and only of a compilation that nobody watches.
+bool worth_keeping(const detail::ResolvedTarget& target, const CompileHooks& hooks) {
+  return (target.target == Target::Cpu || target.target == Target::Cuda) && hooks.print_after.empty() && !hooks.timed;
+}
+
+}  // namespace
+
 AnyKernel detail::make_kernel(const ModuleImpl& module, const std::string& name, const Consts& consts, const Options& options,
                               std::span<const SignatureEntry> signature, const MakeOptions& more) {
-  const std::shared_ptr<const Program>& program = module.shared_program();
-  Diagnostics diagnostics;
-  const std::vector<Winner> winners = parse_winners(options.winners, "winners");
   const ResolvedTarget target = resolve_target(options);
-  const Constants constants = choose_tuned(*program, name, target.name, to_constants(consts), winners, more.sizes, diagnostics);
-  if (diagnostics.any()) throw to_error(diagnostics, *module.sources());
-  const auto instantiate_form = [program, name, constants](const std::optional<std::vector<std::string>>& absent, Diagnostics& ds) {
-    return absent ? instantiate(*program, name, constants, *absent, ds) : instantiate_signature(*program, name, constants, ds);
-  };
-  const Schedule schedule = schedule_for(*program, name, schedule_family(target.target, target.gpu));
-  auto impl = std::make_shared<KernelImpl>(instantiate_form, schedule, module.sources(), module.loader(), options, target, more.hooks);
+  auto source = std::make_unique<const ModuleKernel>(module.shared_from_this(), name, to_constants(consts), options.winners, more.sizes, target.name,
+                                                     schedule_family(target.target, target.gpu));
+  CacheLink link;
+  if (module.store()->on() && worth_keeping(target, more.hooks)) link = {module.store(), source->key()};
+  auto impl = std::make_shared<KernelImpl>(std::move(source), module.sources(), module.loader(), options, target, more.hooks, std::move(link));
   std::vector<std::string> left_out = options.absent;
   if (!signature.empty()) {
     impl->check_signature(signature);
@@ -72,23 +138,32 @@ std::vector<KernelOutline> Module::kernels() const {
   });
 }
 
-Module load_source(const std::string& name, const std::string& text) { return load_source(name, text, {}); }
+Module load_source(const std::string& name, const std::string& text, const Cache& cache) { return load_source(name, text, {}, cache); }
 
-Module load_source(const std::string& name, const std::string& text, const std::map<std::string, std::string>& imports) {
+Module load_source(const std::string& name, const std::string& text, const std::map<std::string, std::string>& imports, const Cache& cache) {
   return guarded([&] {
     const ImportResolver resolve = [&imports, beside = import_beside(name)](const std::string& path) -> std::optional<ModuleText> {
       if (const auto at = imports.find(path); at != imports.end()) return ModuleText{path + ".tile", at->second};
       return beside(path);
     };
-    LoadResult r = load_program(name, text, resolve);
+    const std::shared_ptr<cache::Store>& store = cache.store();
+    if (store->on()) {
+      if (std::optional<SourceSet> known = recall_sources(*store, name, text, resolve)) {
+        std::shared_ptr<const SourceMap> map = known->map();
+        return Module(std::make_shared<const detail::ModuleImpl>(std::move(*known), nullptr, std::move(map), store));
+      }
+    }
+    SourceSet set;
+    LoadResult r = load_recorded(name, text, resolve, set);
     if (r.diagnostics.any()) throw to_error(r.diagnostics, *r.sources);
     TESSERA_ASSERT(r.program, "no program and no diagnostic");
-    return Module(std::make_shared<const detail::ModuleImpl>(std::move(r.program), std::move(r.sources)));
+    if (store->on()) keep_sources(*store, set);
+    return Module(std::make_shared<const detail::ModuleImpl>(std::move(set), std::move(r.program), std::move(r.sources), store));
   });
 }
 
-Module load(const std::string& path) {
-  return guarded([&] { return load_source(path, read_file(path, 64 << 20)); });
+Module load(const std::string& path, const Cache& cache) {
+  return guarded([&] { return load_source(path, read_file(path, 64 << 20), cache); });
 }
 
 }  // namespace tessera

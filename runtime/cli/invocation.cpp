@@ -172,7 +172,9 @@ void Invocation::read_scalars(const InvocationOptions& options) {
 
 Work Invocation::work() const {
   const std::uint64_t mask = kernel_->impl().mask_of(absent_);
-  return dry_ ? count_work(*kernel_->impl().lower(mask), sizes()) : count_work(*kernel_->impl().form(mask).compiled, sizes());
+  if (dry_) return count_work(*kernel_->impl().lower(mask), sizes());
+  if (const auto& compiled = kernel_->impl().form(mask).compiled) return count_work(*compiled, sizes());
+  return count_work(*kernel_->impl().after_passes(mask), sizes());
 }
 
 std::optional<AssembledCode> Invocation::assembled() const {

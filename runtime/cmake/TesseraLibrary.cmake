@@ -12,7 +12,7 @@ target_link_libraries(tessera PRIVATE $<LINK_LIBRARY:WHOLE_ARCHIVE,tessera_objec
 target_compile_features(tessera INTERFACE cxx_std_20)
 target_include_directories(tessera INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/runtime/include>
                                              $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
-target_link_options(tessera PRIVATE -Wl,--version-script=${tessera_exports} -Wl,--gc-sections)
+target_link_options(tessera PRIVATE -Wl,--version-script=${tessera_exports} -Wl,--gc-sections -Wl,--build-id=sha1)
 set_target_properties(
   tessera
   PROPERTIES VERSION ${PROJECT_VERSION}

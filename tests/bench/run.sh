@@ -7,6 +7,7 @@ build=$1
 shift
 # Spinning threads of a rival would take the processor from whoever runs next.
 export OMP_WAIT_POLICY=passive
+export TESSERA_CACHE=off
 python=$root/.cache/rivals/bin/python
 [[ -x $python ]] && set -- --python "$python" "$@"
 exec "$build/tests/bench/bench_cpu" "$@"

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "tessera/argument.h"
+#include "tessera/cache.h"
 #include "tessera/context.h"
 #include "tessera/error.h"
 #include "tessera/graph.h"
@@ -195,12 +196,14 @@ class TESSERA_API Module {
   std::shared_ptr<const detail::ModuleImpl> impl_;
 };
 
-/// Reads and checks a .tile file and what it imports: beside it, then in the standard library. Throws Error: Machine if a file cannot be read, else
-/// E01xx to E06xx with all problems found. Thread safety: any thread.
-TESSERA_API Module load(const std::string& path);
+/// Reads and checks a .tile file and what it imports: beside it, then in the standard library. Texts that have passed the checks before, by the word
+/// of the cache, are not parsed until that is needed. Kernels made from the module use the same cache. Throws Error: Machine if a file cannot be read,
+/// else E01xx to E06xx with all problems found. Thread safety: any thread.
+TESSERA_API Module load(const std::string& path, const Cache& cache = Cache::standard());
 /// The same for text that is already in memory; `name` stands in messages, and imports are searched beside it if it is a path.
-TESSERA_API Module load_source(const std::string& name, const std::string& text);
+TESSERA_API Module load_source(const std::string& name, const std::string& text, const Cache& cache = Cache::standard());
 /// The same with imports by dotted path, which are searched first: for sources embedded in a program.
-TESSERA_API Module load_source(const std::string& name, const std::string& text, const std::map<std::string, std::string>& imports);
+TESSERA_API Module load_source(const std::string& name, const std::string& text, const std::map<std::string, std::string>& imports,
+                               const Cache& cache = Cache::standard());
 
 }  // namespace tessera

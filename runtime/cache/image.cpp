@@ -1,0 +1,149 @@
+#include "runtime/cache/image.h"
+
+#include "codegen/nvptx/ptx.h"
+
+namespace tessera::cache {
+namespace {
+
+void put_span(Writer& w, const Span& s) { w.number(s.file).number(s.begin).number(s.end); }
+
+Span get_span(Reader& r) {
+  Span s;
+  s.file = static_cast<FileId>(r.number());
+  s.begin = static_cast<std::uint32_t>(r.number());
+  s.end = static_cast<std::uint32_t>(r.number());
+  return s;
+}
+
+/// Checks of either kind of code.
+template <class Check>
+void put_checks(Writer& w, const std::vector<Check>& checks) {
+  w.number(checks.size());
+  for (const Check& c : checks) {
+    put_span(w, c.span);
+    w.text(c.message);
+  }
+}
+
+template <class Check>
+std::vector<Check> get_checks(Reader& r) {
+  std::vector<Check> out(r.count());
+  for (Check& c : out) {
+    c.span = get_span(r);
+    c.message = r.text();
+  }
+  return out;
+}
+
+}  // namespace
+
+// The members are named one by one, so that a new one does not compile until it is written and read here.
+std::vector<Section> sections_of(const CpuObject& object) {
+  const auto& [bytes, entry, range_entry, arena_bytes, checks, instructions, times] = object;
+  static_cast<void>(times);  // of the compilation, which a loaded kernel has not had
+  Writer meta;
+  meta.text("cpu").text(entry).text(range_entry).number(arena_bytes).number(static_cast<std::uint64_t>(instructions));
+  put_checks(meta, checks);
+  return {{"meta", meta.take()}, {"elf ", bytes}};
+}
+
+std::optional<CpuObject> cpu_object(const Entry& entry) {
+  const std::string *meta = entry.find("meta"), *elf = entry.find("elf ");
+  if (!meta || !elf || elf->empty()) return std::nullopt;
+  Reader r(*meta);
+  if (r.text() != "cpu") return std::nullopt;
+  CpuObject out;
+  out.object = *elf;
+  out.entry = r.text();
+  out.range_entry = r.text();
+  out.arena_bytes = r.number();
+  out.instructions = static_cast<std::int64_t>(r.number());
+  out.checks = get_checks<CpuCheck>(r);
+  if (!r.done()) return std::nullopt;
+  return out;
+}
+
+std::vector<Section> sections_of(const GpuObject& object) {
+  const auto& [ptx, entry, target, threads, shared_bytes, checks, maps, cubin, passes_ms, codegen_ms] = object;
+  static_cast<void>(passes_ms), static_cast<void>(codegen_ms);
+  Writer meta;
+  meta.text("gpu").text(entry).text(target.name()).number(static_cast<std::uint64_t>(threads)).number(static_cast<std::uint64_t>(shared_bytes));
+  put_checks(meta, checks);
+  meta.number(maps.size());
+  for (const GpuTensorMap& m : maps) {
+    const auto& [base, dtype, axes] = m;
+    meta.number(base).number(static_cast<std::uint64_t>(dtype)).number(axes.size());
+    for (const GpuTensorMap::Axis& a : axes) meta.number(a.extent).number(a.stride).number(static_cast<std::uint64_t>(a.box));
+  }
+  std::vector<Section> out{{"meta", meta.take()}, {"ptx ", ptx}};
+  if (!cubin.empty()) out.push_back({"bin ", cubin});
+  return out;
+}
+
+std::optional<GpuObject> gpu_object(const Entry& entry) {
+  const std::string *meta = entry.find("meta"), *ptx = entry.find("ptx "), *cubin = entry.find("bin ");
+  if (!meta || !ptx || ptx->empty()) return std::nullopt;
+  Reader r(*meta);
+  if (r.text() != "gpu") return std::nullopt;
+  GpuObject out;
+  out.ptx = *ptx;
+  out.entry = r.text();
+  const std::optional<GpuTarget> target = gpu_target_from_name(r.text());
+  if (!target) return std::nullopt;
+  out.target = *target;
+  out.threads = static_cast<int>(r.number());
+  out.shared_bytes = static_cast<std::int64_t>(r.number());
+  out.checks = get_checks<GpuCheck>(r);
+  out.maps.resize(r.count());
+  for (GpuTensorMap& m : out.maps) {
+    m.base = r.number();
+    m.dtype = static_cast<DType>(r.number());
+    m.axes.resize(r.count());
+    for (GpuTensorMap::Axis& a : m.axes) {
+      a.extent = r.number();
+      a.stride = r.number();
+      a.box = static_cast<std::int64_t>(r.number());
+    }
+  }
+  if (!r.done()) return std::nullopt;
+  if (cubin) out.cubin = *cubin;
+  return out;
+}
+
+Section in_place_section(const InPlace& pairs) {
+  Writer w;
+  w.number(pairs.size());
+  for (const auto& [written, read] : pairs) w.text(written).text(read);
+  return {"inpl", w.take()};
+}
+
+std::optional<InPlace> in_place_of(const Entry& entry) {
+  const std::string* bytes = entry.find("inpl");
+  if (!bytes) return std::nullopt;
+  Reader r(*bytes);
+  InPlace out(r.count());
+  for (auto& [written, read] : out) {
+    written = r.text();
+    read = r.text();
+  }
+  if (!r.done()) return std::nullopt;
+  return out;
+}
+
+std::string spans_text(const std::vector<Span>& spans) {
+  Writer w;
+  w.number(spans.size());
+  for (const Span& s : spans) put_span(w, s);
+  return w.take();
+}
+
+std::optional<std::vector<Span>> read_spans(const std::string* text) {
+  if (!text) return std::nullopt;
+  Reader r(*text);
+  std::vector<Span> out(r.count());
+  for (Span& s : out) s = get_span(r);
+  if (!r.done()) return std::nullopt;
+  return out;
+}
+
+}  // namespace tessera::cache
