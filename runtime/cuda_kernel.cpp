@@ -174,12 +174,12 @@ class GpuExecutable : public Executable {
     const auto load = [&](const std::string& image) {
       return std::make_unique<cuda::LoadedCode>(gpu, image, object_.entry, object_.shared_bytes);
     };
-    // Machine code is of the device it was made on; others assemble for themselves.
-    if (assemble_ && !loaded_.find([](const Loaded&) { return true; })) {
-      if (!object_.cubin.empty()) {
+    if (assemble_) {
+      const Loaded* first = loaded_.find([](const Loaded&) { return true; });
+      if (const std::string& made = first ? first->cubin : object_.cubin; !made.empty()) {
         try {
-          return loaded_.add(Loaded(load(object_.cubin), object_.cubin, object_.maps));
-        } catch (const MachineError&) {  // of another driver or device after all: the PTX says what it should be
+          return loaded_.add(Loaded(load(made), made, object_.maps));
+        } catch (const MachineError&) {  // of another driver or kind of device after all: the PTX says what it should be
         }
       }
       std::string cubin = cuda::assemble(*gpu, object_.ptx, object_.entry);

@@ -24,9 +24,18 @@ SymProgram::SymProgram(const Sym& sym, const std::function<std::optional<std::si
     }
     terms_.push_back(std::move(term));
   }
+  const Term* only = terms_.size() == 1 ? &terms_[0] : nullptr;
+  if (only && only->atoms.empty()) {
+    constant_ = only->coefficient;
+  } else if (only && only->coefficient == 1 && only->atoms.size() == 1 && only->atoms[0].op == SymOp::Symbol && complete_) {
+    form_ = Form::Symbol;
+    symbol_ = only->atoms[0].symbol;
+  } else if (!terms_.empty()) {
+    form_ = Form::General;
+  }
 }
 
-std::optional<std::int64_t> SymProgram::eval(std::span<const std::int64_t> values) const {
+std::optional<std::int64_t> SymProgram::eval_terms(std::span<const std::int64_t> values) const {
   std::int64_t sum = 0;
   for (const Term& term : terms_) {
     std::int64_t product = term.coefficient;

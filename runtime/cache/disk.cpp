@@ -73,7 +73,7 @@ bool Disk::check_folder(bool may_be_missing) {
     return false;
   }
   if (!S_ISDIR(s.st_mode)) return trouble("it is no folder", 0), false;
-  if (!ours_alone(s)) return trouble("others can write to it, and what lies there is run", 0), false;
+  if (!ours_alone(s)) return trouble("it is another user's, or others can write to it, and what lies there is run", 0), false;
   return checked_ = true;
 }
 

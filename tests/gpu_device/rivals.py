@@ -310,6 +310,8 @@ def launch():
     row("launch_us", "a typed launch, microseconds of the calling thread", us("launch_us"), text, 2.0, 1.9)
     mine = ours("examples/ladder/01_copy.tile", "copy", ["T=f32"], "M=1,N=1")
     row("launch_row_us", "launches in a row, microseconds each (host and GPU, whichever is slower)", None if mine is None else mine * 1e6, "", None, None)
+    own = us("launch_us") - us("bare_16_us") if figures else None
+    row("launch_own_us", "of a typed launch, what is not the driver's own call, microseconds", own, "", None, None)
     row("launch_attention_us", "the same of flash_causal, with tensor maps", us("launch_attention_us"), f"the driver alone {us('bare_56_4_us')} us")
 
 

@@ -25,9 +25,9 @@ class Argument {
   /// The kernel may do what its parameter says; a read-only tensor cannot be written.
   Argument(const Tensor& t, Access access = Access::Any) : value_(t), access_(access) {}  // NOLINT
   template <class T, int R>
-  Argument(const View<T, R>& v) : Argument(Tensor(v)) {}  // NOLINT
+  Argument(const View<T, R>& v) : value_(std::in_place_type<Tensor>, v) {}  // NOLINT
   template <ViewArgument T>
-  Argument(const T& wrapped) : Argument(Tensor(wrapped.view), T::access) {}  // NOLINT
+  Argument(const T& wrapped) : value_(std::in_place_type<Tensor>, wrapped.view), access_(T::access) {}  // NOLINT
   template <class T>
   Argument(const std::optional<T>& o) : Argument(o ? Argument(*o) : Argument(Absent{})) {}  // NOLINT
   Argument(const Scalar& s) : value_(s) {}                                                  // NOLINT

@@ -22,5 +22,6 @@
 #include "tessera/graph.h"
 #include "tessera/kernel.h"
 #include "tessera/module.h"
+#include "tessera/prepare.h"
 #include "tessera/stream.h"
 #include "tessera/view.h"
