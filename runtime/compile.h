@@ -28,7 +28,7 @@ struct CompileOptions {
   bool debug = false;                 ///< keep asserts and claims, and verify the IR after every pass
   CompileHooks hooks = {};
   Schedule schedule = {};
-  std::uint64_t seed = 1;  ///< of the simulated GPU
+  std::uint64_t seed = 1;     ///< of the simulated GPU
   bool machine_code = false;  ///< have a GPU's driver give away what its assembler makes (Executable::machine_code)
 };
 

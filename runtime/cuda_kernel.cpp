@@ -171,9 +171,7 @@ class GpuExecutable : public Executable {
     if (const Loaded* l = find(*gpu)) return *l;
     const std::lock_guard lock(mutex_);
     if (const Loaded* l = find(*gpu)) return *l;
-    const auto load = [&](const std::string& image) {
-      return std::make_unique<cuda::LoadedCode>(gpu, image, object_.entry, object_.shared_bytes);
-    };
+    const auto load = [&](const std::string& image) { return std::make_unique<cuda::LoadedCode>(gpu, image, object_.entry, object_.shared_bytes); };
     if (assemble_) {
       const Loaded* first = loaded_.find([](const Loaded&) { return true; });
       if (const std::string& made = first ? first->cubin : object_.cubin; !made.empty()) {

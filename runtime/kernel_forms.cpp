@@ -64,8 +64,9 @@ void KernelImpl::build(Form& form) const {
   form.source = lower(form.absent);
   form.plan = std::make_unique<LaunchPlan>(*form.source, sources_);
   if (!link_.store) return compile_into(form, nullptr);
-  const cache::Key key = cache::kernel_inputs(cache::machine_inputs(target_.target, target_.gpu, target_.context), *form.source,
-                                              source_->schedule(), options_.debug).key();
+  const cache::Key key =
+      cache::kernel_inputs(cache::machine_inputs(target_.target, target_.gpu, target_.context), *form.source, source_->schedule(), options_.debug)
+          .key();
   cache::InPlace in_place;
   form.executable = cached_code(key, in_place);
   if (!form.executable) {
@@ -157,8 +158,7 @@ std::shared_ptr<const Executable> KernelImpl::cached_code(const cache::Key& key,
       return code;
     }
   } catch (const MachineError&) {  // code that cannot be loaded is made again, and if that cannot be loaded either, its error is told
-  } catch (const InternalError&) {
-  }
+  } catch (const InternalError&) {}
   store.drop(Kind::Kernel, key);
   return nullptr;
 }

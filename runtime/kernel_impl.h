@@ -52,8 +52,8 @@ ResolvedTarget resolve_target(const Options& options);
 class KernelImpl {
  public:
   /// Throws Error as Module::kernel does. Nothing is compiled yet.
-  KernelImpl(std::unique_ptr<const KernelSource> source, std::shared_ptr<const SourceMap> sources, std::shared_ptr<LazyLoader> loader, Options options,
-             const ResolvedTarget& target, CompileHooks hooks, CacheLink link = {});
+  KernelImpl(std::unique_ptr<const KernelSource> source, std::shared_ptr<const SourceMap> sources, std::shared_ptr<LazyLoader> loader,
+             Options options, const ResolvedTarget& target, CompileHooks hooks, CacheLink link = {});
 
   const std::string& name() const { return signature_->name; }
   const std::vector<Parameter>& parameters() const { return parameters_; }

@@ -44,8 +44,7 @@ LoadResult load_recorded(const std::string& name, const std::string& text, const
   set.text = text;
   return load_program(name, text, [&](const std::string& path) {
     std::optional<ModuleText> found = resolve(path);
-    if (found || embedded_std().contains(path))
-      set.imports.push_back({path, !found, found ? found->name : "", found ? found->text : ""});
+    if (found || embedded_std().contains(path)) set.imports.push_back({path, !found, found ? found->name : "", found ? found->text : ""});
     return found;
   });
 }

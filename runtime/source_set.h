@@ -13,8 +13,8 @@ namespace tessera {
 
 struct SourceSet {
   struct Import {
-    std::string path;      ///< "std.attention"
-    bool standard = true;  ///< of the library's own modules
+    std::string path;        ///< "std.attention"
+    bool standard = true;    ///< of the library's own modules
     std::string name, text;  ///< of others
   };
   std::string name, text;

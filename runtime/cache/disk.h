@@ -29,7 +29,7 @@ class FileCalls {
 };
 
 struct Limits {
-  std::uint64_t bytes = std::uint64_t{512} << 20;       ///< of all files together
+  std::uint64_t bytes = std::uint64_t{512} << 20;          ///< of all files together
   std::chrono::seconds age = std::chrono::hours(24 * 90);  ///< since an entry was last used
   std::chrono::seconds pause = std::chrono::minutes(10);   ///< between two looks at the folder
 };

@@ -51,13 +51,13 @@ int visit(dl_phdr_info* info, std::size_t, void* data) {
   Search& search = *static_cast<Search*>(data);
   bool ours = false;
   for (int i = 0; i < info->dlpi_phnum; ++i) {
-    const ElfW(Phdr)& p = info->dlpi_phdr[i];
+    const ElfW(Phdr) & p = info->dlpi_phdr[i];
     const std::uintptr_t begin = info->dlpi_addr + p.p_vaddr;
     ours |= p.p_type == PT_LOAD && search.inside >= begin && search.inside < begin + p.p_memsz;
   }
   if (!ours) return 0;
   for (int i = 0; i < info->dlpi_phnum && search.found.empty(); ++i) {
-    const ElfW(Phdr)& p = info->dlpi_phdr[i];
+    const ElfW(Phdr) & p = info->dlpi_phdr[i];
     if (p.p_type == PT_NOTE) read_notes(reinterpret_cast<const std::uint8_t*>(info->dlpi_addr + p.p_vaddr), p.p_memsz, p.p_align, search.found);
   }
   return 1;

@@ -18,7 +18,7 @@ void show_info(const Cache& cache, Report& report) {
   report.fields["files"] = static_cast<std::int64_t>(info.files);
   report.fields["kernels"] = static_cast<std::int64_t>(info.kernels);
   report.fields["bytes"] = static_cast<std::int64_t>(info.bytes);
-  report.line(fmt::format("{}: {} kernel{} in {} files, {:.1f} MB", info.folder, info.kernels, info.kernels == 1 ? "" : "s", info.files,
+  report.line(fmt::format("{}: {} kernel{} in {} files, {:.2f} MB", info.folder, info.kernels, info.kernels == 1 ? "" : "s", info.files,
                           static_cast<double>(info.bytes) * 1e-6));
 }
 

@@ -69,7 +69,10 @@ TEST(CacheEntry, LengthsThatLie) {
 
 TEST(CacheImage, CodeOfACpuReadsBack) {
   CpuObject o;
-  o.object = std::string("\x7f" "ELF\0code", 9);
+  o.object = std::string(
+      "\x7f"
+      "ELF\0code",
+      9);
   o.entry = "k";
   o.range_entry = "k.range";
   o.arena_bytes = 4096;
@@ -121,7 +124,8 @@ over (i in M)
     if has(bias) { t = t + bias[:]; }
     y[i, :] = t;
 }
-)", {});
+)",
+                                         {});
   Diagnostics ds;
   const std::unique_ptr<ir::Kernel> kernel = instantiate(*loaded.program, "k", {{"N", std::int64_t{8}}}, {"bias"}, ds);
   ASSERT_TRUE(kernel);
@@ -156,7 +160,8 @@ over (i in M)
     }
     return "";
   };
-  for (const auto& [rows, s, n] : {std::tuple<std::int64_t, float, std::int64_t>{4, 1.0f, 5}, {4, -1.0f, 5}, {4, 1.0f, 1}, {4, 1.0f, 100}, {1001, 1.0f, 5}}) {
+  for (const auto& [rows, s, n] :
+       {std::tuple<std::int64_t, float, std::int64_t>{4, 1.0f, 5}, {4, -1.0f, 5}, {4, 1.0f, 1}, {4, 1.0f, 100}, {1001, 1.0f, 5}}) {
     EXPECT_EQ(refusal(a, rows, s, n), refusal(b, rows, s, n));
     EXPECT_EQ(refusal(b, rows, s, n).empty(), rows == 4 && s > 0 && n == 5) << rows << " " << s << " " << n;
   }

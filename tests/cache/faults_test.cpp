@@ -86,10 +86,14 @@ TEST(CacheFaults, EntriesThatLieUnderARightChecksumDoNotCrash) {
       if (e.sections.empty() || random() % 2) continue;
       cache::Section& s = e.sections[random() % e.sections.size()];
       if (s.tag == "elf ") continue;  // machine code is trusted once its checksum is right
-      if (random() % 2) e.sections.erase(e.sections.begin() + static_cast<std::ptrdiff_t>(random() % e.sections.size()));
-      else if (s.tag == "meta" || s.tag == "head") s.bytes.resize(s.bytes.size() / 2);
-      else if (!s.bytes.empty()) s.bytes[random() % s.bytes.size()] ^= 64;
-      if (s.tag == "key " || s.tag == "span" || s.tag == "inpl" || s.tag == "mods" || s.tag == "meta" || s.tag == "head") write(folder / w.name, cache::encode(e));
+      if (random() % 2)
+        e.sections.erase(e.sections.begin() + static_cast<std::ptrdiff_t>(random() % e.sections.size()));
+      else if (s.tag == "meta" || s.tag == "head")
+        s.bytes.resize(s.bytes.size() / 2);
+      else if (!s.bytes.empty())
+        s.bytes[random() % s.bytes.size()] ^= 64;
+      if (s.tag == "key " || s.tag == "span" || s.tag == "inpl" || s.tag == "mods" || s.tag == "meta" || s.tag == "head")
+        write(folder / w.name, cache::encode(e));
     }
     ASSERT_TRUE(right(scale(fresh(folder.path())))) << i;
     for (const Whole& w : whole) write(folder / w.name, w.bytes);

@@ -13,8 +13,8 @@ namespace {
 
 using namespace tessera::test;
 using cache::Fields;
-using cache::Key;
 using cache::KernelInputs;
+using cache::Key;
 
 TEST(CacheKey, EveryInputChangesIt) {
   // The rows of inputs.def, one test each: a changed value, an empty one, and the value of another row give other keys.
@@ -25,11 +25,11 @@ TEST(CacheKey, EveryInputChangesIt) {
   const Key key = all.key();
   EXPECT_EQ(KernelInputs(all).key(), key);
   std::set<Key> seen{key};
-#define TESSERA_KEY_INPUT(name, doc)                           \
+#define TESSERA_KEY_INPUT(name, doc)                                 \
   for (const char* value : {"", "another", "value of " #name " "}) { \
-    KernelInputs changed = all;                                \
-    changed.name = value;                                      \
-    EXPECT_TRUE(seen.insert(changed.key()).second) << #name;   \
+    KernelInputs changed = all;                                      \
+    changed.name = value;                                            \
+    EXPECT_TRUE(seen.insert(changed.key()).second) << #name;         \
   }
 #include "runtime/cache/inputs.def"
   EXPECT_EQ(seen.size(), 1 + 3 * rows);
@@ -100,7 +100,8 @@ TEST(CacheKey, CommentsMakeNoDifference) {
 
 TEST(CacheKey, ARenamedLocal) {
   Named code;
-  const std::string renamed = with(with(with(with(base, "let t ", "let row "), "var u = t", "var sum = row"), "u = u + t", "sum = sum + row"), "= u;", "= sum;");
+  const std::string renamed =
+      with(with(with(with(base, "let t ", "let row "), "var u = t", "var sum = row"), "u = u + t", "sum = sum + row"), "= u;", "= sum;");
   EXPECT_TRUE(code.fresh_code(base, "k", {{"N", 8}}));
   EXPECT_FALSE(code.fresh_code(renamed, "k", {{"N", 8}}));
   EXPECT_FALSE(code.fresh_code(with(with(base, "over (i in M)", "over (row in M)"), "[i, :]", "[row, :]"), "k", {{"N", 8}}));
@@ -146,7 +147,8 @@ kernel k[N: int, BM: int = 1](x: view f32[M, N], y: out view f32[M, N], s: f32) 
   const auto loaded = [&](const std::string& helper) {
     return load_source("k.tile", root, {{"helper", helper}}, fresh(folder.path())).kernel<In<float, 2>, Out<float, 2>, float>("k", {{"N", 8}});
   };
-  const std::string once = "fn twice[N: int](x: f32[N]) -> f32[N] { return x; }\n", twice = "fn twice[N: int](x: f32[N]) -> f32[N] { return x + x; }\n";
+  const std::string once = "fn twice[N: int](x: f32[N]) -> f32[N] { return x; }\n",
+                    twice = "fn twice[N: int](x: f32[N]) -> f32[N] { return x + x; }\n";
   for (int i = 0; i < 3; ++i) {
     EXPECT_TRUE(right(loaded(once)));
     EXPECT_FALSE(right(loaded(twice)));

@@ -53,7 +53,8 @@ TEST(WarmCache, OffKeepsNothing) {
 
 TEST(WarmCache, TheEnvironmentSaysWhere) {
   struct Restore {
-    std::string tessera = ::getenv("TESSERA_CACHE") ? ::getenv("TESSERA_CACHE") : "", xdg = ::getenv("XDG_CACHE_HOME") ? ::getenv("XDG_CACHE_HOME") : "";
+    std::string tessera = ::getenv("TESSERA_CACHE") ? ::getenv("TESSERA_CACHE") : "",
+                xdg = ::getenv("XDG_CACHE_HOME") ? ::getenv("XDG_CACHE_HOME") : "";
     ~Restore() {
       ::setenv("TESSERA_CACHE", tessera.c_str(), 1);
       xdg.empty() ? ::unsetenv("XDG_CACHE_HOME") : ::setenv("XDG_CACHE_HOME", xdg.c_str(), 1);
@@ -77,7 +78,8 @@ TEST(WarmCache, FormsConstantsAndRefusalsAreTheSame) {
   std::vector<std::string> told[2];
   for (int run = 0; run < 2; ++run) {
     const Cache cache = fresh(folder.path());
-    const K k = load_source("k.tile", optional_source, cache).kernel<In<float, 2>, Out<float, 2>, std::optional<In<float, 1>>, float>("k", {{"N", 8}});
+    const K k =
+        load_source("k.tile", optional_source, cache).kernel<In<float, 2>, Out<float, 2>, std::optional<In<float, 1>>, float>("k", {{"N", 8}});
     std::vector<std::string>& out = told[run];
     for (const auto& [n, v] : k.any().constants()) out.push_back(n + "=" + v);
     for (const Parameter& p : k.any().parameters()) out.push_back(p.name + (p.optional ? "?" : ""));
@@ -143,11 +145,10 @@ TEST(WarmCache, ErrorsOfTheSourceAreToldEveryTime) {
 
 TEST(WarmCache, AChangedImportIsSeen) {
   const Folder folder, sources;
-  write(sources / "k.tile", "import helper;\nkernel scale[N: int](x: view f32[M, N], y: out view f32[M, N], s: f32) over (i in M) "
-                            "{ y[i, :] = helper.f(x[i, :]) * s; }\n");
-  const auto loaded = [&] {
-    return load(sources / "k.tile", fresh(folder.path())).kernel<In<float, 2>, Out<float, 2>, float>("scale", {{"N", 8}});
-  };
+  write(sources / "k.tile",
+        "import helper;\nkernel scale[N: int](x: view f32[M, N], y: out view f32[M, N], s: f32) over (i in M) "
+        "{ y[i, :] = helper.f(x[i, :]) * s; }\n");
+  const auto loaded = [&] { return load(sources / "k.tile", fresh(folder.path())).kernel<In<float, 2>, Out<float, 2>, float>("scale", {{"N", 8}}); };
   const std::string same = "fn f[N: int](x: f32[N]) -> f32[N] { return x; }\n", twice = "fn f[N: int](x: f32[N]) -> f32[N] { return x + x; }\n";
   for (const bool is_right : {true, false, true, true}) {
     write(sources / "helper.tile", is_right ? same : twice);
@@ -171,8 +172,9 @@ TEST(WarmCache, AFileThatHidesAStandardModuleIsSeen) {
 TEST(WarmCache, InPlaceWorksWarmToo) {
   const Folder folder;
   const Context cpu = Context::cpu(1);
-  const std::string source = "kernel twice[BM: int = 4, BN: int = 8](x: view f32[M, N], y: out view f32[M, N])\n"
-                             "over (j in tiles(N, BN), i in tiles(M, BM)) { y[i, j] = x[i, j] * 2.0; }\n";
+  const std::string source =
+      "kernel twice[BM: int = 4, BN: int = 8](x: view f32[M, N], y: out view f32[M, N])\n"
+      "over (j in tiles(N, BN), i in tiles(M, BM)) { y[i, j] = x[i, j] * 2.0; }\n";
   for (int i = 0; i < 3; ++i) {
     std::vector<float> x(8, 3.0f);
     // The third comes by way of the code alone, as its text differs by a comment.

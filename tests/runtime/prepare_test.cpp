@@ -21,15 +21,17 @@ TEST(PrepareAll, MakesAllInTheirOrder) {
   for (int n = 1; n <= 12; ++n) requests.push_back({module, n % 3 ? "scale" : "shift", {{"N", n}}});
   for (const int threads : {1, 4}) {
     std::set<std::size_t> told;
-    const std::vector<AnyKernel> kernels = prepare_all(requests, {.threads = threads, .progress = [&](std::size_t done, std::size_t all, const std::string&) {
-                                                                    EXPECT_EQ(all, 12u);
-                                                                    told.insert(done);
-                                                                  }});
+    const std::vector<AnyKernel> kernels =
+        prepare_all(requests, {.threads = threads, .progress = [&](std::size_t done, std::size_t all, const std::string&) {
+                                 EXPECT_EQ(all, 12u);
+                                 told.insert(done);
+                               }});
     ASSERT_EQ(kernels.size(), 12u);
     EXPECT_EQ(told.size(), 12u);
     for (std::int64_t n = 1; n <= 12; ++n) {
       std::vector<float> x(static_cast<std::size_t>(n), 2.0f), y(x.size());
-      kernels[static_cast<std::size_t>(n - 1)].launch(Context::cpu(1), {View<const float, 2>(x.data(), {1, n}), View<float, 2>(y.data(), {1, n}), 5.0f});
+      kernels[static_cast<std::size_t>(n - 1)].launch(Context::cpu(1),
+                                                      {View<const float, 2>(x.data(), {1, n}), View<float, 2>(y.data(), {1, n}), 5.0f});
       EXPECT_EQ(y.back(), n % 3 ? 10.0f : 7.0f) << n;
     }
   }

@@ -48,7 +48,8 @@ class TESSERA_API Cache {
   static Cache standard();
   /// Parse and compile every time.
   static Cache off();
-  /// Makes the folder when something is written first, readable by its owner only. One and the same folder has the limits it was first asked for with.
+  /// Makes the folder when something is written first, readable by its owner only. One and the same folder has the limits it was first asked for
+  /// with.
   static Cache at(const std::string& folder, const CacheLimits& limits = {});
 
   bool on() const noexcept;

@@ -197,8 +197,8 @@ class TESSERA_API Module {
 };
 
 /// Reads and checks a .tile file and what it imports: beside it, then in the standard library. Texts that have passed the checks before, by the word
-/// of the cache, are not parsed until that is needed. Kernels made from the module use the same cache. Throws Error: Machine if a file cannot be read,
-/// else E01xx to E06xx with all problems found. Thread safety: any thread.
+/// of the cache, are not parsed until that is needed. Kernels made from the module use the same cache. Throws Error: Machine if a file cannot be
+/// read, else E01xx to E06xx with all problems found. Thread safety: any thread.
 TESSERA_API Module load(const std::string& path, const Cache& cache = Cache::standard());
 /// The same for text that is already in memory; `name` stands in messages, and imports are searched beside it if it is a path.
 TESSERA_API Module load_source(const std::string& name, const std::string& text, const Cache& cache = Cache::standard());
