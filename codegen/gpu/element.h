@@ -29,6 +29,9 @@ using Elements = std::vector<Element>;
 /// from <= at < to. Null: no such bound; one of them is given.
 Element between(cpu::Emitter& e, llvm::Value* from, std::int64_t at, llvm::Value* to);
 
+/// Bools that are compared with the same bounds, as bits of words.
+void masks_in_words(cpu::Emitter& e, Elements& x);
+
 /// Without an offset.
 llvm::Value* plain(cpu::Emitter& e, const Element& x);
 

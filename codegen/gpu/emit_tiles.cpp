@@ -269,6 +269,7 @@ void ThreadEmitter::emit_elementwise_op(const Op& op) {
     layouts.push_back(operand_layout(o, l));
     x.push_back(get(o, layouts.back()));
   }
+  if (op.kind == OpKind::Select) masks_in_words(e_, x[0]);
   const std::int64_t n = l.registers();
   const auto operands_of = [&](std::int64_t r) {
     Elements e;

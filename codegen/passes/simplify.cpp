@@ -232,6 +232,19 @@ Value* simplify_reduce(const Op& op, Builder& b) {
   TESSERA_UNREACHABLE("ReduceKind");
 }
 
+/// A gather whose indices are the same numbers everywhere reads one element.
+Value* load_one(const Op& op, Builder& b) {
+  if (is_scalar(op.result()->type)) return nullptr;
+  std::vector<Value*> operands{op.operands[0]};
+  for (Value* index : access(op).indices) {
+    if (is_range(index->type)) return nullptr;
+    const bool stretched = index->def && index->def->kind == OpKind::Broadcast;
+    operands.push_back(stretched ? index->def->operands[0] : index);
+    if (!is_scalar(operands.back()->type)) return nullptr;
+  }
+  return b.broadcast(b.value(OpKind::Load, std::move(operands)), result_type(op).dims);
+}
+
 bool is_full(const Value* range) { return range->def && range->def->int_attr(Attr::Full) != 0; }
 
 }  // namespace
@@ -262,6 +275,7 @@ Value* simplify(Op& op, Builder& b, Affine& affine, bool& touched) {
     }
     case OpKind::Inside: return is_full(op.operands[0]) ? constant_bool(b, result_type(op), true) : nullptr;
     case OpKind::Load: {
+      if (Value* one = load_one(op, b)) return one;
       if (op.int_attr(Attr::Zero) == 0) return nullptr;
       const auto indices = access(op).indices;
       if (std::all_of(indices.begin(), indices.end(), [](const Value* v) { return !is_range(v->type) || is_full(v); })) {

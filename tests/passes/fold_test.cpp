@@ -81,6 +81,24 @@ TEST(Fold, CommonSubexpressionsButNotAcrossStores) {
   expect_same(run(*before, {{"M", 4}}), run(*after, {{"M", 4}}));
 }
 
+// x[i + 1] everywhere, which lies outside for the last i.
+TEST(Fold, GathersOfOneElementAreScalarLoads) {
+  KernelBuilder k("k", {"M"});
+  Value* xv = k.view("x", DType::F32, {Sym::symbol("M")});
+  Value* yv = k.view("y", DType::F32, {Sym::symbol("M"), 8}, ir::Mode::Out);
+  Value* i = k.grid("i", Sym::symbol("M"));
+  Value* x = k.op(OpKind::Load, {xv, k.b.broadcast(k.add(i, k.idx(1)), {8})});
+  k.b.op(OpKind::Store, {yv, x, i, k.whole(8)});
+  auto before = k.finish();
+  auto after = before->clone();
+  ir::fold(*after);
+  expect_sound(*after);
+  expect_same(run(*before, {{"M", 3}}), run(*after, {{"M", 3}}));
+  ir::walk(static_cast<const Block&>(after->body), [](const Op& op) {
+    EXPECT_TRUE(op.kind != OpKind::Load || tile(op.result()->type).dims.empty());
+  });
+}
+
 TEST(Fold, BranchesAndLoopsThatAreDecided) {
   auto k = folded([](KernelBuilder& k, Value* x, Value*) {
     auto twice = [&](Value*, const std::vector<Value*>& st) -> std::vector<Value*> { return {k.add(st[0], st[0])}; };
