@@ -16,16 +16,20 @@ constexpr std::size_t kFewest = 8, kWord = 32;
 
 LV* i32_of(Emitter& e, std::int64_t x) { return e.b.getInt32(static_cast<std::uint32_t>(x)); }
 
-/// The same function of the same values.
-bool same(const LV* a, const LV* b, int depth = 16) {
+/// The same function of the same values, as far as `steps` go.
+bool same(const LV* a, const LV* b, int& steps) {
   if (a == b) return true;
-  if (!a || !b || depth == 0) return false;
+  if (!a || !b || --steps < 0) return false;
   const auto *x = llvm::dyn_cast<llvm::Instruction>(a), *y = llvm::dyn_cast<llvm::Instruction>(b);
   if (!x || !y || llvm::isa<llvm::PHINode>(x) || x->mayReadOrWriteMemory() || !x->isSameOperationAs(y)) return false;
   for (unsigned i = 0; i < x->getNumOperands(); ++i) {
-    if (!same(x->getOperand(i), y->getOperand(i), depth - 1)) return false;
+    if (!same(x->getOperand(i), y->getOperand(i), steps)) return false;
   }
   return true;
+}
+bool same(const LV* a, const LV* b) {
+  int steps = 200;
+  return same(a, b, steps);
 }
 
 /// Runs of `run` neighbours, `pitch` apart.

@@ -94,9 +94,8 @@ TEST(Fold, GathersOfOneElementAreScalarLoads) {
   ir::fold(*after);
   expect_sound(*after);
   expect_same(run(*before, {{"M", 3}}), run(*after, {{"M", 3}}));
-  ir::walk(static_cast<const Block&>(after->body), [](const Op& op) {
-    EXPECT_TRUE(op.kind != OpKind::Load || tile(op.result()->type).dims.empty());
-  });
+  ir::walk(static_cast<const Block&>(after->body),
+           [](const Op& op) { EXPECT_TRUE(op.kind != OpKind::Load || tile(op.result()->type).dims.empty()); });
 }
 
 TEST(Fold, BranchesAndLoopsThatAreDecided) {

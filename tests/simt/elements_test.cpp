@@ -157,9 +157,10 @@ TEST(Elements, ComparisonsOfCoordinates) {
     for (const bool also : {false, true}) {
       std::string op = "  %15 = add %14, %1.t : idx[1, 128]\n  %17 = " + std::string(c.op) + " %12, %15 : bool[64, 128]\n";
       if (also) {
-        op += "  %18 = const {value = 40} : idx\n  %19 = add %18, %1.t : idx\n  %20 = lt %14, %19 : bool[1, 128]\n"
-              "  %21 = and %17, %20 : bool[64, 128]\n  %22 = const {value = 0} : i32\n  %23 = const {value = 1} : i32\n"
-              "  %16 = select %21, %23, %22 : i32[64, 128]";
+        op +=
+            "  %18 = const {value = 40} : idx\n  %19 = add %18, %1.t : idx\n  %20 = lt %14, %19 : bool[1, 128]\n"
+            "  %21 = and %17, %20 : bool[64, 128]\n  %22 = const {value = 0} : i32\n  %23 = const {value = 1} : i32\n"
+            "  %16 = select %21, %23, %22 : i32[64, 128]";
       } else {
         op += "  %16 = cast %17 : i32[64, 128]";
       }
