@@ -84,6 +84,18 @@ Val Builtins::shape_split() {
   for (std::int64_t i = 0; i < 2; ++i) {
     TileVal half = t;
     half.dims.back() = Sym(1);
+    for (Mask& m : half.valid) {
+      const bool along = m.range_id ? m.axis == static_cast<int>(dims.size()) : !(m.dims.back() == Sym(1));
+      if (!along) continue;
+      if (m.range_id) {
+        if (e.builder_) m.tile = e.mask_value({m}, t.dims.size(), t.dims);
+        m.range_id = 0;
+        m.range = nullptr;
+        m.dims.assign(t.dims.size(), Sym(1));
+      }
+      m.dims.back() = Sym(1);
+      if (m.tile) m.tile = e.emit(OpKind::Slice, {m.tile}, slice_attrs(static_cast<std::int64_t>(dims.size()), i, 1));
+    }
     half.v = e.emit(OpKind::Slice, {t.v}, slice_attrs(static_cast<std::int64_t>(dims.size()), i, 1));
     out.push_back({e.reshape(half, dims, span)});
   }
@@ -267,16 +279,24 @@ TileVal Elaborator::reshape(const TileVal& t, std::vector<Sym> dims, Span span) 
     if (!(t.dims[i] == Sym(1))) from.push_back(i);
   for (std::size_t i = 0; i < dims.size(); ++i)
     if (!(dims[i] == Sym(1))) to.push_back(i);
-  bool units_only = from.size() == to.size();
-  for (std::size_t i = 0; units_only && i < from.size(); ++i) units_only = same_dim(t.dims[from[i]], dims[to[i]]);
+  // Axes before and behind those that are cut or joined stay what they are.
+  std::size_t leading = 0, trailing = 0;
+  while (leading < std::min(from.size(), to.size()) && same_dim(t.dims[from[leading]], dims[to[leading]])) ++leading;
+  while (trailing < std::min(from.size(), to.size()) - leading &&
+         same_dim(t.dims[from[from.size() - 1 - trailing]], dims[to[to.size() - 1 - trailing]]))
+    ++trailing;
+  const bool units_only = from.size() == to.size() && leading == from.size();
   TileVal out = make(t.elem, dims, builder_ ? builder_->reshape(t.v, dims_of(dims)) : nullptr);
   for (const Mask& m : t.valid) {
     Mask k = m;
-    if (units_only && m.range_id) {
+    if (m.range_id) {
       bool placed = false;
-      for (std::size_t i = 0; i < from.size(); ++i)
-        if (static_cast<int>(from[i]) == m.axis) k.axis = static_cast<int>(to[i]), placed = true;
-      if (!placed) {
+      for (std::size_t i = 0; i < from.size(); ++i) {
+        if (static_cast<int>(from[i]) != m.axis || (i >= leading && i + trailing < from.size())) continue;
+        k.axis = static_cast<int>(i < leading ? to[i] : to[to.size() - (from.size() - i)]);
+        placed = true;
+      }
+      if (units_only && !placed) {
         // A unit axis that is partial: keep it on some unit axis, if there is one.
         for (std::size_t i = 0; i < dims.size() && !placed; ++i)
           if (dims[i] == Sym(1)) k.axis = static_cast<int>(i), placed = true;

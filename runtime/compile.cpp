@@ -49,6 +49,7 @@ class Stages {
 
 PassOptions pass_options(const CompileOptions& options) {
   PassOptions out;
+  out.gpu = options.target == Target::Cuda || options.target == Target::Simt;
   out.verify = options.debug || TESSERA_VERIFY_PASSES;
   const CompileHooks& hooks = options.hooks;
   if (hooks.print && !hooks.print_after.empty()) {

@@ -18,7 +18,7 @@ namespace {
 
 GpuIr emit(ir::Kernel& kernel, const CompileOptions& options, Diagnostics& diagnostics) {
   ir::verify_or_die(kernel, "lower");
-  if (!run_target_free_passes(kernel, diagnostics, {})) return {};
+  if (!run_target_free_passes(kernel, diagnostics, {.gpu = true})) return {};
   GpuOptions gpu;
   gpu.checks = options.debug;
   gpu.schedule = options.schedule;

@@ -27,6 +27,8 @@ llvm::Value* emit_erf(Emitter& e, llvm::Value* x);
 /// Angles of any size: beyond 2^28 a shared Payne-Hanek reduction runs, whose cost no small angle pays.
 llvm::Value* emit_sin(Emitter& e, llvm::Value* x);
 llvm::Value* emit_cos(Emitter& e, llvm::Value* x);
+/// sin(x + turn * pi / 2), turn 0 or 1, of a scalar f32: short code for |x| < 2^17 where it stands, a call of the shared function beyond.
+llvm::Value* emit_sine_inline(Emitter& e, llvm::Value* x, int turn);
 llvm::Value* emit_sqrt(Emitter& e, llvm::Value* x);
 llvm::Value* emit_rsqrt(Emitter& e, llvm::Value* x);
 llvm::Value* emit_rcp(Emitter& e, llvm::Value* x);

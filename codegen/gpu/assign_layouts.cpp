@@ -92,13 +92,19 @@ void tie_yields(auto& axes, const ir::Block& block, auto target) {
 }
 
 /// The ties of one op.
-void tie_op(auto& axes, const Op& op) {
+void tie_op(auto& axes, const Op& op, const Uses& uses) {
+  // What is computed once and repeated along an axis has a layout of its own.
+  const auto repeated = [&](const Value* v) { return uses.computed(v) && !is_scalar(op.result()) && elements(v) < elements(op.result()); };
   if (ir::has(op.kind, ir::Elementwise)) {
-    for (const Value* v : op.operands) axes.tie_all(v, op.result());
+    for (const Value* v : op.operands) {
+      if (!repeated(v)) axes.tie_all(v, op.result());
+    }
     return;
   }
   switch (op.kind) {
     case OpKind::Broadcast:
+      if (!repeated(op.operands[0])) axes.tie_all(op.operands[0], op.result());
+      return;
     case OpKind::Reduce:
     case OpKind::Scan:
     case OpKind::Sort:
@@ -142,6 +148,57 @@ void tie_op(auto& axes, const Op& op) {
   }
 }
 
+/// Classes of axes of which some are slices or concatenations of others. All pieces of the size of the grain lie alike, so that cutting and joining
+/// them renumbers registers.
+class Cuts {
+ public:
+  void add(const auto& axes, const Op& op) {
+    if (op.kind != OpKind::Slice && op.kind != OpKind::Concat) return;
+    const auto a = static_cast<std::size_t>(op.int_attr(ir::Attr::Axis));
+    std::int64_t at = op.kind == OpKind::Slice ? op.int_attr(ir::Attr::Offset) : 0;
+    const Value* whole = op.result();
+    for (const Value* v : op.operands) {
+      if (is_real_tile(v) && axes.of(v, a) >= 0 && axes.of(whole, a) >= 0) {
+        join(axes.of(v, a), dims(v)[a], axes.of(whole, a), dims(whole)[a], at);
+      }
+      at += is_real_tile(v) ? dims(v)[a] : 1;
+    }
+  }
+  /// What is spread of an axis of this extent: all of it, or the grain of its group.
+  std::int64_t piece(int c, std::int64_t extent, std::int64_t vector) const {
+    const Group* g = find(c);
+    if (!g || g->grain < vector) return extent;
+    const bool few = std::all_of(g->classes.begin(), g->classes.end(), [&](const auto& k) { return k.second / g->grain <= kMostPieces; });
+    return few ? g->grain : extent;
+  }
+  /// The group of a class, with extents.
+  std::map<int, std::int64_t> classes(int c) const { return find(c)->classes; }
+
+ private:
+  static constexpr std::int64_t kMostPieces = 16;
+  struct Group {
+    std::int64_t grain = 0;
+    std::map<int, std::int64_t> classes;
+  };
+  const Group* find(int c) const {
+    for (const Group& g : groups_) {
+      if (g.classes.count(c)) return &g;
+    }
+    return nullptr;
+  }
+  void join(int c, std::int64_t extent, int whole, std::int64_t whole_extent, std::int64_t offset) {
+    Group g{std::gcd(std::gcd(extent, whole_extent), offset), {{c, extent}, {whole, whole_extent}}};
+    std::erase_if(groups_, [&](const Group& h) {
+      if (!h.classes.count(c) && !h.classes.count(whole)) return false;
+      g.grain = std::gcd(g.grain, h.grain);
+      g.classes.insert(h.classes.begin(), h.classes.end());
+      return true;
+    });
+    groups_.push_back(std::move(g));
+  }
+  std::vector<Group> groups_;
+};
+
 }  // namespace
 
 void Plan::assign_layouts() {
@@ -154,7 +211,9 @@ void Plan::assign_layouts() {
     for (const auto& r : op.results) axes.add(r.get());
     for (const auto& r : op.regions) add_block(*r);
   });
-  ir::walk(kernel_.body, [&](const Op& op) { tie_op(axes, op); });
+  ir::walk(kernel_.body, [&](const Op& op) { tie_op(axes, op, uses_); });
+  Cuts cuts;
+  ir::walk(kernel_.body, [&](const Op& op) { cuts.add(axes, op); });
 
   std::map<int, AxisPart> parts;
   const auto try_part = [&](int c, const AxisPart& p) {
@@ -238,9 +297,13 @@ void Plan::assign_layouts() {
       std::int64_t vector = 1, lanes = 1, divisor = 1;
     };
     std::vector<Share> shares(rank);
-    std::int64_t vector = 16 / narrowest;
+    // What no memory is behind has no vectors.
+    std::int64_t vector = uses_.computed(v) ? 1 : 16 / narrowest;
+    // Of an axis that is cut, a piece is spread.
+    std::vector<std::int64_t> pieces = dims(v);
     for (std::size_t a = rank; a-- > 0;) {
-      const std::int64_t n = dims(v)[a];
+      if (open(a)) pieces[a] = cuts.piece(axes.of(v, a), dims(v)[a], vector);
+      const std::int64_t n = pieces[a];
       if (n == 1) continue;
       Share& s = shares[a];
       s.vector = std::min(vector, power_below(n));
@@ -251,10 +314,19 @@ void Plan::assign_layouts() {
       lanes = {lanes.divisor * s.lanes, lanes.count / s.lanes};
     }
     for (std::size_t a = 0; a < rank; ++a) {
-      const std::int64_t n = dims(v)[a];
+      const std::int64_t n = pieces[a];
       if (n == 1 || !open(a)) continue;
       const std::int64_t w = std::min(warps.count, power_above(div_up(n, shares[a].vector * shares[a].lanes)));
-      if (fits(axes.of(v, a), strided(n, shares[a].vector, shares[a].lanes, shares[a].divisor, w, warps.divisor))) {
+      const AxisPart own = strided(n, shares[a].vector, shares[a].lanes, shares[a].divisor, w, warps.divisor);
+      if (n < dims(v)[a]) {
+        if (own.extent() != n) continue;
+        for (const auto& [c, extent] : cuts.classes(axes.of(v, a))) {
+          AxisPart whole = own;
+          if (extent > n) whole.digits.push_back({Source::Register, extent / n, n});
+          if (!parts.count(c)) fits(c, whole);
+        }
+        warps = {warps.divisor * w, warps.count / w};
+      } else if (fits(axes.of(v, a), own)) {
         warps = {warps.divisor * w, warps.count / w};
       }
     }
@@ -311,6 +383,18 @@ bool Plan::by_warpgroups(const Op& op) const {
   return p && info(*p).on(target_) && d[0] % 64 == 0 && d[1] >= 8;
 }
 
+/// 64 bytes under way in each thread, from all tiles that come together.
+std::int64_t Plan::elements_a_thread(std::int64_t largest) const {
+  std::map<const ir::Block*, std::int64_t> bytes;  // of an element of all tiles that a block loads together
+  ir::walk(kernel_.body, [&](const Op& op) {
+    if (op.kind != OpKind::Load || !is_real_tile(op.result()) || elements(op.result()) != largest || !uses_.own(op)) return;
+    bytes[op.parent] += cell_bytes(dtype(op.result()));
+  });
+  std::int64_t most = 0;
+  for (const auto& [block, n] : bytes) most = std::max(most, n);
+  return most == 0 ? 16 : std::clamp<std::int64_t>(power_below(std::max<std::int64_t>(1, 64 / most)), 16, 32);
+}
+
 void Plan::choose_warps() {
   std::int64_t accumulators = 0, operands = 0, largest = 0, rows = 0;
   rows_only_ = false;
@@ -355,7 +439,7 @@ void Plan::choose_warps() {
     }
   });
   if (dot_ops_.empty()) {
-    warps_ = static_cast<int>(std::clamp<std::int64_t>(power_above(div_up(largest, kWarpLanes * 16)), 1, 16));
+    warps_ = static_cast<int>(std::clamp<std::int64_t>(power_above(div_up(largest, kWarpLanes * elements_a_thread(largest))), 1, 16));
     return;
   }
   if (!rows_only_) {

@@ -6,6 +6,7 @@
 #include <numbers>
 
 #include "codegen/cpu/arith.h"
+#include "codegen/cpu/vecmath.h"
 #include "dsl/diagnostic.h"
 
 namespace tessera::gpu {
@@ -148,6 +149,8 @@ LV* fast_f32(Emitter& e, OpKind kind, DType result, const std::vector<LV*>& x, i
     case OpKind::Sigmoid:
       return call1(e, Primitive::Rcp, e.b.CreateFAdd(c(1), call1(e, Primitive::Ex2, e.b.CreateFMul(x[0], c(-1.4426950408889634)))));
     case OpKind::Tanh: return (is_half(result) || coarse) && sm >= 75 ? call1(e, Primitive::TanhApprox, x[0]) : tanh_f32(e, x[0]);
+    case OpKind::Sin: return cpu::emit_sine_inline(e, x[0], 0);
+    case OpKind::Cos: return cpu::emit_sine_inline(e, x[0], 1);
     case OpKind::Max: return e.b.CreateBinaryIntrinsic(llvm::Intrinsic::maxnum, x[0], x[1]);
     case OpKind::Min: return e.b.CreateBinaryIntrinsic(llvm::Intrinsic::minnum, x[0], x[1]);
     default: return nullptr;

@@ -54,6 +54,11 @@ class ThreadEmitter {
   // --- emit_kernel.cpp: the function, blocks, control
   void bind_parameters(llvm::Function* f);
   void emit_block(const ir::Block& block);
+  // --- emit_stream.cpp: from memory to memory, piece by piece
+  struct Stream;
+  std::map<const ir::Op*, Stream> streams_of(const ir::Block& block) const;
+  std::optional<Stream> stream_into(const ir::Op& store) const;
+  void emit_stream(const Stream& stream);
   /// What the instructions made from now on come from: `!tessera.span !{begin, end, file}`.
   void mark_source(Span span);
   void mark_source(llvm::MDNode* source);
@@ -106,7 +111,7 @@ class ThreadEmitter {
   Values yielded(const ir::Block& block, const std::vector<const ir::Value*>& as);
 
   // --- emit_tiles.cpp: values in registers
-  const Layout& layout_of(const ir::Value* v);
+  const Layout& layout_of(const ir::Value* v) const;
   LV* scalar(const ir::Value* v) { return plain(e_, tiles_.at(v).regs[0]); }
   cpu::ViewPtr view(const ir::Value* v) { return views_.at(v); }
   /// The tile's registers in this layout, computed or converted if need be.
@@ -134,8 +139,7 @@ class ThreadEmitter {
   struct Place;
   /// `vectors`: registers may move together.
   TileAccess tile_access(Access access, const Layout& layout, ir::Dims shape, DType t, bool vectors);
-  /// `whole_inner`: the innermost axis is known to be valid for the whole tile.
-  Place place(const TileAccess& x, std::int64_t reg, bool whole_inner);
+  Place place(const TileAccess& x, std::int64_t reg);
   /// The register of an operand with some axes of extent 1 that goes with register `reg` of the whole.
   static std::size_t register_in(const Layout& whole, const Layout& narrow, std::int64_t reg);
   /// An integer of the type of `v` as i64.
@@ -168,6 +172,14 @@ class ThreadEmitter {
     LV* col_stride = nullptr;
   };
   Matrix matrix_of(const ir::Op& load);
+  // --- emit_paged.cpp
+  struct PagedRows;
+  /// How rows `first` + k `step` of a tile of a paged view are found; empty for other views.
+  std::optional<PagedRows> paged_rows(const Matrix& m, std::int64_t rows, LV* first, std::int64_t step);
+  /// Reads the page numbers of all rows of this thread.
+  void look_up(PagedRows& p);
+  /// Where column `col` of the thread's next row lies; `ok` is cut to rows of pages that exist.
+  LV* paged_row(PagedRows& p, LV* col, LV*& ok);
   cpu::Address locate(const Matrix& m, LV* row, LV* col, LV* mask);
   void stage_load(int stage, LV* slot);
   /// Puts a value that has just come into being where products want it.
@@ -222,6 +234,8 @@ class ThreadEmitter {
   // --- emit_whole.cpp: ops that see a whole axis, through shared memory
   void emit_whole(const ir::Op& op);
   void emit_moved(const ir::Op& op);
+  /// A slice or a concatenation whose elements all threads have already; false if they have not.
+  bool emit_renumbered(const ir::Op& op);
   void emit_histogram(const ir::Op& op);
   void emit_solve(const ir::Op& op);
   void emit_sorted(const ir::Op& op);
@@ -238,6 +252,10 @@ class ThreadEmitter {
 
   void barrier();
   void meet(SharedState::Need need);
+  /// At the head of a loop: what its trips do may be behind us.
+  void forget(const ir::Op& loop);
+  /// The space of a view's memory by SharedState's numbers; empty if no two threads ever meet there: it is only read, or stored once and never read.
+  std::optional<int> global_space(const ir::Value* view) const;
   void read_shared(std::int64_t lo, std::int64_t hi);
   void write_shared(std::int64_t lo, std::int64_t hi);
   LV* i32(std::int64_t x) { return e_.b.getInt32(static_cast<std::uint32_t>(x)); }
@@ -253,6 +271,11 @@ class ThreadEmitter {
   llvm::MDNode* source_ = nullptr;  ///< of the op being emitted, if options_.spans
   llvm::BasicBlock* entry_ = nullptr;
   std::map<const ir::Value*, Tile> tiles_;
+  struct Handed {
+    const ir::Block* block = nullptr;  ///< where it may be used again
+    Tile tile;
+  };
+  std::map<const ir::Value*, Handed> handed_;  ///< computed tiles in the layout of a user
   std::map<const ir::Value*, RangeValue> ranges_;
   std::map<const ir::Value*, cpu::ViewPtr> views_;
   std::map<std::string, LV*> symbols_;
@@ -266,6 +289,15 @@ class ThreadEmitter {
   LV* maps_encoded_ = nullptr;       ///< i1
   bool element_copies_ = false;      ///< stage_load: element by element alone, short code
   std::set<const ir::Op*> skipped_;  ///< emitted with another op
+  std::set<std::size_t> loaded_;     ///< parameters that are read
+  /// The piece of a stream that is being emitted: the last axis of its tiles without its outermost register digit, which is `number` here.
+  struct Piece {
+    std::set<const ir::Value*> tiles;
+    AxisPart part, whole;
+    std::int64_t number = 0;
+  };
+  std::optional<Piece> piece_;
+  std::map<const ir::Value*, Layout> piece_layouts_;
   std::int64_t scratch_end_ = 0;
   const ir::Block* block_ = nullptr;  ///< whose ops are being emitted
   std::vector<GpuCheck> checks_;

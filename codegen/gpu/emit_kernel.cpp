@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "codegen/gpu/emit.h"
+#include "codegen/gpu/stream.h"
 #include "dsl/diagnostic.h"
 
 namespace tessera::gpu {
@@ -12,7 +13,11 @@ using ir::Op;
 using ir::OpKind;
 
 ThreadEmitter::ThreadEmitter(const ir::Kernel& kernel, const Plan& plan, const GpuTarget& target, const GpuOptions& options, llvm::Module& module)
-    : kernel_(kernel), plan_(plan), target_(target), options_(options), e_(module, cpu::VectorTarget{.fma = true}) {}
+    : kernel_(kernel), plan_(plan), target_(target), options_(options), e_(module, cpu::VectorTarget{.fma = true}) {
+  ir::walk(kernel.body, [&](const Op& op) {
+    if (op.kind == OpKind::Load || op.kind == OpKind::FetchAdd) loaded_.insert(parameter_index(kernel, op.operands[0]));
+  });
+}
 
 void ThreadEmitter::bind_parameters(llvm::Function* f) {
   const FrameLayout frame = frame_layout(kernel_);
@@ -129,8 +134,15 @@ void ThreadEmitter::emit(GpuIr& out) {
 void ThreadEmitter::emit_block(const ir::Block& block) {
   const ir::Block* const above = std::exchange(block_, &block);
   llvm::MDNode* const outer = source_;
+  const std::map<const Op*, Stream> streams = streams_of(block);
+  std::set<const Op*> streamed;
+  for (const auto& [store, stream] : streams) streamed.insert(stream.ops.begin(), stream.ops.end());
   for (const auto& op : block.ops) {
-    if (skipped_.count(op.get()) != 0) continue;
+    if (const auto stream = streams.find(op.get()); stream != streams.end()) {
+      emit_stream(stream->second);
+      continue;
+    }
+    if (skipped_.count(op.get()) != 0 || streamed.count(op.get()) != 0) continue;
     if (options_.spans) mark_source(op->span);
     emit_op(*op);
   }
@@ -286,7 +298,7 @@ void ThreadEmitter::emit_assert(const Op& op) {
 
 void ThreadEmitter::barrier() {
   settle_all();  // what stands behind may overwrite what a product under way reads
-  call(e_.b, e_.module, Primitive::BarSyncAll, {});
+  call(e_.b, e_.module, plan_.warps() == 1 ? Primitive::WarpSync : Primitive::BarSyncAll, {});
   state_.barrier();
 }
 

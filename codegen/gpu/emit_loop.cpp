@@ -8,6 +8,17 @@ using ir::Op;
 
 void ThreadEmitter::emit_for(const Op& op) { plan_.rings_of(op).empty() ? emit_plain_for(op) : emit_ring_for(op); }
 
+void ThreadEmitter::forget(const Op& loop) {
+  state_.forget();
+  for (const auto& region : loop.regions) {
+    ir::walk(*region, [&](const Op& op) {
+      const bool stores = op.kind == ir::OpKind::Store || op.kind == ir::OpKind::FetchAdd;
+      if (!stores && op.kind != ir::OpKind::Load) return;
+      if (const auto space = global_space(op.operands[0])) stores ? state_.write(*space, 0, 1) : state_.read(*space, 0, 1);
+    });
+  }
+}
+
 void ThreadEmitter::emit_plain_for(const Op& op) {
   const ir::Block& body = op.region();
   std::vector<const ir::Value*> results;
@@ -18,7 +29,7 @@ void ThreadEmitter::emit_plain_for(const Op& op) {
   }
   settle_all();
   SharedState before = state_;
-  state_.forget();
+  forget(op);
   const Values end =
       e_.loop(scalar(op.operands[0]), scalar(op.operands[1]), scalar(op.operands[2]), carried, false, [&](LV* iv, llvm::ArrayRef<LV*> inside) {
         set(body.args[0].get(), {}, {{iv}});
@@ -48,7 +59,7 @@ void ThreadEmitter::emit_while(const Op& op) {
   settle_all();
   llvm::BasicBlock* from = e_.b.GetInsertBlock();
   SharedState before = state_;
-  state_.forget();
+  forget(op);
   e_.b.CreateBr(head);
   e_.b.SetInsertPoint(head);
   std::vector<llvm::PHINode*> phis;

@@ -168,13 +168,14 @@ ThreadEmitter::TileAccess ThreadEmitter::tile_access(Access access, const Layout
   LV* word = alignment_word(e_, *x.a.view, x.a.axes.size() - 1, inner.start, cell);
   x.together = e_.b.CreateICmpEQ(e_.b.CreateAnd(word, e_.idx(x.run * cell - 1)), e_.idx(0));
   if (!inner.full) {
-    LV* whole = e_.b.CreateAnd(e_.b.CreateICmpEQ(inner.first, i32(0)), e_.b.CreateICmpEQ(inner.end, i32(inner.size)));
-    x.together = e_.b.CreateAnd(x.together, whole);
+    // No run is cut: each lies inside or outside.
+    LV* cut = e_.b.CreateAnd(e_.b.CreateOr(inner.first, inner.end), i32(x.run - 1));
+    x.together = e_.b.CreateAnd(x.together, e_.b.CreateICmpEQ(cut, i32(0)));
   }
   return x;
 }
 
-ThreadEmitter::Place ThreadEmitter::place(const TileAccess& x, std::int64_t reg, bool whole_inner) {
+ThreadEmitter::Place ThreadEmitter::place(const TileAccess& x, std::int64_t reg) {
   const std::vector<Position> at = positions(x.layout, reg);
   LV* mask = x.a.valid;
   std::vector<cpu::Lanes> coords;
@@ -187,7 +188,6 @@ ThreadEmitter::Place ThreadEmitter::place(const TileAccess& x, std::int64_t reg,
       coords.push_back(cpu::lanes(e_.add(axis.range->start, e_.b.CreateSExt(p, e_.i64()))));
       const AxisPart& part = x.layout.axes[axis.of];
       const bool padded = part.extent() > x.shape[axis.of] && !part.digits.empty();
-      if (whole_inner && x.a.inner == axis.of && !padded) continue;
       if (!axis.range->full) {
         mask = cpu::both(e_, mask, e_.b.CreateAnd(e_.b.CreateICmpSGE(p, axis.range->first), e_.b.CreateICmpSLT(p, axis.range->end)));
       } else if (padded) {
@@ -213,7 +213,7 @@ Elements ThreadEmitter::load_tile(const Op& op, const Layout& layout) {
   const auto single = [&] {
     Values out;
     for (std::int64_t r = 0; r < n; ++r) {
-      const Place p = place(x, r, false);
+      const Place p = place(x, r);
       out.push_back(cpu::load_elements(e_, cpu::view_cell(t), p.base, cpu::lanes(p.offset), p.mask, static_cast<int>(cell_bytes(t))));
     }
     return out;
@@ -223,7 +223,7 @@ Elements ThreadEmitter::load_tile(const Op& op, const Layout& layout) {
     llvm::Type* type =
         bytes > 4 ? static_cast<llvm::Type*>(e_.vec(e_.i32(), static_cast<int>(bytes / 4))) : e_.b.getIntNTy(static_cast<unsigned>(bytes * 8));
     for (std::int64_t r = 0; r < n; r += x.run) {
-      const Place p = place(x, r, true);
+      const Place p = place(x, r);
       const auto read = [&] { return Values{e_.load(type, e_.at(cell_type(t), p.base, p.offset), static_cast<int>(bytes))}; };
       LV* wide = p.mask ? e_.choose(p.mask, read, [&] { return Values{e_.zero(type)}; })[0] : read()[0];
       for (LV* c : split_cells(t, wide, x.run)) out.push_back(c);
@@ -292,11 +292,20 @@ LV* ThreadEmitter::gather_id(const ir::Value* tile, LV* row) {
   return as_index(tile, x);
 }
 
+std::optional<int> ThreadEmitter::global_space(const ir::Value* view) const {
+  const std::size_t p = parameter_index(kernel_, view);
+  const ir::Mode mode = kernel_.params[p].mode;
+  if (mode == ir::Mode::In) return std::nullopt;
+  if (mode == ir::Mode::Out && loaded_.count(p) == 0) return std::nullopt;
+  return 1 + static_cast<int>(p);
+}
+
 void ThreadEmitter::emit_load(const Op& op) {
   const ir::Value* v = op.result();
-  const int space = 1 + static_cast<int>(parameter_index(kernel_, op.operands[0]));
-  meet(state_.before_read(space, 0, 1));
-  state_.read(space, 0, 1);
+  if (const auto space = global_space(op.operands[0])) {
+    meet(state_.before_read(*space, 0, 1));
+    state_.read(*space, 0, 1);
+  }
   if (is_scalar(v)) return set(v, {}, load_tile_scalar(op));
   for (const int s : plan_.stages_of(v)) {
     if (plan_.stages()[static_cast<std::size_t>(s)].from_load && slots_.count(s) == 0) stage_load(s, nullptr);
@@ -324,7 +333,7 @@ void ThreadEmitter::store_tile(const Op& op, bool fetch) {
   const ir::Value* when = masked ? op.operands.back() : nullptr;
   const Access a = access(op.operands[0], indices);
   const DType t = ir::view(op.operands[0]->type).dtype;
-  const int space = 1 + static_cast<int>(parameter_index(kernel_, op.operands[0]));
+  const std::optional<int> space = global_space(op.operands[0]);
 
   // The shape that is written: that of the value, or of the indices if the value is a scalar.
   ir::Dims shape = fetch ? dims(op.result()) : ir::Dims{};
@@ -355,14 +364,14 @@ void ThreadEmitter::store_tile(const Op& op, bool fetch) {
   const Layout value_layout = operand_layout(value, layout), when_layout = when ? operand_layout(when, layout) : Layout{};
   const Elements values = get(value, value_layout), conditions = when ? get(when, when_layout) : Elements{};
   const TileAccess x = tile_access(a, layout, shape, t, !add && !when);
-  meet(state_.before_write(space, 0, 1));
+  if (space) meet(state_.before_write(*space, 0, 1));
   const std::int64_t n = layout.registers();
   const auto element = [&](std::int64_t r) { return plain(e_, values[register_in(layout, value_layout, r)]); };
   Elements old(static_cast<std::size_t>(fetch ? n : 0));
   LV* mine = owner(layout);
   const auto single = [&] {
     for (std::int64_t r = 0; r < n; ++r) {
-      const Place p = place(x, r, false);
+      const Place p = place(x, r);
       LV* mask = cpu::both(e_, p.mask, mine);
       if (when) mask = cpu::both(e_, mask, conditions[register_in(layout, when_layout, r)].v);
       if (!add) {
@@ -377,7 +386,7 @@ void ThreadEmitter::store_tile(const Op& op, bool fetch) {
   };
   const auto together = [&] {
     for (std::int64_t r = 0; r < n; r += x.run) {
-      const Place p = place(x, r, true);
+      const Place p = place(x, r);
       std::vector<LV*> cells;
       for (std::int64_t i = 0; i < x.run; ++i) cells.push_back(element(r + i));
       LV* wide = join_cells(t, cells);
@@ -387,7 +396,7 @@ void ThreadEmitter::store_tile(const Op& op, bool fetch) {
     }
   };
   x.together ? e_.if_then(x.together, together, single) : single();
-  state_.write(space, 0, 1);
+  if (space) state_.write(*space, 0, 1);
   if (!fetch) return;
   for (Element& x : old) {
     if (!x.v) x = {e_.zero(cpu::register_type(e_, t))};

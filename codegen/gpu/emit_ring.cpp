@@ -345,7 +345,9 @@ void ThreadEmitter::emit_ring_for(const Op& op) {
       });
     }
     // A loop that bulk copies feed touches shared memory by its products alone: nothing behind its back edge needs a barrier.
-    if (!r.barriers) state_.forget();
+    if (!r.barriers) {
+      for (const RingPart& part : r.parts) forget(part.op);
+    }
     Values carried = init;
     carry(turn, carried);
     return carried;

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "codegen/gpu/emit.h"
+#include "codegen/gpu/paged_rows.h"
 #include "dsl/diagnostic.h"
 
 namespace tessera::gpu {
@@ -136,7 +137,9 @@ void ThreadEmitter::stage_load(int stage, LV* slot) {
   // From row to row of a thread the address grows by the same amount: one addition a chunk, and no register for each.
   LV *pointer = nullptr, *pointer_step = nullptr;
   const bool walks = m.view->affine() && threads % chunks == 0;
+  std::optional<PagedRows> pages;
   const auto fast = [&] {
+    if (pages) look_up(*pages);
     each_chunk([&](LV* row, LV* col, LV* to) {
       LV* ok = row_valid(row);
       LV* bytes = i32(16);
@@ -146,7 +149,9 @@ void ThreadEmitter::stage_load(int stage, LV* slot) {
         bytes = e_.max(i32(0), e_.min(i32(16), left));
       }
       LV* from;
-      if (walks && pointer) {
+      if (pages) {
+        from = paged_row(*pages, col, ok);
+      } else if (walks && pointer) {
         from = pointer = e_.at(e_.b.getInt8Ty(), pointer, pointer_step);
       } else {
         const cpu::Address a = locate(m, row, col, ok);
@@ -178,7 +183,15 @@ void ThreadEmitter::stage_load(int stage, LV* slot) {
   }
   LV* aligned = e_.b.CreateICmpEQ(e_.b.CreateAnd(m.alignment, e_.idx(15)), e_.idx(0));
   if (!cols.full) aligned = e_.b.CreateAnd(aligned, e_.b.CreateICmpEQ(cols.first, i32(0)));
-  e_.if_then(aligned, fast, slow);
+  if (threads % chunks == 0) pages = paged_rows(m, s.rows, e_.b.CreateUDiv(tid_, i32(chunks)), threads / chunks);
+  const auto paged = [&] {
+    const PagedRows by_block = *pages;
+    e_.if_then(by_block.whole_blocks, fast, [&] {
+      pages->block = 1;
+      fast();
+    });
+  };
+  pages && pages->block > 1 ? e_.if_then(aligned, paged, slow) : e_.if_then(aligned, fast, slow);
   if (ring) return;
   if (target_.has_cp_async()) call(e_.b, e_.module, Primitive::CpAsyncCommit, {});
   state_.write(0, s.offset, s.offset + s.slot_bytes(), target_.has_cp_async());

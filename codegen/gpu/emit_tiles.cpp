@@ -9,12 +9,17 @@ namespace tessera::gpu {
 using ir::Op;
 using ir::OpKind;
 
-const Layout& ThreadEmitter::layout_of(const ir::Value* v) {
+const Layout& ThreadEmitter::layout_of(const ir::Value* v) const {
   static const Layout scalar_layout;
-  return is_scalar(v) ? scalar_layout : plan_.layout(v);
+  if (is_scalar(v)) return scalar_layout;
+  const auto piece = piece_layouts_.find(v);
+  return piece == piece_layouts_.end() ? plan_.layout(v) : piece->second;
 }
 
-void ThreadEmitter::set(const ir::Value* v, Layout layout, Elements regs) { tiles_[v] = {std::move(layout), std::move(regs)}; }
+void ThreadEmitter::set(const ir::Value* v, Layout layout, Elements regs) {
+  handed_.erase(v);
+  tiles_[v] = {std::move(layout), std::move(regs)};
+}
 
 LV* ThreadEmitter::part_base(const AxisPart& p, bool warps_only) {
   std::string key = warps_only ? "w" : "";
@@ -50,6 +55,7 @@ std::vector<Position> ThreadEmitter::positions(const Layout& layout, std::int64_
   for (std::size_t a = layout.axes.size(); a-- > 0;) {
     const std::int64_t n = layout.axes[a].count(Source::Register);
     out[a] = {part_base(layout.axes[a]), layout.axes[a].offsets()[static_cast<std::size_t>(reg % n)]};
+    if (piece_ && a + 1 == layout.axes.size() && layout.axes[a] == piece_->part) out[a].offset += piece_->number * piece_->whole.digits.back().stride;
     reg /= n;
   }
   return out;
@@ -182,7 +188,25 @@ Elements ThreadEmitter::get(const ir::Value* v, const Layout& layout) {
   const auto at = tiles_.find(v);
   TESSERA_ASSERT(at != tiles_.end(), fmt::format("a tile is read that is not in registers: {}", v->hint));
   if (at->second.layout == layout) return at->second.regs;
-  return convert(at->second, dtype(v), dims(v), layout);
+  if (piece_ && layout.axes.back() == piece_->part) {
+    Layout whole = layout;
+    whole.axes.back() = piece_->whole;
+    if (at->second.layout == whole) {
+      const std::int64_t n = piece_->part.count(Source::Register), all = piece_->whole.count(Source::Register);
+      Elements out;
+      for (std::int64_t r = 0; r < layout.registers(); ++r) {
+        out.push_back(at->second.regs[static_cast<std::size_t>(r / n * all + piece_->number * n + r % n)]);
+      }
+      return out;
+    }
+  }
+  // What is handed to several users of one block moves once.
+  if (!plan_.uses().computed(v)) return convert(at->second, dtype(v), dims(v), layout);
+  const auto known = handed_.find(v);
+  if (known != handed_.end() && known->second.block == block_ && known->second.tile.layout == layout) return known->second.tile.regs;
+  Elements regs = convert(at->second, dtype(v), dims(v), layout);
+  handed_[v] = {block_, {layout, regs}};
+  return regs;
 }
 
 Elements ThreadEmitter::convert(const Tile& tile, DType t, const ir::Dims& dims, const Layout& to) {
@@ -246,7 +270,7 @@ std::int64_t ThreadEmitter::run_of(const Layout& layout, const ir::Dims& dims, D
 }
 
 Layout ThreadEmitter::store_layout(const ir::Value* value, bool contiguous) const {
-  const Layout& own = plan_.layout(value);
+  const Layout& own = layout_of(value);
   const DType t = dtype(value);
   const ir::Dims& d = dims(value);
   const std::int64_t cell = cell_bytes(t), vector = 16 / cell;

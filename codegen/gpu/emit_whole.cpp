@@ -87,7 +87,94 @@ void ThreadEmitter::emit_whole(const Op& op) {
   }
 }
 
+namespace {
+
+/// The lane and warp digits of a part, and how far they reach together.
+std::vector<Digit> thread_digits(const AxisPart& p, std::int64_t& reach) {
+  std::vector<Digit> out;
+  reach = 0;
+  for (const Digit& d : p.digits) {
+    if (d.source == Source::Register) continue;
+    out.push_back(d);
+    reach += (d.size - 1) * d.stride;
+  }
+  return out;
+}
+
+/// Register `reg` of a layout, with another number along an axis of another layout that differs there alone.
+std::size_t with_number(const Layout& l, std::int64_t reg, std::size_t axis, const AxisPart& other, std::int64_t number) {
+  std::vector<std::int64_t> digits(l.axes.size());
+  for (std::size_t a = l.axes.size(); a-- > 0;) {
+    const std::int64_t n = l.axes[a].count(Source::Register);
+    digits[a] = reg % n;
+    reg /= n;
+  }
+  std::int64_t index = 0;
+  for (std::size_t a = 0; a < l.axes.size(); ++a) {
+    const AxisPart& p = a == axis ? other : l.axes[a];
+    index = index * p.count(Source::Register) + (a == axis ? number : digits[a]);
+  }
+  return static_cast<std::size_t>(index);
+}
+
+}  // namespace
+
+bool ThreadEmitter::emit_renumbered(const Op& op) {
+  if (op.kind != OpKind::Slice && op.kind != OpKind::Concat) return false;
+  const ir::Value* v = op.result();
+  const auto axis = static_cast<std::size_t>(op.int_attr(ir::Attr::Axis));
+  const Layout& to = layout_of(v);
+  std::int64_t reach = 0;
+  const std::vector<Digit> digits = thread_digits(to.axes[axis], reach);
+  if (to.axes[axis].extent() != dims(v)[axis]) return false;
+  struct Piece {
+    const ir::Value* tile;
+    std::int64_t first, size;  ///< in coordinates of the result
+  };
+  std::vector<Piece> pieces;
+  std::int64_t first = op.kind == OpKind::Slice ? -op.int_attr(ir::Attr::Offset) : 0;
+  for (const ir::Value* o : op.operands) {
+    if (!plan_.has_layout(o)) return false;
+    Layout own = plan_.layout(o);
+    std::int64_t same = 0;
+    if (own.axes[axis].extent() != dims(o)[axis] || thread_digits(own.axes[axis], same) != digits) return false;
+    own.axes[axis] = to.axes[axis];
+    if (own != to) return false;
+    pieces.push_back({o, first, dims(o)[axis]});
+    first += dims(o)[axis];
+  }
+  const std::vector<std::int64_t> offsets = to.axes[axis].offsets();
+  struct Origin {
+    std::size_t piece;
+    std::int64_t number;
+  };
+  std::vector<Origin> sources;
+  for (const std::int64_t o : offsets) {
+    for (std::size_t i = 0; i < pieces.size(); ++i) {
+      const Piece& p = pieces[i];
+      if (o < p.first || o + reach >= p.first + p.size) continue;
+      const std::vector<std::int64_t> own = plan_.layout(p.tile).axes[axis].offsets();
+      const auto at = std::lower_bound(own.begin(), own.end(), o - p.first);
+      if (at != own.end() && *at == o - p.first) sources.push_back({i, at - own.begin()});
+    }
+  }
+  if (sources.size() != offsets.size()) return false;
+  std::vector<Elements> held;
+  for (const Piece& p : pieces) held.push_back(get(p.tile, plan_.layout(p.tile)));
+  std::int64_t inner = 1;
+  for (std::size_t a = axis + 1; a < to.axes.size(); ++a) inner *= to.axes[a].count(Source::Register);
+  const auto along = static_cast<std::int64_t>(offsets.size());
+  Elements out;
+  for (std::int64_t r = 0; r < to.registers(); ++r) {
+    const Origin& s = sources[static_cast<std::size_t>(r / inner % along)];
+    out.push_back(held[s.piece][with_number(to, r, axis, plan_.layout(pieces[s.piece].tile).axes[axis], s.number)]);
+  }
+  set(v, to, std::move(out));
+  return true;
+}
+
 void ThreadEmitter::emit_moved(const Op& op) {
+  if (emit_renumbered(op)) return;
   const ir::Value* v = op.result();
   const std::int64_t cell = cell_bytes(dtype(v));
   std::int64_t bytes = 0;

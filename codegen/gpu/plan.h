@@ -6,7 +6,9 @@
 //   * A product's result anchors its axes: rows and columns of mma.sync accumulators. Axes without an anchor follow their partners, or are
 //     spread for wide memory accesses.
 //   * What contradicts is converted through shared memory where it meets.
-//   * Coordinates, masks and constants are *lazy*: computed where and in the layout they are needed.
+//   * Coordinates, masks and constants are *lazy*: computed where and in the layout they are needed. Functions of them that cost much are computed
+//     once, by as many threads as there are elements, and handed to the threads of a larger tile that they go with.
+//   * Slices and concatenations that cut an axis into equal pieces leave every piece with all threads: they move no element.
 #pragma once
 
 #include <cstdint>
@@ -62,6 +64,10 @@ class Uses {
   /// A function between a product of 16-bit tiles and results of 16 bits, in a kernel that is not strict: an error as large as the rounding of the
   /// product's operands is good enough.
   bool coarse(const ir::Op& op) const { return coarse_.count(&op) != 0; }
+  /// The same, but with functions in it that are computed once an element and not at each use.
+  bool computed(const ir::Value* v) const { return computed_.count(v) != 0; }
+  /// What a load reads depends on the instance; else all instances read the same, and caches hold it.
+  bool own(const ir::Op& load) const;
   /// `b` is `outer` or nested in it.
   static bool inside(const ir::Block* b, const ir::Block* outer);
 
@@ -69,8 +75,9 @@ class Uses {
   bool ends_in_halves(const ir::Value* v) const;
 
   std::map<const ir::Value*, std::vector<const ir::Op*>> uses_;
-  std::set<const ir::Value*> lazy_;
+  std::set<const ir::Value*> lazy_, computed_;
   std::set<const ir::Op*> coarse_;
+  std::size_t params_;
 };
 
 /// A tile of rank 2 in shared memory, padded with zeros to `rows` x `cols`, in one of two forms:
@@ -146,6 +153,7 @@ class Plan {
   /// The sum that is the only use of a product: the product then starts from the other summand, if that exists where the product stands. Null: none.
   const ir::Op* sum_of(const ir::Op& dot) const;
   bool warpgroups() const { return warpgroups_; }
+  bool has_products() const { return !dot_ops_.empty(); }
   /// An estimate of what a thread's code needs, of those whose products stay in registers over a loop; 0: no more than usual.
   std::int64_t registers() const { return registers_; }
   /// The tiles of the loop's rings come by bulk copies, whose arrival barriers in shared memory tell; no barrier of all threads stands in the loop.
@@ -169,6 +177,7 @@ class Plan {
  private:
   class Axes;
   void choose_warps();
+  std::int64_t elements_a_thread(std::int64_t largest) const;
   void choose_dots();
   void assign_layouts();
   void stage_operands();

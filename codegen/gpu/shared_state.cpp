@@ -5,7 +5,7 @@
 namespace tessera::gpu {
 
 SharedState::Need SharedState::need(int space, std::int64_t lo, std::int64_t hi, bool reads_matter) const {
-  Need worst = unknown_ ? Need::Barrier : Need::Nothing;
+  Need worst = unknown_ && space == 0 ? Need::Barrier : Need::Nothing;
   for (const Access& a : accesses_) {
     if (a.space != space || hi <= a.lo || a.hi <= lo || (!a.write && !reads_matter)) continue;
     worst = std::max(worst, a.asynchronous ? Need::WaitAndBarrier : Need::Barrier);

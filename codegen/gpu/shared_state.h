@@ -27,7 +27,7 @@ class SharedState {
   void waited();
   /// Nothing is left in doubt but copies under way.
   void barrier();
-  /// As at the head of a loop: any access may be behind us.
+  /// As at the head of a loop: any access to shared memory may be behind us. Those to global memory are known: the loop's own.
   void forget() { unknown_ = unfenced_anywhere_ = true; }
   /// Either of two pasts.
   void join(const SharedState& other);

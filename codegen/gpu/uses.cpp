@@ -10,8 +10,11 @@ using ir::OpKind;
 
 namespace {
 
+/// What is worth computing once: dozens of instructions.
+bool costly(OpKind k) { return k == OpKind::Sin || k == OpKind::Cos || k == OpKind::Ln || k == OpKind::Log2 || k == OpKind::Tanh || k == OpKind::Erf; }
+
 bool lazy_kind(OpKind k) {
-  if (ir::has(k, ir::Elementwise)) return true;
+  if (ir::has(k, ir::Elementwise)) return !costly(k);
   return k == OpKind::Const || k == OpKind::Iota || k == OpKind::Coords || k == OpKind::Inside || k == OpKind::Broadcast || k == OpKind::Reshape ||
          k == OpKind::Permute || k == OpKind::Slice;
 }
@@ -65,19 +68,24 @@ bool Uses::ends_in_halves(const ir::Value* v) const {
   return true;
 }
 
-Uses::Uses(const ir::Kernel& kernel) {
+Uses::Uses(const ir::Kernel& kernel) : params_(kernel.body.args.size() - kernel.grid.size()) {
   std::map<const ir::Value*, Reach> reach;
   ir::walk(kernel.body, [&](const Op& op) {
+    const bool shaped = lazy_kind(op.kind) || (ir::has(op.kind, ir::Elementwise) && costly(op.kind));
     bool lazy = lazy_kind(op.kind) && is_real_tile(op.result());
+    bool computed = shaped && is_real_tile(op.result());
     Reach r{1, 1};
     for (const ir::Value* v : op.operands) {
       uses_[v].push_back(&op);
-      lazy = lazy && (ir::is_range(v->type) || is_scalar(v) || lazy_.count(v) != 0);
+      const bool known = ir::is_range(v->type) || is_scalar(v);
+      lazy = lazy && (known || lazy_.count(v) != 0);
+      computed = computed && (known || lazy_.count(v) != 0 || computed_.count(v) != 0);
       if (const auto below = reach.find(v); below != reach.end()) {
         r.depth = std::max(r.depth, below->second.depth + 1);
         r.nodes += below->second.nodes;
       }
     }
+    if (!lazy && computed) computed_.insert(op.result());
     if (!lazy || r.depth > kMostDepth || r.nodes > kMostNodes) return;
     lazy_.insert(op.result());
     reach[op.result()] = r;
@@ -86,6 +94,25 @@ Uses::Uses(const ir::Kernel& kernel) {
     std::set<const ir::Value*> seen;
     if (op.kind == OpKind::Tanh && !kernel.strict && from_half_product(op.operands[0], seen) && ends_in_halves(op.result())) coarse_.insert(&op);
   });
+}
+
+bool Uses::own(const Op& load) const {
+  std::set<const ir::Value*> seen;
+  std::vector<const ir::Value*> work(load.operands.begin(), load.operands.end());
+  while (!work.empty()) {
+    const ir::Value* v = work.back();
+    work.pop_back();
+    if (!seen.insert(v).second) continue;
+    if (v->def) {
+      work.insert(work.end(), v->def->operands.begin(), v->def->operands.end());
+    } else if (v->block && v->block->parent) {
+      const Op& around = *v->block->parent;
+      work.insert(work.end(), around.operands.begin(), around.operands.end());
+    } else if (!ir::is_view(v->type) && v->index >= params_) {
+      return true;
+    }
+  }
+  return false;
 }
 
 const std::vector<const Op*>& Uses::of(const ir::Value* v) const {

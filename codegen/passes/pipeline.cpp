@@ -7,6 +7,7 @@
 #include "codegen/passes/coverage.h"
 #include "codegen/passes/drop_zeroing.h"
 #include "codegen/passes/fold.h"
+#include "codegen/passes/one_trip.h"
 #include "codegen/passes/pad_states.h"
 #include "codegen/passes/split_masks.h"
 #include "dsl/text.h"
@@ -24,6 +25,7 @@ void silent(ir::Kernel& kernel, Diagnostics&) {
 constexpr PassInfo kPasses[] = {
     {"coverage", "refuses `out` views that are not stored whole and once; records what may run in place", ir::coverage},
     {"fold", "constants, common subexpressions, dead code, decided branches, loop-invariant code", silent<ir::fold>},
+    {"one_trip", "loops over a row get a copy without loops for launches whose rows one tile holds; for GPUs", silent<ir::one_trip>},
     {"pad_states", "drops the guards of padding that are redundant and moves the others where they are cheapest", silent<ir::pad_states>},
     {"split_masks", "loops whose masks are affine become masked, free and masked ones with computed bounds", silent<ir::split_masks>},
     {"algebra", "exp2, fma and reciprocals for what costs more, scales out of maxima; off in strict kernels", silent<ir::algebra>},
@@ -31,9 +33,10 @@ constexpr PassInfo kPasses[] = {
 };
 
 /// What runs, in order. Folding again makes a pass's leavings disappear before the next one looks.
-constexpr std::array kOrder = {"fold", "coverage", "pad_states", "fold", "split_masks", "fold", "drop_zeroing", "algebra", "fold"};
+constexpr std::array kOrder = {"fold", "coverage", "one_trip", "pad_states", "fold", "split_masks", "fold", "drop_zeroing", "algebra", "fold"};
 
 bool changes_rounding(std::string_view pass) { return pass == "algebra"; }
+bool for_gpus(std::string_view pass) { return pass == "one_trip"; }
 
 }  // namespace
 
@@ -48,6 +51,7 @@ const PassInfo* find_pass(std::string_view name) {
 bool run_target_free_passes(ir::Kernel& kernel, Diagnostics& diagnostics, const PassOptions& options) {
   for (const char* name : kOrder) {
     if (changes_rounding(name) && (options.strict || kernel.strict)) continue;
+    if (for_gpus(name) && !options.gpu) continue;
     const bool printing = options.print && (options.print_after == "all" || options.print_after == name);
     const std::string before = printing ? ir::print(kernel) : "";
     const std::size_t errors = diagnostics.count();

@@ -23,6 +23,7 @@ const PassInfo* find_pass(std::string_view name);
 
 struct PassOptions {
   bool strict = false;      ///< as if the kernel were declared `strict`: no pass that changes rounding
+  bool gpu = false;         ///< for machines whose instances hold tiles in registers: `one_trip` too
   bool verify = true;       ///< the verifier after every pass
   std::string print_after;  ///< a pass, or "all": the kernel is printed after it if the pass changed it
   std::function<void(const std::string& pass, const std::string& text)> print;

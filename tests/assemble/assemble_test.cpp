@@ -118,7 +118,7 @@ Assembled ptx_of(const Shipped& file, const KernelInfo& k, const GpuTarget& targ
   for (const Constants& all : candidates) {
     Diagnostics diagnostics;
     const auto kernel = instantiate(program, k.name, all, left_out(k), diagnostics);
-    if (kernel && run_target_free_passes(*kernel, diagnostics, {})) {
+    if (kernel && run_target_free_passes(*kernel, diagnostics, {.gpu = true})) {
       GpuOptions options;
       options.schedule = schedule_for(program, k.name, schedule_family(Target::Cuda, target));
       GpuIr ir = emit_gpu(*kernel, target, options, diagnostics);

@@ -55,7 +55,7 @@ class KernelFuzzer {
     std::unique_ptr<ir::Kernel> reference, compiled;
     if (loaded.program) reference = instantiate(*loaded.program, "k", {}, {}, diagnostics);
     if (reference) compiled = instantiate(*loaded.program, "k", {}, {}, diagnostics);
-    if (!compiled || !run_target_free_passes(*compiled, diagnostics)) {
+    if (!compiled || !run_target_free_passes(*compiled, diagnostics, {.gpu = true})) {
       out.refusal = render(diagnostics, *loaded.sources);
       return out;
     }

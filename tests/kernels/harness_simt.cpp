@@ -18,7 +18,7 @@ SimtCode emit_simt(const Call& call, const GpuTarget& target) {
   SimtCode out;
   out.kernel = lower(call);
   Diagnostics problems;
-  if (!run_target_free_passes(*out.kernel, problems, {})) throw std::runtime_error(call.kernel + ": refused by a pass");
+  if (!run_target_free_passes(*out.kernel, problems, {.gpu = true})) throw std::runtime_error(call.kernel + ": refused by a pass");
   out.ir = emit_gpu(*out.kernel, target, {.spans = true}, problems);
   if (!out.ir.module) throw std::runtime_error(call.kernel + ": " + problems.list()[0].message);
   return out;

@@ -71,7 +71,7 @@ std::map<std::string, Buffer> run_at(std::size_t level, const Context& context, 
   const cuda::Device& gpu = *context.gpu();
   const std::unique_ptr<ir::Kernel> kernel = lower(call);
   Diagnostics problems;
-  if (!run_target_free_passes(*kernel, problems, {})) throw std::runtime_error(call.kernel + ": refused by a pass");
+  if (!run_target_free_passes(*kernel, problems, {.gpu = true})) throw std::runtime_error(call.kernel + ": refused by a pass");
   GpuIr code = emit_gpu(*kernel, gpu.target(), {}, problems);
   if (!code.module) throw std::runtime_error(call.kernel + ": " + problems.list()[0].message);
   const GpuObject object = make_ptx(std::move(code), gpu.target());
