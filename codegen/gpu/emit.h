@@ -57,8 +57,9 @@ class ThreadEmitter {
   // --- emit_stream.cpp: from memory to memory, piece by piece
   struct Stream;
   std::map<const ir::Op*, Stream> streams_of(const ir::Block& block) const;
-  std::optional<Stream> stream_into(const ir::Op& store) const;
-  void emit_stream(const Stream& stream);
+  std::optional<Stream> stream_into(const ir::Op& target) const;
+  /// Emits the ops of a stream for one piece after the other, and `end` behind each.
+  void each_piece(const Stream& stream, const std::function<void()>& end);
   /// What the instructions made from now on come from: `!tessera.span !{begin, end, file}`.
   void mark_source(Span span);
   void mark_source(llvm::MDNode* source);
@@ -105,6 +106,8 @@ class ThreadEmitter {
   void emit_if(const ir::Op& op);
   void emit_assert(const ir::Op& op);
   void emit_range(const ir::Op& op);
+  /// Whether position `p` of a range's tile, 0 <= p, is valid.
+  LV* inside(LV* p, const RangeValue& r);
   /// Registers of block arguments and results, flattened, and back.
   void flatten(const ir::Value* v, const Layout& layout, Values& out);
   void bind_flat(const ir::Value* v, const Layout& layout, llvm::ArrayRef<LV*> values, std::size_t& at);
@@ -224,7 +227,7 @@ class ThreadEmitter {
   void stage_lazy(const OperandHome& home);
 
   // --- emit_axis.cpp
-  void emit_reduce(const ir::Op& op);
+  void emit_reduce(const ir::Op& op, const Stream* stream = nullptr);
   // --- emit_scan.cpp
   using Combine = std::function<Values(const Values& earlier, const Values& later)>;
   void scan_tiles(const ir::Op& op, const std::vector<const ir::Value*>& tiles, const Values& identity, const Combine& combine, bool exclusive,

@@ -5,6 +5,7 @@
 
 #include "codegen/cpu/arith.h"
 #include "codegen/gpu/emit.h"
+#include "codegen/gpu/stream.h"
 #include "dsl/diagnostic.h"
 
 namespace tessera::gpu {
@@ -29,7 +30,7 @@ T fold_tree(std::vector<T> x, const F& f) {
 
 }  // namespace
 
-void ThreadEmitter::emit_reduce(const Op& op) {
+void ThreadEmitter::emit_reduce(const Op& op, const Stream* stream) {
   const ir::Value *v = op.operands[0], *result = op.result();
   const auto axis = static_cast<std::size_t>(op.int_attr(ir::Attr::Axis));
   const auto kind = static_cast<ReduceKind>(op.int_attr(ir::Attr::Kind));
@@ -41,7 +42,6 @@ void ThreadEmitter::emit_reduce(const Op& op) {
     const std::int64_t n = dims(v)[axis];
     from.axes[axis] = n == 1 ? AxisPart{} : part({{Source::Register, n, 1}});
   }
-  const Elements x = get(v, from);
   const Layout to = from.collapsed(axis);
   const AxisPart& p = from.axes[axis];
 
@@ -74,19 +74,32 @@ void ThreadEmitter::emit_reduce(const Op& op) {
   };
 
   // Registers along the axis, grouped by result register.
-  std::vector<std::vector<Item>> groups(static_cast<std::size_t>(to.registers()));
+  using Groups = std::vector<std::vector<Item>>;
   const bool padded = !p.digits.empty() && p.extent() > dims(v)[axis];
-  for (std::size_t r = 0; r < x.size(); ++r) {
-    const std::vector<Position> at = positions(from, static_cast<std::int64_t>(r));
-    Item item{arg ? plain(e_, x[r]) : cpu::to_accumulator(e_, t, plain(e_, x[r])), nullptr};
-    if (arg && is_half(t)) item.v = cpu::to_accumulator(e_, t, item.v);
-    if (arg) item.at = position(at[axis]);
-    if (padded) {
-      LV* in = e_.b.CreateICmpSLT(position(at[axis]), i32(dims(v)[axis]));
-      item.v = e_.b.CreateSelect(in, item.v, arg && is_float(t) ? e_.real(item.v->getType(), std::nan("")) : cpu::fold_start(e_, base, t));
-      if (arg) item.at = e_.b.CreateSelect(in, item.at, i32(dims(v)[axis] + kWarpLanes));
+  const auto gather = [&](const Layout& layout, Groups& groups) {
+    const Elements x = get(v, layout);
+    for (std::size_t r = 0; r < x.size(); ++r) {
+      const std::vector<Position> at = positions(layout, static_cast<std::int64_t>(r));
+      Item item{arg ? plain(e_, x[r]) : cpu::to_accumulator(e_, t, plain(e_, x[r])), nullptr};
+      if (arg && is_half(t)) item.v = cpu::to_accumulator(e_, t, item.v);
+      if (arg) item.at = position(at[axis]);
+      if (padded) {
+        LV* in = e_.b.CreateICmpSLT(position(at[axis]), i32(dims(v)[axis]));
+        item.v = e_.b.CreateSelect(in, item.v, arg && is_float(t) ? e_.real(item.v->getType(), std::nan("")) : cpu::fold_start(e_, base, t));
+        if (arg) item.at = e_.b.CreateSelect(in, item.at, i32(dims(v)[axis] + kWarpLanes));
+      }
+      groups[register_in(layout, to, static_cast<std::int64_t>(r))].push_back(item);
     }
-    groups[register_in(from, to, static_cast<std::int64_t>(r))].push_back(item);
+  };
+  Groups groups(static_cast<std::size_t>(to.registers()));
+  if (!stream) {
+    gather(from, groups);
+  } else {
+    each_piece(*stream, [&] {
+      Groups part(groups.size());
+      gather(layout_of(v), part);
+      for (std::size_t g = 0; g < part.size(); ++g) groups[g].push_back(fold_tree(std::move(part[g]), fold));
+    });
   }
   std::vector<Item> items;
   for (auto& g : groups) {

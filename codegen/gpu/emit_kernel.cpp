@@ -139,7 +139,13 @@ void ThreadEmitter::emit_block(const ir::Block& block) {
   for (const auto& [store, stream] : streams) streamed.insert(stream.ops.begin(), stream.ops.end());
   for (const auto& op : block.ops) {
     if (const auto stream = streams.find(op.get()); stream != streams.end()) {
-      emit_stream(stream->second);
+      if (options_.spans) mark_source(op->span);
+      if (op->kind == OpKind::Reduce) {
+        emit_reduce(*op, &stream->second);
+        stage_defined(op->result());
+      } else {
+        each_piece(stream->second, [&] { emit_op(*op); });
+      }
       continue;
     }
     if (skipped_.count(op.get()) != 0 || streamed.count(op.get()) != 0) continue;
@@ -166,6 +172,36 @@ void ThreadEmitter::mark_source(llvm::MDNode* source) {
   carrier->deleteValue();
 }
 
+namespace {
+
+/// An idx scalar that is certainly not negative: numbers of instances and trips, and sums and products of such.
+bool not_negative(const ir::Kernel& kernel, const ir::Value* v, int depth = 8) {
+  if (depth == 0) return false;
+  if (!v->def) {
+    const Op* loop = v->block ? v->block->parent : nullptr;
+    if (!loop) return v->index + kernel.grid.size() >= kernel.body.args.size();  // a grid axis
+    return loop->kind == OpKind::For && v->index == 0 && not_negative(kernel, loop->operands[0], depth - 1) &&
+           not_negative(kernel, loop->operands[2], depth - 1);
+  }
+  const Op& op = *v->def;
+  const auto of = [&](std::size_t i) { return not_negative(kernel, op.operands[i], depth - 1); };
+  switch (op.kind) {
+    case OpKind::Const: return op.int_attr(ir::Attr::Value) >= 0;
+    case OpKind::Sym:
+    case OpKind::Extent: return true;
+    case OpKind::Max: return of(0) || of(1);
+    case OpKind::Add:
+    case OpKind::Mul:
+    case OpKind::Div:
+    case OpKind::Min: return of(0) && of(1);
+    default: return false;
+  }
+}
+
+bool is_zero(const ir::Value* v) { return v->def && v->def->kind == OpKind::Const && v->def->int_attr(ir::Attr::Value) == 0; }
+
+}  // namespace
+
 void ThreadEmitter::emit_range(const Op& op) {
   RangeValue r;
   r.start = scalar(op.operands[0]);
@@ -174,9 +210,16 @@ void ThreadEmitter::emit_range(const Op& op) {
   r.size = ir::range(op.result()->type).size;
   r.full = op.has(ir::Attr::Full);
   const auto cut = [&](LV* x) { return e_.b.CreateTrunc(e_.max(e_.idx(0), e_.min(e_.idx(r.size), e_.sub(x, r.start))), e_.i32()); };
-  r.first = r.full ? static_cast<LV*>(i32(0)) : cut(r.lo);
+  const bool from_start = r.full || (is_zero(op.operands[1]) && not_negative(kernel_, op.operands[0]));
+  r.first = from_start ? static_cast<LV*>(i32(0)) : cut(r.lo);
   r.end = r.full ? static_cast<LV*>(i32(r.size)) : cut(r.hi);
   ranges_[op.result()] = r;
+}
+
+LV* ThreadEmitter::inside(LV* p, const RangeValue& r) {
+  LV* below = e_.b.CreateICmpSLT(p, r.end);
+  if (const auto* first = llvm::dyn_cast<llvm::ConstantInt>(r.first); first && first->isZero()) return below;
+  return e_.b.CreateAnd(e_.b.CreateICmpSGE(p, r.first), below);
 }
 
 void ThreadEmitter::emit_op(const Op& op) {

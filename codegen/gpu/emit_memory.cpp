@@ -189,7 +189,7 @@ ThreadEmitter::Place ThreadEmitter::place(const TileAccess& x, std::int64_t reg)
       const AxisPart& part = x.layout.axes[axis.of];
       const bool padded = part.extent() > x.shape[axis.of] && !part.digits.empty();
       if (!axis.range->full) {
-        mask = cpu::both(e_, mask, e_.b.CreateAnd(e_.b.CreateICmpSGE(p, axis.range->first), e_.b.CreateICmpSLT(p, axis.range->end)));
+        mask = cpu::both(e_, mask, inside(p, *axis.range));
       } else if (padded) {
         mask = cpu::both(e_, mask, e_.b.CreateICmpSLT(p, i32(x.shape[axis.of])));
       }

@@ -115,7 +115,7 @@ void ThreadEmitter::stage_load(int stage, LV* slot) {
   const RangeValue &rows = *m.rows, &cols = *m.cols;
   const auto row_valid = [&](LV* row) -> LV* {
     LV* ok = m.valid;
-    if (!rows.full) ok = cpu::both(e_, ok, e_.b.CreateAnd(e_.b.CreateICmpSGE(row, rows.first), e_.b.CreateICmpSLT(row, rows.end)));
+    if (!rows.full) ok = cpu::both(e_, ok, inside(row, rows));
     if (rows.full && s.rows > dims(v)[0]) ok = cpu::both(e_, ok, e_.b.CreateICmpSLT(row, i32(dims(v)[0])));
     return ok;
   };

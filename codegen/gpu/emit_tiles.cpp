@@ -126,6 +126,9 @@ Element ThreadEmitter::lazy(const ir::Value* v, const std::vector<Position>& at)
       const RangeValue& r = ranges_.at(op.operands[0]);
       if (r.full) return {e_.b.getTrue()};
       LV* thread = at[0].base ? at[0].base : i32(0);
+      if (const auto* first = llvm::dyn_cast<llvm::ConstantInt>(r.first); first && first->isZero()) {
+        return {e_.b.CreateICmpSLT(i32(at[0].offset), e_.b.CreateSub(r.end, thread))};
+      }
       return between(e_, e_.b.CreateSub(r.first, thread), at[0].offset, e_.b.CreateSub(r.end, thread));
     }
     case OpKind::Broadcast: return operand_at(op.operands[0]);

@@ -8,7 +8,7 @@
 namespace tessera::gpu {
 
 struct ThreadEmitter::Stream {
-  std::vector<const ir::Op*> ops;  ///< in order; the store is the last
+  std::vector<const ir::Op*> ops;  ///< in order, without the store or fold that they end in
   Piece piece;
   std::int64_t pieces = 1;
 };

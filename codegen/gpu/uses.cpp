@@ -11,7 +11,9 @@ using ir::OpKind;
 namespace {
 
 /// What is worth computing once: dozens of instructions.
-bool costly(OpKind k) { return k == OpKind::Sin || k == OpKind::Cos || k == OpKind::Ln || k == OpKind::Log2 || k == OpKind::Tanh || k == OpKind::Erf; }
+bool costly(OpKind k) {
+  return k == OpKind::Sin || k == OpKind::Cos || k == OpKind::Ln || k == OpKind::Log2 || k == OpKind::Tanh || k == OpKind::Erf;
+}
 
 bool lazy_kind(OpKind k) {
   if (ir::has(k, ir::Elementwise)) return !costly(k);

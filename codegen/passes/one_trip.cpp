@@ -34,7 +34,8 @@ bool candidate(const Op& op) {
 std::set<const Value*> views_read(const Op& loop) {
   std::set<const Value*> out;
   for (const auto& op : loop.region().ops) {
-    if (op->kind == OpKind::Load && view(op->operands[0]->type).mode == Mode::In && !tile(op->result()->type).dims.empty()) out.insert(op->operands[0]);
+    if (op->kind == OpKind::Load && view(op->operands[0]->type).mode == Mode::In && !tile(op->result()->type).dims.empty())
+      out.insert(op->operands[0]);
   }
   return out;
 }
