@@ -226,12 +226,27 @@ Elements ThreadEmitter::load_tile(const Op& op, const Layout& layout) {
       const Place p = place(x, r);
       const auto read = [&] { return Values{e_.load(type, e_.at(cell_type(t), p.base, p.offset), static_cast<int>(bytes))}; };
       LV* wide = p.mask ? e_.choose(p.mask, read, [&] { return Values{e_.zero(type)}; })[0] : read()[0];
-      for (LV* c : split_cells(t, wide, x.run)) out.push_back(c);
+      out.push_back(wide);
     }
     return out;
   };
   Elements out;
-  for (LV* v : x.together ? e_.choose(x.together, together, single) : single()) out.push_back({v});
+  if (!x.together) {
+    for (LV* v : single()) out.push_back({v});
+    return out;
+  }
+  // Both ways meet in what moves together: half as many registers as elements of 16 bits.
+  const auto joined = [&] {
+    const Values cells = single();
+    Values runs;
+    for (std::int64_t r = 0; r < n; r += x.run) {
+      runs.push_back(join_cells(t, {cells.begin() + static_cast<std::ptrdiff_t>(r), cells.begin() + static_cast<std::ptrdiff_t>(r + x.run)}));
+    }
+    return runs;
+  };
+  for (LV* run : e_.choose(x.together, together, joined)) {
+    for (LV* v : split_cells(t, run, x.run)) out.push_back({v});
+  }
   return out;
 }
 
@@ -439,8 +454,13 @@ LV* ThreadEmitter::join_cells(DType t, const std::vector<LV*>& cells) {
   const std::int64_t cell = cell_bytes(t), bytes = cell * static_cast<std::int64_t>(cells.size());
   llvm::Type* whole = e_.b.getIntNTy(static_cast<unsigned>(std::min<std::int64_t>(bytes, 4) * 8));
   std::vector<LV*> words;
+  const bool pairs = cell == 2 && bytes >= 4;
   for (std::size_t i = 0; i < cells.size(); ++i) {
     LV* x = cells[i];
+    if (pairs) {
+      words.push_back(pack_word(e_, {x, cells[++i]}));
+      continue;
+    }
     if (is_bool(t)) x = e_.b.CreateZExt(x, e_.b.getInt8Ty());
     x = e_.b.CreateBitCast(x, e_.b.getIntNTy(static_cast<unsigned>(cell * 8)));
     if (cell == 8) {

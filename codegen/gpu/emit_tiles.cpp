@@ -127,7 +127,7 @@ Element ThreadEmitter::lazy(const ir::Value* v, const std::vector<Position>& at)
       if (r.full) return {e_.b.getTrue()};
       LV* thread = at[0].base ? at[0].base : i32(0);
       if (const auto* first = llvm::dyn_cast<llvm::ConstantInt>(r.first); first && first->isZero()) {
-        return {e_.b.CreateICmpSLT(i32(at[0].offset), e_.b.CreateSub(r.end, thread))};
+        return between(e_, nullptr, at[0].offset, e_.b.CreateSub(r.end, thread));
       }
       return between(e_, e_.b.CreateSub(r.first, thread), at[0].offset, e_.b.CreateSub(r.end, thread));
     }

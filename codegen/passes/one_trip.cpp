@@ -59,6 +59,27 @@ std::vector<const Op*> family(const Block& block) {
   return {};
 }
 
+/// Copies of ops to `into`, with one trip in place of each of the loops.
+void copy_straight(const std::vector<std::unique_ptr<Op>>& ops, const std::vector<const Op*>& loops, Block& into, ValueMap map) {
+  const auto now = [&](Value* v) {
+    const auto at = map.find(v);
+    return at == map.end() ? v : at->second;
+  };
+  for (const auto& op : ops) {
+    if (std::find(loops.begin(), loops.end(), op.get()) == loops.end()) {
+      auto copy = clone(*op, map);
+      copy->parent = &into;
+      into.ops.push_back(std::move(copy));
+      continue;
+    }
+    const Block& trip = op->region();
+    map[trip.args[0].get()] = op->operands[0];
+    for (std::size_t i = 0; i < op->results.size(); ++i) map[trip.args[1 + i].get()] = now(op->operands[3 + i]);
+    clone_ops(trip, into, map, false);
+    for (std::size_t i = 0; i < op->results.size(); ++i) map[op->result(i)] = now(trip.yielded()[i]);
+  }
+}
+
 }  // namespace
 
 void one_trip(Kernel& kernel) {
@@ -85,32 +106,20 @@ void one_trip(Kernel& kernel) {
   Builder b(body);
   b.set_span(loops[0]->span);
   Value *lo = loops[0]->operands[0], *hi = loops[0]->operands[1], *step = loops[0]->operands[2];
-  Value* once = b.value(OpKind::And, {b.value(OpKind::Lt, {lo, hi}), b.value(OpKind::Le, {hi, b.value(OpKind::Add, {lo, step})})});
+  Value* whole = b.value(OpKind::Add, {lo, step});
+  Value* once = b.value(OpKind::And, {b.value(OpKind::Lt, {lo, hi}), b.value(OpKind::Le, {hi, whole})});
   Op* branch = b.if_else(once, {});
   Block &straight = branch->region(0), &general = branch->region(1);
-  ValueMap map;
-  for (const auto& op : rest) {
-    if (std::find(loops.begin(), loops.end(), op.get()) == loops.end()) {
-      auto copy = clone(*op, map);
-      copy->parent = &straight;
-      straight.ops.push_back(std::move(copy));
-      continue;
-    }
-    const auto now = [&](Value* v) {
-      const auto at = map.find(v);
-      return at == map.end() ? v : at->second;
-    };
-    const Block& trip = op->region();
-    map[trip.args[0].get()] = lo;
-    for (std::size_t i = 0; i < op->results.size(); ++i) map[trip.args[1 + i].get()] = now(op->operands[3 + i]);
-    clone_ops(trip, straight, map, false);
-    for (std::size_t i = 0; i < op->results.size(); ++i) map[op->result(i)] = now(trip.yielded()[i]);
-  }
+  // A row that is as long as the tile has no masks.
+  b.set_block(straight);
+  Op* exact = b.if_else(b.value(OpKind::Eq, {hi, whole}), {});
+  copy_straight(rest, loops, exact->region(0), {{hi, whole}});
+  copy_straight(rest, loops, exact->region(1), {});
   for (auto& op : rest) {
     op->parent = &general;
     general.ops.push_back(std::move(op));
   }
-  for (Block* block : {&straight, &general}) {
+  for (Block* block : {&exact->region(0), &exact->region(1), &straight, &general}) {
     b.set_block(*block);
     b.yield({});
   }

@@ -281,7 +281,7 @@ def decode():
                 return None if parts is None or merged is None else parts + merged
 
             # The split of the keys and the tile are chosen at the shorter length.
-            tried = [chosen] if chosen else [(w, bm, bn) for w in (1, 2, 4) for bm in (4, 16) for bn in (64, 128)]
+            tried = [chosen] if chosen else [(w, r, bn) for w in (1, 2, 4, 8) for bn in (16, 32, 64)]
             times = [(t, c) for c in tried if (t := seconds(*c)) is not None]
             mine, chosen = min(times) if times else (None, None)
         moved = 2 * b * length * g * d * 2
