@@ -106,7 +106,7 @@ std::unique_ptr<Executable> compile(ir::Kernel& kernel, const std::shared_ptr<co
     stages.took("  llvm passes", object.passes_ms);
     stages.took("  codegen", object.codegen_ms);
     if (kept) *kept = cache::sections_of(object);
-    return on_gpu(std::move(object), kernel.name, sources, options.machine_code);  // the driver's assembler has its turn when a device is known
+    return on_gpu(std::move(object), kernel.name, sources);  // the driver's assembler has its turn when a device is known
   }
   CpuObject object;
   stages.run("cpu", [&] { object = compile_cpu(kernel, CpuTarget::host(), cpu_options(options), diagnostics); });

@@ -28,8 +28,7 @@ struct CompileOptions {
   bool debug = false;                 ///< keep asserts and claims, and verify the IR after every pass
   CompileHooks hooks = {};
   Schedule schedule = {};
-  std::uint64_t seed = 1;     ///< of the simulated GPU
-  bool machine_code = false;  ///< have a GPU's driver give away what its assembler makes (Executable::machine_code)
+  std::uint64_t seed = 1;  ///< of the simulated GPU
 };
 
 /// Tile IR as the front end made it -> something that runs. `kernel` is changed by the passes and must outlive the result. Null with diagnostics if

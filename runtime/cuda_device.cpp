@@ -126,29 +126,12 @@ class ErrorLog {
 
 }  // namespace
 
-std::string assemble(const Device& device, const std::string& ptx, const std::string& entry) {
-  const Driver& d = device.api();
-  const Current current(device);
-  ErrorLog log;
-  CUlinkState_st* link = nullptr;
-  if (d.link_create(log.count(), log.options(), log.values(), &link) != Result::Success) return "";
-  const auto destroy = [&d](CUlinkState_st* l) { d.link_destroy(l); };
-  const std::unique_ptr<CUlinkState_st, decltype(destroy)> owner(link, destroy);
-  // The driver reads text to its null; the size counts it.
-  Result r = d.link_add_data(link, JitInput::Ptx, const_cast<char*>(ptx.c_str()), ptx.size() + 1, entry.c_str(), 0, nullptr, nullptr);
-  void* image = nullptr;
-  std::size_t bytes = 0;
-  if (r == Result::Success) r = d.link_complete(link, &image, &bytes);
-  if (r != Result::Success) fail_to_load(device, r, entry, log);
-  return std::string(static_cast<const char*>(image), bytes);
-}
-
-LoadedCode::LoadedCode(std::shared_ptr<const Device> device, const std::string& image, const std::string& entry, std::int64_t shared_bytes)
+LoadedCode::LoadedCode(std::shared_ptr<const Device> device, const std::string& ptx, const std::string& entry, std::int64_t shared_bytes)
     : device_(std::move(device)) {
   const Driver& d = device_->api();
   const Current current(*device_);
   ErrorLog log;
-  const Result r = d.module_load(&module_, image.c_str(), log.count(), log.options(), log.values());
+  const Result r = d.module_load(&module_, ptx.c_str(), log.count(), log.options(), log.values());
   if (r != Result::Success) fail_to_load(*device_, r, entry, log);
   try {
     d.check(d.module_get_function(&function_, module_, entry.c_str()), "finding a kernel in its code");

@@ -72,14 +72,11 @@ class Current {
   bool pushed_ = false;
 };
 
-/// The machine code that the device's driver makes of PTX. Empty where the driver gives none away. Throws MachineError with the assembler's log.
-std::string assemble(const Device& device, const std::string& ptx, const std::string& entry);
-
 /// Code loaded on a device. Immutable; thread safe.
 class LoadedCode {
  public:
-  /// Loads machine code, or assembles PTX and loads that. Throws MachineError with the assembler's log.
-  LoadedCode(std::shared_ptr<const Device> device, const std::string& image, const std::string& entry, std::int64_t shared_bytes);
+  /// Assembles and loads PTX. Throws MachineError with the assembler's log.
+  LoadedCode(std::shared_ptr<const Device> device, const std::string& ptx, const std::string& entry, std::int64_t shared_bytes);
   ~LoadedCode();
   LoadedCode(const LoadedCode&) = delete;
   LoadedCode& operator=(const LoadedCode&) = delete;

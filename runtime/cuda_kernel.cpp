@@ -28,8 +28,8 @@ bool runs_on(const GpuTarget& code, const cuda::Device& device) {
 
 class GpuExecutable : public Executable {
  public:
-  GpuExecutable(GpuObject object, std::string name, std::shared_ptr<const SourceMap> sources, bool assemble)
-      : object_(std::move(object)), name_(std::move(name)), sources_(std::move(sources)), assemble_(assemble) {}
+  GpuExecutable(GpuObject object, std::string name, std::shared_ptr<const SourceMap> sources)
+      : object_(std::move(object)), name_(std::move(name)), sources_(std::move(sources)) {}
 
   void prepare(const Context& context) const override { loaded_on(need_gpu(context)); }
 
@@ -37,11 +37,6 @@ class GpuExecutable : public Executable {
     const Loaded* l = find(*need_gpu(context));
     if (!l) return std::nullopt;
     return AssembledCode{l->code->registers(), l->code->local_bytes()};
-  }
-
-  std::string machine_code(const Context& context) const override {
-    const Loaded* l = find(*need_gpu(context));
-    return l ? l->cubin : "";
   }
 
   void run(const Context& context, const Launch& launch, const std::function<void(const std::string&)>&) const override {
@@ -95,10 +90,8 @@ class GpuExecutable : public Executable {
 
  private:
   struct Loaded {
-    Loaded(std::unique_ptr<cuda::LoadedCode> c, std::string machine_code, const std::vector<GpuTensorMap>& maps)
-        : code(std::move(c)), cubin(std::move(machine_code)), maps(maps) {}
+    Loaded(std::unique_ptr<cuda::LoadedCode> c, const std::vector<GpuTensorMap>& maps) : code(std::move(c)), maps(maps) {}
     std::unique_ptr<cuda::LoadedCode> code;
-    std::string cubin;  ///< that was loaded; empty: PTX
     TensorMapCache maps;
   };
 
@@ -171,20 +164,7 @@ class GpuExecutable : public Executable {
     if (const Loaded* l = find(*gpu)) return *l;
     const std::lock_guard lock(mutex_);
     if (const Loaded* l = find(*gpu)) return *l;
-    const auto load = [&](const std::string& image) { return std::make_unique<cuda::LoadedCode>(gpu, image, object_.entry, object_.shared_bytes); };
-    if (assemble_) {
-      const Loaded* first = loaded_.find([](const Loaded&) { return true; });
-      if (const std::string& made = first ? first->cubin : object_.cubin; !made.empty()) {
-        try {
-          return loaded_.add(Loaded(load(made), made, object_.maps));
-        } catch (const MachineError&) {  // of another driver or kind of device after all: the PTX says what it should be
-        }
-      }
-      std::string cubin = cuda::assemble(*gpu, object_.ptx, object_.entry);
-      std::unique_ptr<cuda::LoadedCode> code = load(cubin.empty() ? object_.ptx : cubin);
-      return loaded_.add(Loaded(std::move(code), std::move(cubin), object_.maps));
-    }
-    return loaded_.add(Loaded(load(object_.ptx), "", object_.maps));
+    return loaded_.add(Loaded(std::make_unique<cuda::LoadedCode>(gpu, object_.ptx, object_.entry, object_.shared_bytes), object_.maps));
   }
 
   /// CTAs of a launch that has instances.
@@ -234,15 +214,14 @@ class GpuExecutable : public Executable {
   GpuObject object_;
   std::string name_;
   std::shared_ptr<const SourceMap> sources_;
-  bool assemble_;
   mutable std::mutex mutex_;  ///< of adding to loaded_
   mutable AppendList<Loaded> loaded_;
 };
 
 }  // namespace
 
-std::unique_ptr<Executable> on_gpu(GpuObject object, std::string name, std::shared_ptr<const SourceMap> sources, bool assemble) {
-  return std::make_unique<GpuExecutable>(std::move(object), std::move(name), std::move(sources), assemble);
+std::unique_ptr<Executable> on_gpu(GpuObject object, std::string name, std::shared_ptr<const SourceMap> sources) {
+  return std::make_unique<GpuExecutable>(std::move(object), std::move(name), std::move(sources));
 }
 
 }  // namespace tessera

@@ -51,17 +51,14 @@ class Executable {
   virtual void update_node(const Context& context, GraphExec exec, GraphNode node, const Launch& launch) const;
   /// The code on the context's device; empty on the host, and where it is not prepared.
   virtual std::optional<AssembledCode> assembled(const Context&) const { return std::nullopt; }
-  /// What the context's driver has made of a GPU's code; empty where it was not asked to give it, or could not.
-  virtual std::string machine_code(const Context&) const { return ""; }
 };
 
 /// The interpreter on `kernel`, which must outlive it.
 std::unique_ptr<Executable> interpreted(const ir::Kernel& kernel, std::shared_ptr<const SourceMap> sources, bool exact);
 /// The object, linked into the process.
 std::unique_ptr<Executable> linked(CpuObject object, std::shared_ptr<CpuLoader> loader, std::shared_ptr<const SourceMap> sources);
-/// PTX, assembled and loaded by the driver on every device that it is prepared for or runs on, or on the first one its machine code, if it comes with
-/// some that the driver takes. With `assemble`, machine_code() gives that of the first device.
-std::unique_ptr<Executable> on_gpu(GpuObject object, std::string name, std::shared_ptr<const SourceMap> sources, bool assemble = false);
+/// PTX, assembled and loaded by the driver on every device that it is prepared for or runs on.
+std::unique_ptr<Executable> on_gpu(GpuObject object, std::string name, std::shared_ptr<const SourceMap> sources);
 /// The code of one GPU thread, simulated. `kernel` is what the passes made and must outlive it; `target` is the architecture's name, `seed` what the
 /// simulator's choices follow from. run() throws Error E0806 for every fault that the simulator finds.
 std::unique_ptr<Executable> simulated(GpuIr ir, const ir::Kernel& kernel, std::string target, std::uint64_t seed,

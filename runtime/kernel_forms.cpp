@@ -89,9 +89,7 @@ void KernelImpl::compile_into(Form& form, const cache::Key* key) const {
   Diagnostics diagnostics;
   form.compiled = form.source->clone();
   std::vector<cache::Section> sections;
-  CompileOptions options = compile_options();
-  options.machine_code = key && target_.context;
-  form.executable = compile(*form.compiled, sources_, *loader_, options, diagnostics, key ? &sections : nullptr);
+  form.executable = compile(*form.compiled, sources_, *loader_, compile_options(), diagnostics, key ? &sections : nullptr);
   if (diagnostics.any()) throw to_error(diagnostics, *sources_);
   TESSERA_ASSERT(form.executable, "no code and no diagnostic");
   if (target_.target == Target::Cpu && !form.compiled->in_place.empty()) {
@@ -102,8 +100,6 @@ void KernelImpl::compile_into(Form& form, const cache::Key* key) const {
   load(*form.executable);
   if (!key) return;
   ++link_.store->counts.compiled;
-  if (const std::string cubin = target_.context ? form.executable->machine_code(*target_.context) : ""; !cubin.empty())
-    sections.push_back({"bin ", cubin});
   sections.push_back(cache::in_place_section(form.source->in_place));
   link_.store->put({Kind::Kernel, *key, std::move(sections)});
   if (!options_.debug) link_.store->remember(*key, form.executable);
@@ -126,7 +122,7 @@ void KernelImpl::load(const Executable& code) const {
 
 std::shared_ptr<const Executable> KernelImpl::cached_code(const cache::Key& key, cache::InPlace& in_place) const {
   cache::Store& store = *link_.store;
-  std::optional<Entry> entry = store.find(Kind::Kernel, key);
+  const std::optional<Entry> entry = store.find(Kind::Kernel, key);
   if (!entry) return nullptr;
   const std::optional<cache::InPlace> pairs = cache::in_place_of(*entry);
   try {
@@ -137,21 +133,13 @@ std::shared_ptr<const Executable> KernelImpl::cached_code(const cache::Key& key,
       return code;
     }
     std::shared_ptr<const Executable> code;
-    std::string cubin;
     if (target_.target == Target::Cpu) {
       if (std::optional<CpuObject> o = cache::cpu_object(*entry)) code = linked(std::move(*o), loader_->get(), sources_);
     } else if (std::optional<GpuObject> o = cache::gpu_object(*entry)) {
-      cubin = o->cubin;
-      code = on_gpu(std::move(*o), name(), sources_, target_.context.has_value());
+      code = on_gpu(std::move(*o), name(), sources_);
     }
     if (code && pairs) {
       load(*code);
-      if (const std::string now = target_.context ? code->machine_code(*target_.context) : ""; now != cubin) {
-        // The driver did not take what its like had made, or the entry was made without a device.
-        std::erase_if(entry->sections, [](const cache::Section& s) { return s.tag == "bin "; });
-        if (!now.empty()) entry->sections.push_back({"bin ", now});
-        store.put(*entry);
-      }
       in_place = *pairs;
       ++store.counts.from_disk;
       if (!options_.debug) store.remember(key, code);

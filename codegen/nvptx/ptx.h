@@ -17,7 +17,6 @@ struct GpuObject {
   std::int64_t shared_bytes = 0;
   std::vector<GpuCheck> checks;
   std::vector<GpuTensorMap> maps;
-  std::string cubin;  ///< machine code that a driver's assembler has made of `ptx`; may be empty
   double passes_ms = 0, codegen_ms = 0;
 };
 

@@ -153,7 +153,7 @@ std::vector<File> Disk::files() {
   if (!folder) return out;
   while (const dirent* d = ::readdir(folder.get())) {
     const std::string_view name = d->d_name;
-    if (name.starts_with('.') || name.starts_with(half_written) || name == locks || name == pruned) continue;
+    if (name.starts_with('.') || name.starts_with(half_written) || name == locks || name == pruned || name == tune_log) continue;
     struct stat s{};
     if (::fstatat(::dirfd(folder.get()), d->d_name, &s, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(s.st_mode)) continue;
     out.push_back({d->d_name, static_cast<std::uint64_t>(s.st_size), time_of(s)});

@@ -34,6 +34,9 @@ struct Limits {
   std::chrono::seconds pause = std::chrono::minutes(10);   ///< between two looks at the folder
 };
 
+/// The file of timings that `tessera tune` keeps beside the entries.
+inline constexpr const char* tune_log = "tune.log";
+
 /// One file of the folder.
 struct File {
   std::string name;
@@ -57,7 +60,7 @@ class Disk {
   std::optional<std::string> read(const std::string& name);
   void write(const std::string& name, std::string_view bytes);
   void remove(const std::string& name);
-  /// Entries only: neither what is half written nor the file of locks.
+  /// Entries only: neither what is half written nor the files of locks and of timings.
   std::vector<File> files();
   /// Removes what is too old and then what was used longest ago, until the rest fits; also what a killed process left half written.
   void prune();

@@ -10,8 +10,8 @@
 //   length   = u64 ;
 //   checksum = 32 * byte ;                            BLAKE3 of everything before it
 //
-//   kernel:    what machine code consists of, wherever its text came from (image.h): "meta" and one of "elf " (an object for this CPU) and "ptx "
-//              (text for a GPU), with "ptx " at times "bin " (what a driver's assembler made of it)
+//   kernel:    what machine code consists of, wherever its text came from (image.h): "meta", "inpl", and one of "elf " (an object for this CPU) and
+//              "ptx " (text for a GPU, of which the driver's assembler makes machine code; it has a cache of its own)
 //   form:      "key " the kernel entry, "head" the kernel's parameters and what its launches check, as Tile IR (head.h), "span" where they stand
 //   signature: "head" and "span" of the kernel with all of its optional views
 //   module:    "mods" the imports of a source file in the order in which they were read, each with the hash of its text

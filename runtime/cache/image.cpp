@@ -64,7 +64,7 @@ std::optional<CpuObject> cpu_object(const Entry& entry) {
 }
 
 std::vector<Section> sections_of(const GpuObject& object) {
-  const auto& [ptx, entry, target, threads, shared_bytes, checks, maps, cubin, passes_ms, codegen_ms] = object;
+  const auto& [ptx, entry, target, threads, shared_bytes, checks, maps, passes_ms, codegen_ms] = object;
   static_cast<void>(passes_ms), static_cast<void>(codegen_ms);
   Writer meta;
   meta.text("gpu").text(entry).text(target.name()).number(static_cast<std::uint64_t>(threads)).number(static_cast<std::uint64_t>(shared_bytes));
@@ -75,13 +75,11 @@ std::vector<Section> sections_of(const GpuObject& object) {
     meta.number(base).number(static_cast<std::uint64_t>(dtype)).number(axes.size());
     for (const GpuTensorMap::Axis& a : axes) meta.number(a.extent).number(a.stride).number(static_cast<std::uint64_t>(a.box));
   }
-  std::vector<Section> out{{"meta", meta.take()}, {"ptx ", ptx}};
-  if (!cubin.empty()) out.push_back({"bin ", cubin});
-  return out;
+  return {{"meta", meta.take()}, {"ptx ", ptx}};
 }
 
 std::optional<GpuObject> gpu_object(const Entry& entry) {
-  const std::string *meta = entry.find("meta"), *ptx = entry.find("ptx "), *cubin = entry.find("bin ");
+  const std::string *meta = entry.find("meta"), *ptx = entry.find("ptx ");
   if (!meta || !ptx || ptx->empty()) return std::nullopt;
   Reader r(*meta);
   if (r.text() != "gpu") return std::nullopt;
@@ -106,7 +104,6 @@ std::optional<GpuObject> gpu_object(const Entry& entry) {
     }
   }
   if (!r.done()) return std::nullopt;
-  if (cubin) out.cubin = *cubin;
   return out;
 }
 

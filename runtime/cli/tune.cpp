@@ -1,14 +1,20 @@
 // tessera tune FILE: which candidate of a kernel's `tune` block is the fastest on this machine. Every candidate is tried, and its results are
-// compared before it may win.
+// compared before it may win. All are timed briefly, then the faster half in turns for longer, and so on until three are left; timings are kept in
+// the folder of the cache, and what is known is not measured again.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 
 #include "runtime/cli/commands.h"
 #include "runtime/cli/invocation.h"
 #include "runtime/cli/oracle.h"
+#include "runtime/cli/tune_log.h"
+#include "runtime/cache/kernel_key.h"
 #include "runtime/errors.h"
 #include "runtime/files.h"
 #include "runtime/winners.h"
@@ -22,6 +28,7 @@ struct TuneOptions {
   std::string out;
   double seconds = 0.2;
   bool cold = false;
+  bool again = false;
 };
 
 struct Candidate {
@@ -29,6 +36,7 @@ struct Candidate {
   std::string text;     ///< "BM=64 BN=128"
   std::string dropped;  ///< why it cannot win; empty: it may
   bool spills = false;
+  bool known = false;  ///< timed and compared in an earlier run
   double seconds = 0;
 };
 
@@ -49,6 +57,7 @@ class Tuner {
     target_ = detail::resolve_target(o).name;
     device_ = context.is_cuda() ? context.description() : fmt::format("cpu, {} threads", context.threads());
     kernel_ = kernel_name(module_, options.invocation.kernel);
+    machine_ = cache::machine_inputs(context.is_cuda() ? Target::Cuda : Target::Cpu, detail::resolve_target(o).gpu, o.context).key();
     fixed_ = detail::to_constants(consts_from_text(options.invocation.kernel.constants));
     Diagnostics diagnostics;
     for (Constants& c : tune_candidates(module_.impl().program(), kernel_, fixed_, diagnostics)) {
@@ -63,9 +72,11 @@ class Tuner {
     if (candidates_.empty() || candidates_.front().constants.empty()) refuse_empty();
     read_inputs_once();
     report_.line(fmt::format("{} on {}: {} candidates", kernel_, device_, candidates_.size()));
-    for (Candidate& c : candidates_) {
-      measure(c, false);
-      tell(c);
+    for (std::size_t i = 0; i < candidates_.size(); ++i) {
+      show_progress(i);
+      recall_or_measure(candidates_[i]);
+      hide_progress();
+      tell(candidates_[i]);
     }
     std::vector<Candidate*> legal = survivors();
     if (legal.empty()) {
@@ -77,17 +88,24 @@ class Tuner {
       }
       legal = survivors();
     }
-    report_candidates();
-    if (legal.empty()) fail(Code::E0802, fmt::format("no candidate of `{}` is left", kernel_), "the report says why each was dropped");
-    // The clock of a machine drifts while it works: the best are asked once more, near each other in time.
-    legal.resize(std::min<std::size_t>(legal.size(), 3));
-    for (Candidate* c : legal) {
-      if (legal.size() > 1) c->seconds = std::min(c->seconds, seconds_of(*c));
+    if (legal.empty()) {
+      report_candidates();
+      fail(Code::E0802, fmt::format("no candidate of `{}` is left", kernel_), "the report says why each was dropped");
     }
+    // The clock of a machine drifts while it works: the faster half is asked again, near each other in time, until few are left; those for longest.
+    for (bool last = false; !last && legal.size() > 1;) {
+      last = legal.size() <= most_finalists;
+      legal.resize(last ? legal.size() : std::max(most_finalists, (legal.size() + 1) / 2));
+      for (Candidate* c : legal) c->seconds = std::min(c->seconds, seconds_of(*c, last ? 1 : 0.5));
+      std::sort(legal.begin(), legal.end(), faster);
+    }
+    report_candidates();
     finish(**std::min_element(legal.begin(), legal.end(), faster));
   }
 
  private:
+  static constexpr std::size_t most_finalists = 3;
+
   static bool faster(const Candidate* a, const Candidate* b) { return a->seconds < b->seconds; }
 
   [[noreturn]] void refuse_empty() const {
@@ -103,7 +121,7 @@ class Tuner {
     InvocationOptions o = options_of(candidates_.front());
     o.dry = true;
     try {
-      guarded([&] { Invocation(o, report_); });
+      guarded([&] { sizes_ = Invocation(o, report_).sizes(); });
     } catch (const Error& e) {
       if (e.kind() == Error::Kind::Machine || !is_the_candidates(e)) throw;
     }
@@ -115,9 +133,49 @@ class Tuner {
     return o;
   }
 
-  double seconds_of(const Candidate& c) {
+  /// `share` of the time that --seconds gives.
+  double seconds_of(const Candidate& c, double share) {
     Invocation call(options_of(c), report_);
-    return call.median_seconds(options_.seconds, options_.cold);
+    return call.median_seconds(share * options_.seconds, options_.cold);
+  }
+
+  /// Names everything that a timing depends on, as far as it is known.
+  cache::Key timing_key(const Candidate& c) const {
+    const InvocationOptions& o = options_.invocation;
+    cache::Fields fields;
+    fields.add("what", "timing").add("sources", module_.impl().key()).add("kernel", kernel_).add("machine", machine_).add("device", device_);
+    for (const Constants* constants : {&fixed_, &c.constants}) {
+      for (const auto& [n, v] : *constants) fields.add("constant", n).add("value", str(v));
+    }
+    for (const auto& [n, v] : o.sizes) fields.add("size", n).add("value", std::to_string(v));
+    for (const std::vector<std::string>* words : {&o.shapes, &o.scalars, &o.with, &o.without}) {
+      fields.add("words", std::to_string(words->size()));
+      for (const std::string& w : *words) fields.add("word", w);
+    }
+    return fields.add("cold", options_.cold ? "1" : "0").add("seconds", fmt::format("{}", options_.seconds)).key();
+  }
+
+  void recall_or_measure(Candidate& c) {
+    const bool keeps = options_.invocation.in.empty();  // what lies in a file of tensors may change
+    const cache::Key key = timing_key(c);
+    if (const std::optional<double> known = keeps && !options_.again ? log_.seconds(key) : std::nullopt) {
+      c.known = true;
+      c.seconds = *known;
+      return;
+    }
+    measure(c, false);
+    if (keeps && c.dropped.empty()) log_.add(key, c.seconds, fmt::format("{} {} {}", kernel_, target_, c.text));
+  }
+
+  /// On a terminal: how far it is and how long the rest may take.
+  void show_progress(std::size_t done) const {
+    if (!terminal_ || report_.json) return;
+    const double spent = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+    const std::string left = done == 0 ? "" : fmt::format(", about {:.0f} s left", spent / static_cast<double>(done) * static_cast<double>(candidates_.size() - done));
+    fmt::print(stderr, "\r\x1b[K{}/{}: {}{}", done + 1, candidates_.size(), candidates_[done].text, left);
+  }
+  void hide_progress() const {
+    if (terminal_ && !report_.json) fmt::print(stderr, "\r\x1b[K");
   }
 
   void measure(Candidate& c, bool spills_too) {
@@ -139,7 +197,7 @@ class Tuner {
     }
     if (!oracle_) oracle_.emplace(given, report_);
     if (c.dropped = oracle_->objection(given, *call, report_); !c.dropped.empty()) return;
-    c.seconds = call->median_seconds(options_.seconds, options_.cold);
+    c.seconds = call->median_seconds(0.25 * options_.seconds, options_.cold);
     sizes_ = call->sizes();
   }
 
@@ -153,7 +211,7 @@ class Tuner {
   }
 
   void tell(const Candidate& c) const {
-    report_.line(c.dropped.empty() ? fmt::format("  {:<28} {:10.2f} us", c.text, c.seconds * 1e6)
+    report_.line(c.dropped.empty() ? fmt::format("  {:<28} {:10.2f} us{}", c.text, c.seconds * 1e6, c.known ? ", known" : "")
                                    : fmt::format("  {:<28} dropped: {}", c.text, c.dropped));
   }
 
@@ -161,10 +219,12 @@ class Tuner {
     llvm::json::Array tried;
     for (const Candidate& c : candidates_) {
       llvm::json::Object o{{"constants", constants_json(c)}};
-      if (c.dropped.empty())
+      if (c.dropped.empty()) {
         o["median_s"] = c.seconds;
-      else
+        o["known"] = c.known;
+      } else {
         o["dropped"] = c.dropped;
+      }
       tried.push_back(std::move(o));
     }
     report_.fields["candidates"] = std::move(tried);
@@ -176,7 +236,8 @@ class Tuner {
     Winner winner{kernel_, target_, winner_keys(module_.impl().program(), kernel_, all, sizes_), {}};
     for (const auto& [n, v] : best.constants) winner.choices.emplace(n, str(v));
     const std::string line = with_winner("#\n", winner, "").substr(2);
-    report_.line(fmt::format("checked against {}", oracle_->description()));
+    const std::string checked = oracle_ ? oracle_->description() : "what it was when it was first timed";
+    report_.line(fmt::format("checked against {}", checked));
     report_.line(fmt::format("winner, {:.2f} us: {}", best.seconds * 1e6, line.substr(0, line.size() - 1)));
     if (!options_.out.empty()) {
       std::error_code none;
@@ -186,7 +247,7 @@ class Tuner {
     report_.fields["kernel"] = kernel_;
     report_.fields["target"] = target_;
     report_.fields["device"] = device_;
-    report_.fields["checked"] = oracle_->description();
+    report_.fields["checked"] = checked;
     report_.fields["winner"] = constants_json(best);
     report_.fields["median_s"] = best.seconds;
     report_.fields["line"] = line.substr(0, line.size() - 1);
@@ -202,8 +263,12 @@ class Tuner {
   Report& report_;
   Module module_;
   std::string kernel_, target_, device_;
+  cache::Key machine_;
   Constants fixed_;
   std::vector<Candidate> candidates_;
+  TuneLog log_{Cache::standard()};
+  const bool terminal_ = ::isatty(STDERR_FILENO) != 0;
+  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   std::optional<Oracle> oracle_;
   SymbolValues sizes_;
 };
@@ -229,6 +294,7 @@ void add_tune(CLI::App& app, Action& action) {
   sub->add_option("-o,--out", o->out, "winners file to put the winner into; its other lines are kept");
   sub->add_option("--seconds", o->seconds, "how long to repeat each candidate")->check(CLI::Range(0.0, 600.0))->capture_default_str();
   sub->add_flag("--cold", o->cold, "on a GPU: empty its L2 cache before each launch");
+  sub->add_flag("--again", o->again, "measure all candidates, also those whose time an earlier run has kept");
   sub->callback([&action, o] { action = [o](Report& r) { tune(*o, r); }; });
 }
 

@@ -52,6 +52,36 @@ TEST_F(Tune, TheWinnerIsFiledWhereRunFindsIt) {
   EXPECT_EQ(files(), (std::vector<std::string>{"scale.tile", "scale.winners"}));
 }
 
+TEST_F(Tune, WhatIsKnownIsNotMeasuredAgain) {
+  write("scale.tile", scale_source);
+  ::setenv("TESSERA_CACHE", path("cache").c_str(), 1);
+  const auto known = [&](const std::string& more) {
+    const Result r = tessera("tune scale.tile --size R=50 --seconds 0 --json " + more);
+    EXPECT_EQ(r.exit, 0) << r.err;
+    std::string out;
+    llvm::json::Object j = r.json();
+    for (const llvm::json::Value& c : *j.getArray("candidates")) out += c.getAsObject()->getBoolean("known").value_or(false) ? 'k' : 'm';
+    EXPECT_TRUE(j.getObject("winner"));
+    return out;
+  };
+  EXPECT_EQ(known("--const N=8"), "mm");
+  EXPECT_EQ(known("--const N=8"), "kk");
+  EXPECT_EQ(known("--const N=16"), "mm");
+  EXPECT_EQ(known("--const N=8 --arg a=2"), "mm") << "another scalar";
+  EXPECT_EQ(known("--const N=8 --again"), "mm");
+  // A changed kernel is another one, a line that is damaged no timing; what is left is known.
+  write("scale.tile", std::string(scale_source) + "// changed\n");
+  EXPECT_EQ(known("--const N=8"), "mm");
+  std::string log = read("cache/tune.log");
+  log[log.rfind("scale cpu BM=4") - 3] = '?';
+  write("cache/tune.log", log);
+  EXPECT_EQ(known("--const N=8"), "mk");
+  EXPECT_EQ(tessera("cache verify").exit, 0);
+  EXPECT_EQ(known("--const N=8"), "kk") << "no entry, so it stays";
+  ::setenv("TESSERA_CACHE", "off", 1);
+  EXPECT_EQ(known("--const N=8"), "mm");
+}
+
 TEST_F(Tune, AWrongCandidateDoesNotWin) {
   write("wrong.tile", R"(kernel k[BM: int](x: view f32[R, 8], y: out view f32[R, 8])
 over (i in tiles(R, BM))

@@ -1,4 +1,4 @@
-// The cache on a GPU, without a GPU: what the driver's assembler makes is kept, and what a driver refuses is made again.
+// The cache on a GPU, without a GPU: PTX is kept, and what a driver refuses is made again.
 #include <gmock/gmock.h>
 
 #include "tests/cache/support.h"
@@ -14,7 +14,6 @@ class GpuCache : public WithFakeDriver {
  protected:
   void SetUp() override {
     WithFakeDriver::SetUp();
-    fake().assembled = fake().cubins_loaded = 0;
     gpu_ = fake_context();
   }
   Scale load(const Cache& cache) const { return scale(cache, 8, {.context = gpu_}); }
@@ -33,24 +32,26 @@ class GpuCache : public WithFakeDriver {
   std::optional<Context> gpu_;
 };
 
-TEST_F(GpuCache, MachineCodeIsKeptAndLoaded) {
+TEST_F(GpuCache, PtxIsKeptAndLoaded) {
   launch(load(fresh(folder_.path())));
-  EXPECT_EQ(fake().assembled, 1);
   ASSERT_TRUE(entry());
   EXPECT_TRUE(entry()->find("ptx "));
-  EXPECT_TRUE(entry()->find("bin "));
   const Cache warm = fresh(folder_.path());
   launch(load(warm));
-  EXPECT_EQ(fake().assembled, 1);
-  EXPECT_EQ(fake().cubins_loaded, 2);
+  EXPECT_EQ(fake().modules_loaded, 2);
   EXPECT_EQ(warm.counts().compiled, 0u);
   EXPECT_EQ(warm.counts().from_disk, 1u);
 }
 
-TEST_F(GpuCache, WithoutACacheTheDriverTakesText) {
-  launch(load(Cache::off()));
-  EXPECT_EQ(fake().assembled, 0);
-  EXPECT_EQ(fake().cubins_loaded, 0);
+TEST_F(GpuCache, TwoDevicesShareTheCode) {
+  const Cache cache = fresh(folder_.path());
+  const Scale first = load(cache);
+  gpu_ = fake_context(1);
+  const Scale second = load(cache);
+  launch(second);
+  EXPECT_EQ(cache.counts().compiled, 1u);
+  EXPECT_EQ(cache.counts().from_memory, 1u);
+  EXPECT_EQ(fake().modules_loaded, 2);
 }
 
 TEST_F(GpuCache, AnotherDriverOrDeviceHasItsOwn) {
@@ -63,26 +64,10 @@ TEST_F(GpuCache, AnotherDriverOrDeviceHasItsOwn) {
   EXPECT_EQ(folder_.files(".kernel").size(), 2u);
 }
 
-TEST_F(GpuCache, MachineCodeThatTheDriverRefusesIsMadeAgain) {
-  load(fresh(folder_.path()));
-  cache::Entry e = *entry();
-  for (cache::Section& s : e.sections) {
-    if (s.tag == "bin ") s.bytes = "cubin 1 10\nof another driver";
-  }
-  write(folder_ / cache::Store::file_name(e.kind, e.key), cache::encode(e));
-  const Cache cache = fresh(folder_.path());
-  launch(load(cache));
-  EXPECT_EQ(cache.counts().compiled, 0u) << "the text is as good as ever";
-  EXPECT_EQ(fake().assembled, 2);
-  EXPECT_NE(*entry()->find("bin "), "cubin 1 10\nof another driver");
-  launch(load(fresh(folder_.path())));
-  EXPECT_EQ(fake().assembled, 2);
-}
-
 TEST_F(GpuCache, AnEntryThatTheDriverRefusesIsDroppedAndRemade) {
   load(fresh(folder_.path()));
   cache::Entry e = *entry();
-  for (cache::Section& s : e.sections) s.bytes = s.tag == "ptx " || s.tag == "bin " ? "not code" : s.bytes;
+  for (cache::Section& s : e.sections) s.bytes = s.tag == "ptx " ? "not code" : s.bytes;
   write(folder_ / cache::Store::file_name(e.kind, e.key), cache::encode(e));
   const Cache cache = fresh(folder_.path());
   launch(load(cache));
@@ -100,11 +85,9 @@ TEST_F(GpuCache, CodeThatNoDriverTakesIsAnErrorAsWithoutACache) {
   EXPECT_EQ(text(fresh(folder_.path())), told);
 }
 
-TEST_F(GpuCache, CodeOfAnArchitectureAloneIsTextOnly) {
+TEST_F(GpuCache, CodeOfAnArchitectureAlone) {
   const Cache cache = fresh(folder_.path());
-  const Scale k = scale(cache, 8, {.target = "sm_90a"});
-  EXPECT_FALSE(entry()->find("bin "));
-  launch(k);
+  launch(scale(cache, 8, {.target = "sm_90a"}));
   const Cache warm = fresh(folder_.path());
   launch(scale(warm, 8, {.target = "sm_90a"}));
   EXPECT_EQ(warm.counts().compiled, 0u);

@@ -41,10 +41,6 @@ struct CUgraphExec_st {
   std::vector<CUgraphNode_st*> order;
   std::map<CUgraphNode_st*, CUgraphNode_st> nodes;  ///< of the graph -> as they run
 };
-struct CUlinkState_st {
-  std::string image;
-  void* log = nullptr;
-};
 struct CUevent_st {
   bool timed = true;
   double ms = -1;
@@ -135,8 +131,6 @@ bool fill(const KernelNode& k, fake_cuda::Launch& l) {
 }  // namespace
 
 extern "C" {
-__attribute__((visibility("default"))) R cuModuleLoadDataEx(CUmod_st**, const void*, unsigned, JitOption*, void**);
-__attribute__((visibility("default"))) R cuModuleUnload(CUmod_st*);
 #define FAKE __attribute__((visibility("default"))) R
 
 __attribute__((visibility("default"))) fake_cuda::State* fake_cuda_state() { return &state(); }
@@ -171,43 +165,9 @@ FAKE cuCtxGetCurrent(CUctx_st** c) { return *c = stack().empty() ? nullptr : sta
 FAKE cuCtxPushCurrent_v2(CUctx_st* c) { return stack().at.at(stack().size++) = c, R::Success; }
 FAKE cuCtxPopCurrent_v2(CUctx_st** c) { return *c = stack().back(), --stack().size, R::Success; }
 
-// Machine code of this driver is the text behind a mark, with the driver's version and the device's capability: others do not take it.
-FAKE cuLinkCreate_v2(unsigned count, JitOption* options, void** values, CUlinkState_st** link) {
-  *link = new CUlinkState_st;
-  for (unsigned i = 0; i < count; ++i) {
-    if (options[i] == JitOption::ErrorLogBuffer) (*link)->log = values[i];
-  }
-  return in_context();
-}
-FAKE cuLinkAddData_v2(CUlinkState_st* link, JitInput type, void* data, std::size_t bytes, const char*, unsigned, JitOption*, void**) {
-  const auto* text = static_cast<const char*>(data);
-  if (type != JitInput::Ptx || bytes == 0 || text[bytes - 1] != 0) return R::InvalidValue;
-  CUmod_st* module = nullptr;
-  JitOption option = JitOption::ErrorLogBuffer;
-  const int loaded = state().modules_loaded, alive = state().modules_alive;
-  const R r = cuModuleLoadDataEx(&module, text, link->log ? 1 : 0, &option, &link->log);
-  if (r != R::Success) return r;
-  cuModuleUnload(module);
-  state().modules_loaded = loaded;
-  state().modules_alive = alive;
-  ++state().assembled;
-  link->image = "cubin " + std::to_string(state().version) + " " + std::to_string(state().major * 10 + state().minor) + "\n" + text;
-  return R::Success;
-}
-FAKE cuLinkComplete(CUlinkState_st* link, void** image, std::size_t* bytes) {
-  return *image = link->image.data(), *bytes = link->image.size() + 1, R::Success;
-}
-FAKE cuLinkDestroy(CUlinkState_st* link) { return delete link, R::Success; }
-
 FAKE cuModuleLoadDataEx(CUmod_st** module, const void* image, unsigned count, JitOption* options, void** values) {
   if (const R r = in_context(); r != R::Success) return r;
-  std::string ptx = static_cast<const char*>(image);
-  if (ptx.starts_with("cubin ")) {
-    const std::string mark = "cubin " + std::to_string(state().version) + " " + std::to_string(state().major * 10 + state().minor) + "\n";
-    if (!ptx.starts_with(mark)) return R::NoBinaryForGpu;
-    ptx.erase(0, mark.size());
-    ++state().cubins_loaded;
-  }
+  const std::string ptx = static_cast<const char*>(image);
   const int sm = number_after(ptx, ".target sm_"), version = number_after(ptx, ".version ");
   if (sm < 0 || version < 0) {
     for (unsigned i = 0; i < count; ++i) {

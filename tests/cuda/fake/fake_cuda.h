@@ -46,7 +46,6 @@ struct State {
   std::int64_t failed_check = 0, failed_instance = 0;
   // what was seen
   std::atomic<int> modules_loaded = 0, modules_alive = 0, streams_alive = 0, events_alive = 0, retained = 0, synchronized = 0;
-  std::atomic<int> assembled = 0, cubins_loaded = 0;  ///< PTX made into machine code, and machine code loaded
   std::atomic<std::size_t> bytes_alive = 0;
   std::atomic<int> launches = 0, encoded = 0;  ///< encoded: tensor maps
   std::array<Launch, 64> launch{};             ///< the latest, by number modulo 64
