@@ -10,11 +10,11 @@
 #include <chrono>
 #include <filesystem>
 
+#include "runtime/cache/kernel_key.h"
 #include "runtime/cli/commands.h"
 #include "runtime/cli/invocation.h"
 #include "runtime/cli/oracle.h"
 #include "runtime/cli/tune_log.h"
-#include "runtime/cache/kernel_key.h"
 #include "runtime/errors.h"
 #include "runtime/files.h"
 #include "runtime/winners.h"
@@ -171,7 +171,8 @@ class Tuner {
   void show_progress(std::size_t done) const {
     if (!terminal_ || report_.json) return;
     const double spent = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-    const std::string left = done == 0 ? "" : fmt::format(", about {:.0f} s left", spent / static_cast<double>(done) * static_cast<double>(candidates_.size() - done));
+    const std::string left =
+        done == 0 ? "" : fmt::format(", about {:.0f} s left", spent / static_cast<double>(done) * static_cast<double>(candidates_.size() - done));
     fmt::print(stderr, "\r\x1b[K{}/{}: {}{}", done + 1, candidates_.size(), candidates_[done].text, left);
   }
   void hide_progress() const {
