@@ -108,7 +108,7 @@ void KernelImpl::compile_into(Form& form, const cache::Key* key) const {
 std::unique_ptr<ir::Kernel> KernelImpl::after_passes(std::uint64_t mask) const {
   std::unique_ptr<ir::Kernel> kernel = lower(mask);
   Diagnostics diagnostics;
-  run_target_free_passes(*kernel, diagnostics, {});
+  run_target_free_passes(*kernel, diagnostics, {.gpu = target_.target == Target::Cuda || target_.target == Target::Simt});
   if (diagnostics.any()) throw to_error(diagnostics, *sources_);
   return kernel;
 }
