@@ -123,9 +123,9 @@ Value* sine_body(Emitter& e, Value* x, int lanes, int turn) {
 
 /// One shared function a vector length (0: for scalars): the reduction is long and no inner loop of products waits for it.
 Value* sine_call(Emitter& e, Value* x, int lanes, int turn) {
-  llvm::Function* f =
-      e.shared(std::string(turn ? "tessera.cos." : "tessera.sin.") + std::to_string(lanes), llvm::FunctionType::get(x->getType(), {x->getType()}, false),
-               [&](llvm::Function* self) { e.b.CreateRet(sine_body(e, self->getArg(0), lanes, turn)); });
+  llvm::Function* f = e.shared(std::string(turn ? "tessera.cos." : "tessera.sin.") + std::to_string(lanes),
+                               llvm::FunctionType::get(x->getType(), {x->getType()}, false),
+                               [&](llvm::Function* self) { e.b.CreateRet(sine_body(e, self->getArg(0), lanes, turn)); });
   return e.b.CreateCall(f, {x});
 }
 
