@@ -177,9 +177,9 @@ bool Plan::quiet(const ir::Block& body, const Op& loop) const {
 void Plan::choose_bulk_copies() {
   stage_end_ = staged_bytes_;
   if (!info(Primitive::TmaLoad2).on(target_)) return;
-  std::set<const Op*> loops;
+  std::vector<const Op*> loops;  // in the program's order: the same kernel gets the same code in every process
   for (const Stage& s : stages_) {
-    if (s.loop) loops.insert(s.loop);
+    if (s.loop && std::find(loops.begin(), loops.end(), s.loop) == loops.end()) loops.push_back(s.loop);
   }
   for (const Op* loop : loops) {
     const std::vector<int> rings = rings_of(*loop);

@@ -21,14 +21,24 @@ double ms_since(std::chrono::steady_clock::time_point t) {
 constexpr const char* kPasses = "function(early-cse<memssa>,instcombine<no-verify-fixpoint>)";
 
 /// Leaves out the passes of code generation that rewrite addresses as differences of others. They compare addresses with one another, which takes
-/// most of its time on long straight code, and the code has fewer registers and instructions without them.
+/// most of its time on long straight code, and the code has fewer registers and instructions without them. Nothing is left then for global value
+/// numbering, a fifth of the rest, to find, but for a few addresses in code of warpgroups, whose registers are short.
 class CodegenGate : public llvm::OptPassGate {
  public:
+  explicit CodegenGate(bool number_values) : number_values_(number_values) {}
   bool isEnabled() const override { return true; }
   bool shouldRunPass(llvm::StringRef pass, llvm::StringRef) const override {
+    if (pass == "gvn") return number_values_;
     return pass != "slsr" && pass != "nary-reassociate" && pass != "Loop Strength Reduction";
   }
+
+ private:
+  bool number_values_;
 };
+
+bool multiplies_by_warpgroups(const llvm::Module& module) {
+  return std::any_of(module.begin(), module.end(), [](const llvm::Function& f) { return f.getName().starts_with("dp.wgmma"); });
+}
 
 /// The assembler does not see the size of dynamic shared memory, and saves registers for CTAs that could never be resident. Where shared memory
 /// admits so few that each thread can have 128 registers or more, it is told how many.
@@ -41,8 +51,8 @@ void state_residency(llvm::Function& kernel, const GpuIr& ir, const GpuTarget& t
   if (ctas * ir.threads * 128 <= 65536) kernel.addFnAttr("nvvm.minctasm", std::to_string(ctas));
 }
 
-std::string emit(llvm::Module& module, llvm::TargetMachine& machine) {
-  CodegenGate gate;
+std::string emit(llvm::Module& module, llvm::TargetMachine& machine, bool number_values) {
+  CodegenGate gate(number_values);
   module.getContext().setOptPassGate(gate);
   std::string text = cpu::emit_assembly(module, machine);
   module.getContext().setOptPassGate(llvm::getGlobalPassGate());
@@ -61,6 +71,7 @@ GpuObject make_ptx(GpuIr ir, const GpuTarget& target) {
                 .maps = std::move(ir.maps)};
   const auto start = std::chrono::steady_clock::now();
   llvm::Module& module = *ir.module;
+  const bool warpgroups = multiplies_by_warpgroups(module);
   const int ptx = nvptx::lower_primitives(module, target);
   const std::unique_ptr<llvm::TargetMachine> machine = nvptx::create_machine(target, ptx);
   module.setTargetTriple(machine->getTargetTriple());
@@ -71,7 +82,7 @@ GpuObject make_ptx(GpuIr ir, const GpuTarget& target) {
   cpu::run_passes(module, *machine, kPasses);
   out.passes_ms = ms_since(start);
   const auto middle = std::chrono::steady_clock::now();
-  out.ptx = emit(module, *machine);
+  out.ptx = emit(module, *machine, warpgroups);
   out.codegen_ms = ms_since(middle);
   return out;
 }
