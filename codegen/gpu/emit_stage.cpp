@@ -138,41 +138,42 @@ void ThreadEmitter::stage_load(int stage, LV* slot) {
   LV *pointer = nullptr, *pointer_step = nullptr;
   const bool walks = m.view->affine() && threads % chunks == 0;
   std::optional<PagedRows> pages;
+  const auto copy_chunk = [&](LV* row, LV* col, LV* to) {
+    LV* ok = row_valid(row);
+    LV* bytes = i32(16);
+    if (s.cols > dims(v)[1] || !cols.full) {
+      LV* end = cols.full ? static_cast<LV*>(i32(dims(v)[1])) : cols.end;
+      LV* left = e_.b.CreateMul(e_.b.CreateSub(end, col), i32(cell));
+      bytes = e_.max(i32(0), e_.min(i32(16), left));
+    }
+    LV* from;
+    if (pages) {
+      from = paged_row(*pages, col, ok);
+    } else if (walks && pointer) {
+      from = pointer = e_.at(e_.b.getInt8Ty(), pointer, pointer_step);
+    } else {
+      const cpu::Address a = locate(m, row, col, ok);
+      ok = a.mask;
+      from = e_.at(cell_type(s.dtype), a.base, a.offset.v);
+      if (walks) {
+        pointer = from;
+        pointer_step = e_.b.CreateMul(m.row_stride, e_.idx(threads / chunks * cell));
+      }
+    }
+    if (ok && !cpu::is_true(ok)) bytes = e_.b.CreateSelect(ok, bytes, i32(0));
+    if (target_.has_cp_async()) {
+      call(e_.b, e_.module, Primitive::CpAsync16, {to, from, bytes});
+      return;
+    }
+    llvm::Type* wide = e_.vec(e_.i32(), 4);
+    const auto read = [&] { return Values{e_.load(wide, from, 16)}; };
+    LV* all = e_.b.CreateICmpEQ(bytes, i32(16));
+    LV* x = llvm::isa<llvm::Constant>(bytes) ? read()[0] : e_.choose(all, read, [&] { return Values{e_.zero(wide)}; })[0];
+    shared_store(x, to, 16);
+  };
   const auto fast = [&] {
     if (pages) look_up(*pages);
-    each_chunk([&](LV* row, LV* col, LV* to) {
-      LV* ok = row_valid(row);
-      LV* bytes = i32(16);
-      if (s.cols > dims(v)[1] || !cols.full) {
-        LV* end = cols.full ? static_cast<LV*>(i32(dims(v)[1])) : cols.end;
-        LV* left = e_.b.CreateMul(e_.b.CreateSub(end, col), i32(cell));
-        bytes = e_.max(i32(0), e_.min(i32(16), left));
-      }
-      LV* from;
-      if (pages) {
-        from = paged_row(*pages, col, ok);
-      } else if (walks && pointer) {
-        from = pointer = e_.at(e_.b.getInt8Ty(), pointer, pointer_step);
-      } else {
-        const cpu::Address a = locate(m, row, col, ok);
-        ok = a.mask;
-        from = e_.at(cell_type(s.dtype), a.base, a.offset.v);
-        if (walks) {
-          pointer = from;
-          pointer_step = e_.b.CreateMul(m.row_stride, e_.idx(threads / chunks * cell));
-        }
-      }
-      if (ok && !cpu::is_true(ok)) bytes = e_.b.CreateSelect(ok, bytes, i32(0));
-      if (target_.has_cp_async()) {
-        call(e_.b, e_.module, Primitive::CpAsync16, {to, from, bytes});
-        return;
-      }
-      llvm::Type* wide = e_.vec(e_.i32(), 4);
-      const auto read = [&] { return Values{e_.load(wide, from, 16)}; };
-      LV* all = e_.b.CreateICmpEQ(bytes, i32(16));
-      LV* x = llvm::isa<llvm::Constant>(bytes) ? read()[0] : e_.choose(all, read, [&] { return Values{e_.zero(wide)}; })[0];
-      shared_store(x, to, 16);
-    });
+    each_chunk(copy_chunk);
   };
   // Without cp.async a chunk is read whole or not at all.
   const bool ragged_columns = !target_.has_cp_async() && (!cols.full || dims(v)[1] % per != 0);
@@ -185,10 +186,11 @@ void ThreadEmitter::stage_load(int stage, LV* slot) {
   if (!cols.full) aligned = e_.b.CreateAnd(aligned, e_.b.CreateICmpEQ(cols.first, i32(0)));
   if (threads % chunks == 0) pages = paged_rows(m, s.rows, e_.b.CreateUDiv(tid_, i32(chunks)), threads / chunks);
   const auto paged = [&] {
-    const PagedRows by_block = *pages;
-    e_.if_then(by_block.whole_blocks, fast, [&] {
-      pages->block = 1;
-      fast();
+    const PagedRows found = *pages;
+    e_.if_then(found.whole_blocks, fast, [&] {
+      // A tile that begins within a page: rare, so short.
+      pages.reset();
+      e_.loop(tid_, i32(total), i32(threads), false, [&](LV* q) { chunk(q, copy_chunk); });
     });
   };
   pages && pages->block > 1 ? e_.if_then(aligned, paged, slow) : e_.if_then(aligned, fast, slow);

@@ -1,4 +1,4 @@
-// Every kernel that users are given on the simulated GPU, at a short shape and at two longer ones, one of which no vector divides, and in memory that
+// Every kernel that users are given on the simulated GPU, at a short shape and at longer ones, one of which no vector divides, and in memory that
 // no vector fits: no hazards, the interpreter's results, and a list of the accesses and primitives that none of them reached.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -15,12 +15,15 @@ namespace {
 
 constexpr Size kShort{};
 constexpr Size kEven{.b = 1, .h = 2, .sq = 72, .sk = 584, .m = 72, .n = 1096, .k = 160};
+// Rows and columns as long as the tiles of these kernels.
+constexpr Size kWhole{.b = 1, .h = 1, .sq = 64, .sk = 64, .m = 64, .n = 512, .k = 64};
+constexpr Size kWhole1k{.b = 1, .h = 1, .sq = 64, .sk = 64, .m = 4, .n = 1024, .k = 64};
 constexpr Size kOdd{.b = 2, .h = 2, .sq = 67, .sk = 139, .m = 67, .n = 603, .k = 77};
 struct Launched {
   const Size& size;
   std::size_t shift;
 };
-constexpr Launched kLaunches[] = {{kShort, 0}, {kEven, 0}, {kOdd, 0}, {kOdd, 1}, {kEven, 1}};
+constexpr Launched kLaunches[] = {{kShort, 0}, {kEven, 0}, {kOdd, 0}, {kOdd, 1}, {kEven, 1}, {kWhole, 0}, {kWhole, 1}, {kWhole1k, 0}, {kWhole1k, 1}};
 
 struct Reached {
   std::size_t sites = 0, never = 0;
