@@ -21,8 +21,8 @@ double ms_since(std::chrono::steady_clock::time_point t) {
 constexpr const char* kPasses = "function(early-cse<memssa>,instcombine<no-verify-fixpoint>)";
 
 /// Leaves out the passes of code generation that rewrite addresses as differences of others. They compare addresses with one another, which takes
-/// most of its time on long straight code, and the code has fewer registers and instructions without them. Nothing is left then for global value
-/// numbering, a fifth of the rest, to find, but for a few addresses in code of warpgroups, whose registers are short.
+/// most of its time on long straight code, and the code has fewer registers and instructions without them. Next to nothing is left then for
+/// global value numbering, a fifth of the rest, to find; code of warpgroups, whose registers are short, keeps it for a few addresses.
 class CodegenGate : public llvm::OptPassGate {
  public:
   explicit CodegenGate(bool number_values) : number_values_(number_values) {}
