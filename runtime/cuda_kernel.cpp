@@ -1,6 +1,7 @@
 // Kernels as PTX: assembled by the driver once a device, then one launch call each.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <climits>
 #include <mutex>
@@ -8,6 +9,7 @@
 #include "codegen/nvptx/ptx.h"
 #include "runtime/append_list.h"
 #include "runtime/cuda_device.h"
+#include "runtime/cuda_tickets.h"
 #include "runtime/errors.h"
 #include "runtime/executable.h"
 #include "runtime/tensor_map_cache.h"
@@ -58,7 +60,8 @@ class GpuExecutable : public Executable {
       fail(Code::E0804, fmt::format("kernel `{}` has no instances with these arguments, and a node must run some", name_),
            "add the node with arguments that give work, and update it");
     const cuda::Current current(*context.gpu());
-    const Parameters parameters(*this, loaded, launch, nullptr);
+    // Copies of a graph may run at the same time: no tickets, a CTA for each instance.
+    const Parameters parameters(*this, loaded, launch, nullptr, 0);
     const cuda::KernelNode node = node_of(loaded, launch, parameters);
     InlineVector<CUgraphNode_st*, 32> earlier;
     for (const GraphNode& n : after) earlier.push_back(static_cast<CUgraphNode_st*>(n.handle));
@@ -80,7 +83,7 @@ class GpuExecutable : public Executable {
       if (r != cuda::Result::Success) d.fail(r, fmt::format("updating a graph's node with `{}`", name_), "");
     };
     if (launch.instances > 0) {
-      const Parameters parameters(*this, loaded, launch, nullptr);
+      const Parameters parameters(*this, loaded, launch, nullptr, 0);
       const cuda::KernelNode changed = node_of(loaded, launch, parameters);
       check(d.graph_exec_set_kernel_node(graph, node, &changed));
     }
@@ -93,25 +96,31 @@ class GpuExecutable : public Executable {
     Loaded(std::unique_ptr<cuda::LoadedCode> c, const std::vector<GpuTensorMap>& maps) : code(std::move(c)), maps(maps) {}
     std::unique_ptr<cuda::LoadedCode> code;
     TensorMapCache maps;
+    std::unique_ptr<cuda::Tickets> tickets;  ///< of persistent kernels
+    std::int64_t resident = 0;               ///< CTAs that the device holds at once
   };
 
   /// Pointers to the parameters of one launch, some of which lie here, as the driver takes them: it copies what they point to in the call.
   class Parameters {
    public:
-    Parameters(const GpuExecutable& self, const Loaded& loaded, const Launch& launch, const DevicePointer* report) {
+    /// `tickets`: of persistent kernels, the counter's address or 0.
+    Parameters(const GpuExecutable& self, const Loaded& loaded, const Launch& launch, const DevicePointer* report, DevicePointer tickets)
+        : tickets_(tickets) {
       const std::size_t maps = loaded.maps.size();
-      const std::size_t words = launch.frame.size() + launch.grid.size() + (report ? 1 : 0) + 1 + maps * (kTensorMapBytes / 8);
+      const std::size_t words = launch.frame.size() + launch.grid.size() + (report ? 1 : 0) + 2 + maps * (kTensorMapBytes / 8);
       if (words > max_words)
         fail(Code::E0804, fmt::format("kernel `{}` has {} words of parameters; a GPU takes at most {}", self.name_, words, max_words));
       if (maps > max_maps) fail(Code::E0804, fmt::format("kernel `{}` needs {} tensor maps; at most {} fit", self.name_, maps, max_maps));
       for (const std::uint64_t& w : launch.frame) add(w);
       for (const std::int64_t& w : launch.grid) add(w);
       if (report) add(*report);
-      if (maps == 0) return;
-      const cuda::Driver& d = loaded.code->device().api();
-      for (std::size_t m = 0; m < maps; ++m) encoded_ = encoded_ && loaded.maps.get(d, m, launch, maps_[m]) ? 1 : 0;
-      add(encoded_);
-      for (std::size_t m = 0; m < maps; ++m) add(maps_[m]);
+      if (maps > 0) {
+        const cuda::Driver& d = loaded.code->device().api();
+        for (std::size_t m = 0; m < maps; ++m) encoded_ = encoded_ && loaded.maps.get(d, m, launch, maps_[m]) ? 1 : 0;
+        add(encoded_);
+        for (std::size_t m = 0; m < maps; ++m) add(maps_[m]);
+      }
+      if (self.object_.persistent) add(tickets_);
     }
     Parameters(const Parameters&) = delete;
     Parameters& operator=(const Parameters&) = delete;
@@ -127,6 +136,7 @@ class GpuExecutable : public Executable {
     std::size_t size_ = 0;
     std::array<cuda::TensorMap, max_maps> maps_;
     std::uint64_t encoded_ = 1;
+    DevicePointer tickets_;
   };
 
   /// The code on the context's device, loaded there if need be.
@@ -164,7 +174,12 @@ class GpuExecutable : public Executable {
     if (const Loaded* l = find(*gpu)) return *l;
     const std::lock_guard lock(mutex_);
     if (const Loaded* l = find(*gpu)) return *l;
-    return loaded_.add(Loaded(std::make_unique<cuda::LoadedCode>(gpu, object_.ptx, object_.entry, object_.shared_bytes), object_.maps));
+    Loaded l(std::make_unique<cuda::LoadedCode>(gpu, object_.ptx, object_.entry, object_.shared_bytes), object_.maps);
+    if (object_.persistent) {
+      l.tickets = std::make_unique<cuda::Tickets>(gpu);
+      l.resident = std::int64_t{l.code->occupancy(object_.threads, object_.shared_bytes)} * gpu->properties().multiprocessors;
+    }
+    return loaded_.add(std::move(l));
   }
 
   /// CTAs of a launch that has instances.
@@ -180,9 +195,15 @@ class GpuExecutable : public Executable {
   }
 
   void queue(const Loaded& loaded, const Launch& launch, CUstream_st* stream, const DevicePointer* report) const {
-    const Parameters parameters(*this, loaded, launch, report);
+    std::int64_t resident = launch.instances;
+    DevicePointer tickets = 0;
+    if (object_.persistent && launch.instances > loaded.resident && !loaded.code->device().capturing(stream)) {
+      tickets = loaded.tickets->of(stream);
+      if (tickets) resident = loaded.resident;
+    }
+    const Parameters parameters(*this, loaded, launch, report, tickets);
     const auto threads = static_cast<unsigned>(object_.threads), shared = static_cast<unsigned>(object_.shared_bytes);
-    const cuda::LaunchConfig config{ctas(launch), 1, 1, threads, 1, 1, shared, stream, nullptr, 0};
+    const cuda::LaunchConfig config{std::min(ctas(launch), static_cast<unsigned>(resident)), 1, 1, threads, 1, 1, shared, stream, nullptr, 0};
     const cuda::Driver& d = loaded.code->device().api();
     const cuda::Result r = d.launch_kernel(&config, loaded.code->function(), parameters.pointers(), nullptr);
     if (r != cuda::Result::Success) [[unlikely]]

@@ -15,94 +15,120 @@ namespace {
 
 constexpr std::int64_t kMostBoxRows = 256;
 
+/// An axis of a view as axes of a parameter.
+struct ViewAxis {
+  std::size_t axis = 0;  ///< the parameter's
+  Sym extent;
+  const Value* offset = nullptr;    ///< where the view's axis begins
+  std::optional<std::size_t> inner; ///< merged with this axis of the parameter, which varies faster, `group` positions from `inner_offset` on
+  const Value* inner_offset = nullptr;
+  std::int64_t group = 1;
+};
+
 struct ViewAxes {
-  std::vector<std::size_t> axes;      ///< by axis of the view: the parameter's
+  std::vector<ViewAxis> axes;         ///< by axis of the view
   std::vector<const Value*> numbers;  ///< by axis of the parameter: what it is fixed at
 };
 
-/// A view that only fixes and permutes axes of a parameter.
-std::optional<ViewAxes> axes_of(const Value* v) {
+/// A view that fixes, permutes and shortens axes of a parameter, and merges two of them.
+std::optional<ViewAxes> axes_of(const Value* v, const ir::Kernel& kernel, ir::Affine& affine) {
   if (!v->def) {
     ViewAxes out;
-    for (std::size_t a = 0; a < static_cast<std::size_t>(ir::view(v->type).rank); ++a) out.axes.push_back(a);
+    const ir::Param& p = kernel.params[parameter_index(kernel, v)];
+    for (std::size_t a = 0; a < p.dims.size(); ++a) out.axes.push_back({.axis = a, .extent = p.dims[a]});
     out.numbers.resize(out.axes.size());
     return out;
   }
   const Op& op = *v->def;
-  if (op.kind != OpKind::ViewIndex && op.kind != OpKind::ViewPermute) return std::nullopt;
-  std::optional<ViewAxes> out = axes_of(op.operands[0]);
+  std::optional<ViewAxes> out = axes_of(op.operands[0], kernel, affine);
   if (!out) return out;
-  if (op.kind == OpKind::ViewIndex) {
-    const auto axis = static_cast<std::size_t>(op.int_attr(ir::Attr::Axis));
-    out->numbers[out->axes[axis]] = op.operands[1];
-    out->axes.erase(out->axes.begin() + static_cast<std::ptrdiff_t>(axis));
-  } else {
-    std::vector<std::size_t> moved;
+  const auto at = [&] { return static_cast<std::size_t>(op.int_attr(ir::Attr::Axis)); };
+  if (op.kind == OpKind::ViewPermute) {
+    std::vector<ViewAxis> moved;
     for (const std::int64_t from : op.dims_attr(ir::Attr::Perm)) moved.push_back(out->axes[static_cast<std::size_t>(from)]);
     out->axes = std::move(moved);
+    return out;
+  }
+  if (op.kind != OpKind::ViewIndex && op.kind != OpKind::ViewSpan && op.kind != OpKind::ViewMerge) return std::nullopt;
+  ViewAxis& x = out->axes[at()];
+  if (x.offset || x.inner) return std::nullopt;
+  if (op.kind == OpKind::ViewIndex) {
+    out->numbers[x.axis] = op.operands[1];
+    out->axes.erase(out->axes.begin() + static_cast<std::ptrdiff_t>(at()));
+  } else if (op.kind == OpKind::ViewSpan) {
+    const Sym lo = affine.scalar(op.operands[1]), hi = affine.scalar(op.operands[2]);
+    if (!affine.nonnegative(lo) || !affine.nonnegative(hi - lo) || !affine.nonnegative(x.extent - hi)) return std::nullopt;
+    x.offset = op.operands[1];
+    x.extent = hi - lo;
+  } else {
+    const ViewAxis& faster = out->axes[at() + 1];
+    const std::optional<std::int64_t> group = faster.extent.as_constant();
+    if (op.int_attr(ir::Attr::Last) != op.int_attr(ir::Attr::Axis) + 1 || faster.inner || !group || *group < 1) return std::nullopt;
+    x.inner = faster.axis;
+    x.inner_offset = faster.offset;
+    x.group = *group;
+    x.extent = x.extent * faster.extent;
+    out->axes.erase(out->axes.begin() + static_cast<std::ptrdiff_t>(at()) + 1);
   }
   return out;
 }
 
-/// The extent that an idx scalar stands for, if it is one.
-std::optional<Sym> extent_of(const ir::Kernel& kernel, const Value* v) {
-  if (!v->def) return std::nullopt;
-  const Op& op = *v->def;
-  if (op.kind == OpKind::Const) return Sym(op.int_attr(ir::Attr::Value));
-  if (op.kind == OpKind::Sym) return Sym::symbol(op.string_attr(ir::Attr::Name));
-  if (op.kind != OpKind::Extent) return std::nullopt;
-  const std::optional<ViewAxes> axes = axes_of(op.operands[0]);
-  if (!axes) return std::nullopt;
-  return kernel.params[parameter_index(kernel, op.operands[0])].dims[axes->axes[static_cast<std::size_t>(op.int_attr(ir::Attr::Axis))]];
-}
-
-bool is_zero(const Value* v) { return v->def && v->def->kind == OpKind::Const && v->def->int_attr(ir::Attr::Value) == 0; }
-
 /// The valid part of a range is what lies within an axis of this extent.
-bool ends_with(const ir::Kernel& kernel, const Value* range, const Sym& extent) {
-  const Op& op = *range->def;
-  if (op.has(ir::Attr::Full)) return true;
-  const std::optional<Sym> hi = extent_of(kernel, op.operands[2]);
-  return is_zero(op.operands[1]) && hi && *hi == extent;
+bool ends_with(ir::Affine& affine, const Value* range, const Sym& extent) {
+  const ir::Affine::Span r = affine.range(range);
+  return r.full || (r.lo == Sym(0) && affine.equal(r.hi, extent));
 }
 
 /// The range is the whole axis.
-bool covers(const Value* range, const Sym& extent) {
-  const Op& op = *range->def;
-  return is_zero(op.operands[0]) && extent.as_constant() && *extent.as_constant() == ir::range(range->type).size;
+bool covers(ir::Affine& affine, const Value* range, const Sym& extent) {
+  return affine.range(range).start == Sym(0) && extent.as_constant() && *extent.as_constant() == ir::range(range->type).size;
+}
+
+/// Every value of `e` is a multiple of `n`, as its form shows.
+bool multiple_of(const Sym& e, std::int64_t n) {
+  return std::all_of(e.terms().begin(), e.terms().end(), [&](const auto& term) { return term.second % n == 0; });
 }
 
 }  // namespace
 
-std::optional<BulkCopy> Plan::bulk_copy(const Stage& s) const {
+std::optional<BulkCopy> Plan::bulk_copy(const Stage& s) {
   if (!s.swizzled || !s.from_load || s.rows != dims(s.source)[0] || s.rows > kMostBoxRows) return std::nullopt;
   const Op& load = *s.source->def;
-  const std::optional<ViewAxes> view = axes_of(load.operands[0]);
-  if (!view) return std::nullopt;
   BulkCopy out;
   out.param = parameter_index(kernel_, load.operands[0]);
   const ir::Param& p = kernel_.params[out.param];
   if (p.strided || p.peers || p.dims.size() < 2 || p.dims.size() > 5) return std::nullopt;
+  const std::optional<ViewAxes> view = axes_of(load.operands[0], kernel_, affine_);
+  if (!view) return std::nullopt;
+  out.rows_a_box = s.rows;
   out.axes.resize(p.dims.size());
   for (std::size_t a = 0; a < out.axes.size(); ++a) out.axes[a].number = view->numbers[a];
   bool rows = true;  // the first range is the rows
   for (std::size_t i = 1; i < load.operands.size(); ++i) {
     const Value* index = load.operands[i];
-    const std::size_t axis = view->axes[i - 1];
-    BulkCopy::Axis& a = out.axes[axis];
+    const ViewAxis& axis = view->axes[i - 1];
+    BulkCopy::Axis& a = out.axes[axis.axis];
+    if (axis.offset) return std::nullopt;
     if (!ir::is_range(index->type)) {
+      if (axis.inner) return std::nullopt;
       a.number = index;
       continue;
     }
-    if (!index->def || index->def->kind != OpKind::Range || !ends_with(kernel_, index, p.dims[axis])) return std::nullopt;
+    if (!index->def || index->def->kind != OpKind::Range || !ends_with(affine_, index, axis.extent)) return std::nullopt;
     (rows ? a.rows : a.cols) = true;
+    if (axis.inner) {
+      if (!rows) return std::nullopt;
+      out.axes[*axis.inner] = {.number = axis.inner_offset, .inner_rows = true};
+      out.group = axis.group;
+      if (s.rows % axis.group != 0 || !multiple_of(affine_.range(index).start, axis.group)) out.rows_a_box = 1;
+    }
     // Columns between the tile's and the stage's are zero only if the tensor ends there.
-    if (!rows && dims(s.source)[1] != s.cols && !covers(index, p.dims[axis])) return std::nullopt;
+    if (!rows && dims(s.source)[1] != s.cols && !covers(affine_, index, axis.extent)) return std::nullopt;
     rows = false;
   }
   if (!out.axes.back().cols) return std::nullopt;
   for (const BulkCopy::Axis& a : out.axes) {
-    if (!a.rows && !a.cols && (!a.number || dtype(a.number) != DType::Idx)) return std::nullopt;
+    if (!a.rows && !a.cols && !a.inner_rows && (!a.number || dtype(a.number) != DType::Idx)) return std::nullopt;
   }
   return out;
 }

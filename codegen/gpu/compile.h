@@ -5,8 +5,11 @@
 //   * calling convention ptx_kernel, name GpuIr::entry, result void; attribute "nvvm.reqntid" = threads
 //   * parameters: one i64 for each word of the launch frame (dsl/frame.h; view bases are device addresses), then one i64 for each grid axis: its
 //     count, then, if `checks` is not empty, one i64: the device address of a GpuReport, then, if `maps` is not empty, one i64: 1 if all maps are
-//     encoded and the kernel may use them, else 0, and one 128-byte tensor map by value each
-//   * CTA ctaid runs a grid instance (first grid axis fastest; axes along which the work grows run from their end); the grid is one-dimensional
+//     encoded and the kernel may use them, else 0, and one 128-byte tensor map by value each, then, if `persistent`, one i64: the device address of a
+//     ticket counter, or 0
+//   * CTA ctaid runs a grid instance (first grid axis fastest; axes along which the work grows run from their end); the grid is one-dimensional.
+//     With a ticket counter (u32, zero, used by one launch at a time, which leaves it zero) there may be fewer CTAs than instances: CTA ctaid begins
+//     with instance ctaid and takes further ones by tickets
 //   * shared memory is the external addrspace(3) global @smem of shared_bytes; addresses are i32
 //   * no inline asm, no NVVM intrinsics, no other address space but 1 (global), 3 and constants
 #pragma once
@@ -76,6 +79,7 @@ struct GpuIr {
   std::int64_t registers = 0;  ///< an estimate of what a thread needs, of kernels that need many; else 0
   std::vector<GpuCheck> checks;
   std::vector<GpuTensorMap> maps;
+  bool persistent = false;  ///< a launch may have fewer CTAs than instances
   GpuPlanReport plan;
 };
 

@@ -44,6 +44,9 @@ struct Unsupported {
   std::string what;
 };
 
+/// Of named barriers: the computing threads', the asking threads'.
+inline constexpr int kComputingBarrier = 1, kAskingBarrier = 2;
+
 class ThreadEmitter {
  public:
   ThreadEmitter(const ir::Kernel& kernel, const Plan& plan, const GpuTarget& target, const GpuOptions& options, llvm::Module& module);
@@ -53,6 +56,8 @@ class ThreadEmitter {
  private:
   // --- emit_kernel.cpp: the function, blocks, control
   void bind_parameters(llvm::Function* f);
+  /// The grid's indices of the instance that is CTA `instance` where each CTA has one.
+  void bind_instance(LV* instance);
   void emit_block(const ir::Block& block);
   // --- emit_stream.cpp: from memory to memory, piece by piece
   struct Stream;
@@ -71,6 +76,8 @@ class ThreadEmitter {
   struct RingLoop;
   struct Turn;
   void emit_ring_for(const ir::Op& op);
+  void emit_fed_for(const ir::Op& op, const RingLoop& r);
+  Values all_trips(const RingLoop& r, const Values& none, const std::function<Values()>& start);
   RingLoop ring_loop(const ir::Op& op);
   static void carry(const Turn& turn, Values& out);
   static Turn turn_of(const RingLoop& r, llvm::ArrayRef<LV*> carried);
@@ -82,6 +89,8 @@ class ThreadEmitter {
   /// Whether a tile that comes `behind` trips late exists for the trip ahead, and of which trip it is.
   LV* exists(const RingLoop& r, const Turn& turn, int behind, LV** trip);
   void look_further(const RingLoop& r, Turn& turn);
+  /// To the next trip's slot.
+  void go_on(const RingLoop& r, Turn& turn);
   /// The tiles of the trip have arrived, and, without bulk copies, whoever still read the slot before is done.
   void arrive(const RingLoop& r, const Turn& turn);
   /// One trip without its products that run behind; those of the trip before are issued after the first product, if there was one. Gives what the
@@ -100,8 +109,33 @@ class ThreadEmitter {
   LV* ring_barrier(const RingLoop& r, LV* slot, bool free);
   void bulk_fetch(const RingLoop& r, const Turn& turn, LV* slot, LV* free);
   void bulk_load(int stage, LV* slot, LV* barrier);
+  void bulk_tiles(const RingLoop& r, const Turn& turn, LV* slot);
+  void element_tiles(const RingLoop& r, const Turn& turn, LV* slot);
   void copy_fetch(const RingLoop& r, const Turn& turn, LV* slot, LV* free);
   void release(const RingLoop& r, LV* slot);
+  // --- emit_roles.cpp
+  void emit_roles();
+  void make_barriers();
+  void compute();
+  void ask();
+  /// Where tickets, rings and tiles stand between instances: values that are carried on.
+  Values first_standing();
+  void stand(llvm::ArrayRef<LV*> standing);
+  Values standing_after(llvm::ArrayRef<LV*> before);
+  LV* ticket_barrier(LV* place, bool read);
+  LV* ticket_place(LV* place);
+  LV* instances();
+  Values ask_instance(LV* instance, llvm::ArrayRef<LV*> standing, bool bulk);
+  /// `in_between` stands behind as many trips as the ring has slots.
+  void ask_loop(const ir::Op& op, bool bulk, const std::function<void()>& in_between);
+  void ask_tile(int stage, bool bulk);
+  /// By all asking threads: what they have copied to a slot or tile has come.
+  void copies_done(LV* barrier);
+  void take_tile(int stage);
+  /// Those that no op after this one reads.
+  void free_tiles(const ir::Op& op);
+  /// do { values = body(values) } while goes_on(values), tested first.
+  Values repeat(const Values& init, const std::function<LV*(llvm::ArrayRef<LV*>)>& goes_on, const std::function<Values(llvm::ArrayRef<LV*>)>& body);
   void emit_while(const ir::Op& op);
   void emit_if(const ir::Op& op);
   void emit_assert(const ir::Op& op);
@@ -199,6 +233,7 @@ class ThreadEmitter {
   /// Shared memory for one exchange, where no stage lies that is in use here; a barrier stands before it if it is needed.
   LV* scratch(std::int64_t bytes, bool write);
   std::int64_t scratch_place(std::int64_t bytes) const;
+  Elements turn_quads(const Elements& regs, DType t);
   /// Registers of a layout that lie side by side in a row and move together through shared memory, at most 16 bytes.
   static std::int64_t run_of(const Layout& layout, const ir::Dims& dims, DType t);
   /// The layout that a tile is stored in: its own, or one whose threads have 16 bytes of a row each, if there is shared memory for the exchange.
@@ -290,6 +325,12 @@ class ThreadEmitter {
   std::map<int, std::size_t> map_of_;  ///< stage -> index in maps_
   std::vector<LV*> map_arguments_;
   LV* maps_encoded_ = nullptr;       ///< i1
+  LV* tickets_ = nullptr;            ///< i64: the address of the ticket counter
+  std::vector<LV*> counts_;          ///< i32, of the grid's axes
+  bool reports_ = false;
+  std::map<const ir::Op*, std::pair<LV*, LV*>> rings_stand_;  ///< roles: slot and parity where a loop's rings go on
+  std::map<int, LV*> tiles_stand_;                            ///< roles: the parity of a tile that comes once an instance
+  int copying_threads_ = 0;          ///< if others than the computing threads copy
   bool element_copies_ = false;      ///< stage_load: element by element alone, short code
   std::set<const ir::Op*> skipped_;  ///< emitted with another op
   std::set<std::size_t> loaded_;     ///< parameters that are read

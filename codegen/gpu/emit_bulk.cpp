@@ -22,7 +22,7 @@ void ThreadEmitter::describe_maps() {
     GpuTensorMap map{slot.base, s.dtype, {}};
     for (std::size_t a = s.bulk->axes.size(); a-- > 0;) {
       const BulkCopy::Axis& axis = s.bulk->axes[a];
-      map.axes.push_back({slot.extents + a, slot.strides + a, axis.rows ? s.rows : axis.cols ? kPanelBytes / cell_bytes(s.dtype) : 1});
+      map.axes.push_back({slot.extents + a, slot.strides + a, axis.cols ? kPanelBytes / cell_bytes(s.dtype) : s.bulk->box(axis)});
     }
     const auto at = std::find(maps_.begin(), maps_.end(), map);
     map_of_[static_cast<int>(i)] = static_cast<std::size_t>(at - maps_.begin());
@@ -95,52 +95,66 @@ void ThreadEmitter::bulk_load(int stage, LV* slot, LV* barrier) {
   }
   using enum Primitive;
   constexpr Primitive kLoads[] = {TmaLoad2, TmaLoad3, TmaLoad4, TmaLoad5};
+  const BulkCopy& copy = *s.bulk;
   const std::int64_t width = kPanelBytes / cell_bytes(s.dtype);
-  for (std::int64_t p = 0; p < s.panels(); ++p) {
-    std::vector<LV*> args = {e_.b.CreateAdd(base, i32(p * s.panel_bytes())), barrier, map_arguments_[map_of_.at(stage)], e_.b.getTrue()};
-    for (std::size_t a = s.bulk->axes.size(); a-- > 0;) {
-      const BulkCopy::Axis& axis = s.bulk->axes[a];
-      args.push_back(axis.rows ? rows : axis.cols ? e_.b.CreateAdd(cols, i32(p * width)) : coordinate(scalar(axis.number)));
+  const auto boxes = [&](LV* to, LV* row) {
+    LV* group = i32(copy.group);
+    for (std::int64_t p = 0; p < s.panels(); ++p) {
+      std::vector<LV*> args = {e_.b.CreateAdd(to, i32(p * s.panel_bytes())), barrier, map_arguments_[map_of_.at(stage)], e_.b.getTrue()};
+      for (std::size_t a = copy.axes.size(); a-- > 0;) {
+        const BulkCopy::Axis& axis = copy.axes[a];
+        LV* number = axis.number ? coordinate(scalar(axis.number)) : i32(0);
+        if (axis.inner_rows && copy.rows_a_box == 1 && copy.group > 1) number = e_.b.CreateAdd(number, e_.b.CreateURem(row, group));
+        args.push_back(axis.rows   ? copy.group > 1 ? e_.b.CreateUDiv(row, group) : row
+                       : axis.cols ? e_.b.CreateAdd(cols, i32(p * width))
+                                   : number);
+      }
+      call(e_.b, e_.module, kLoads[copy.axes.size() - 2], args);
     }
-    call(e_.b, e_.module, kLoads[s.bulk->axes.size() - 2], args);
+  };
+  if (copy.rows_a_box == s.rows) return boxes(base, rows);
+  e_.loop(i32(0), i32(s.rows), i32(1), true,
+          [&](LV* r) { boxes(e_.b.CreateAdd(base, e_.b.CreateMul(r, i32(kPanelBytes))), e_.b.CreateAdd(rows, r)); });
+}
+
+void ThreadEmitter::bulk_tiles(const RingLoop& r, const Turn& turn, LV* slot) {
+  // Where the tiles lie is the same function of the trip in all parts.
+  const RingPart& part = r.first();
+  LV *bytes = i32(0), *any = e_.b.getFalse(), *barrier = ring_barrier(r, slot, false);
+  std::vector<LV*> here, trips;
+  for (int behind = 0; behind <= r.behind; ++behind) {
+    LV* trip = nullptr;
+    here.push_back(exists(r, turn, behind, &trip));
+    trips.push_back(trip);
+    std::int64_t size = 0;
+    for (const int s : part.stages) {
+      const Stage& st = plan_.stages()[static_cast<std::size_t>(s)];
+      if (st.behind == behind) size += st.slot_bytes();
+    }
+    bytes = e_.b.CreateAdd(bytes, e_.b.CreateSelect(here.back(), i32(size), i32(0)));
+    any = e_.b.CreateOr(any, here.back());
+  }
+  call(e_.b, e_.module, Primitive::MbarExpect, {barrier, bytes, any});
+  for (int behind = 0; behind <= r.behind; ++behind) {
+    const auto at = static_cast<std::size_t>(behind);
+    e_.if_then(here[at], [&] {
+      set(part.op.region().args[0].get(), {}, {{trips[at]}});
+      for (const Op* a : plan_.address_ops(part.op, behind)) emit_op(*a);
+      for (const int s : part.stages) {
+        if (plan_.stages()[static_cast<std::size_t>(s)].behind == behind) bulk_load(s, slot, barrier);
+      }
+    });
   }
 }
 
 void ThreadEmitter::bulk_fetch(const RingLoop& r, const Turn& turn, LV* slot, LV* free) {
-  // Where the tiles lie is the same function of the trip in all parts.
-  const RingPart& part = r.first();
   e_.if_then(e_.b.CreateICmpEQ(tid_, i32(0)), [&] {
     if (free) call(e_.b, e_.module, Primitive::MbarWait, {ring_barrier(r, slot, true), free});
-    LV *bytes = i32(0), *any = e_.b.getFalse(), *barrier = ring_barrier(r, slot, false);
-    std::vector<LV*> here, trips;
-    for (int behind = 0; behind <= r.behind; ++behind) {
-      LV* trip = nullptr;
-      here.push_back(exists(r, turn, behind, &trip));
-      trips.push_back(trip);
-      std::int64_t size = 0;
-      for (const int s : part.stages) {
-        const Stage& st = plan_.stages()[static_cast<std::size_t>(s)];
-        if (st.behind == behind) size += st.slot_bytes();
-      }
-      bytes = e_.b.CreateAdd(bytes, e_.b.CreateSelect(here.back(), i32(size), i32(0)));
-      any = e_.b.CreateOr(any, here.back());
-    }
-    call(e_.b, e_.module, Primitive::MbarExpect, {barrier, bytes, any});
-    for (int behind = 0; behind <= r.behind; ++behind) {
-      const auto at = static_cast<std::size_t>(behind);
-      e_.if_then(here[at], [&] {
-        set(part.op.region().args[0].get(), {}, {{trips[at]}});
-        for (const Op* a : plan_.address_ops(part.op, behind)) emit_op(*a);
-        for (const int s : part.stages) {
-          if (plan_.stages()[static_cast<std::size_t>(s)].behind == behind) bulk_load(s, slot, barrier);
-        }
-      });
-    }
+    bulk_tiles(r, turn, slot);
   });
 }
 
-void ThreadEmitter::copy_fetch(const RingLoop& r, const Turn& turn, LV* slot, LV* free) {
-  if (free) call(e_.b, e_.module, Primitive::MbarWait, {ring_barrier(r, slot, true), free});
+void ThreadEmitter::element_tiles(const RingLoop& r, const Turn& turn, LV* slot) {
   // The part whose ranges say most often where they end serves for the trips of all.
   const auto unchecked = [&](const RingPart& part) {
     std::ptrdiff_t n = 0;
@@ -155,6 +169,11 @@ void ThreadEmitter::copy_fetch(const RingLoop& r, const Turn& turn, LV* slot, LV
   element_copies_ = true;
   copy_tiles(r, *part, turn, slot);
   element_copies_ = false;
+}
+
+void ThreadEmitter::copy_fetch(const RingLoop& r, const Turn& turn, LV* slot, LV* free) {
+  if (free) call(e_.b, e_.module, Primitive::MbarWait, {ring_barrier(r, slot, true), free});
+  element_tiles(r, turn, slot);
   LV *trip = nullptr, *any = exists(r, turn, 0, &trip);
   if (r.behind > 0) any = e_.b.CreateOr(any, exists(r, turn, 1, &trip));
   // Products under way do not read this slot: they may stay so.

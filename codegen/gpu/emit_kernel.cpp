@@ -52,9 +52,21 @@ void ThreadEmitter::bind_parameters(llvm::Function* f) {
     LV* base = e_.b.CreateIntToPtr(word(slot.base), e_.b.getPtrTy(1));
     views_[v] = cpu::parameter_view(e_, param.dtype, base, std::move(extents), std::move(strides), !param.strided);
   }
-  instance_ = call(e_.b, e_.module, Primitive::Ctaid, {});
+  for (std::size_t a = 0; a < kernel_.grid.size(); ++a) counts_.push_back(e_.b.CreateTrunc(word(frame.words + a), e_.i32()));
+  std::size_t next = frame.words + kernel_.grid.size();
+  if (reports_) report_ = e_.b.CreateIntToPtr(word(next++), e_.b.getPtrTy(1));
+  if (!maps_.empty()) {
+    maps_encoded_ = e_.b.CreateICmpNE(word(next++), e_.idx(0));
+    for (std::size_t m = 0; m < maps_.size(); ++m) map_arguments_.push_back(word(next++));
+  }
+  if (plan_.roles()) tickets_ = word(next++);
+}
+
+void ThreadEmitter::bind_instance(LV* instance) {
+  instance_ = instance;
+  std::size_t arg = kernel_.body.args.size() - kernel_.grid.size();
   LV *rest = instance_, *number = nullptr, *scale = i32(1);
-  const auto count = [&](std::size_t a) { return e_.b.CreateTrunc(word(frame.words + a), e_.i32()); };
+  const auto count = [&](std::size_t a) { return counts_[a]; };
   LV *column = nullptr, *row = nullptr;  // of the first two axes, visited in groups of rows
   if (const std::int64_t rows = plan_.group_rows(); rows > 0) {
     LV *columns = count(0), *all_rows = count(1), *plane = e_.b.CreateMul(columns, all_rows);
@@ -77,33 +89,29 @@ void ThreadEmitter::bind_parameters(llvm::Function* f) {
     if (!last) rest = e_.b.CreateUDiv(rest, n);
   }
   if (number) instance_ = number;  // what reports name
-  std::size_t next = frame.words + kernel_.grid.size();
-  if (f->arg_size() - (maps_.empty() ? 0 : 1 + maps_.size()) > next) report_ = e_.b.CreateIntToPtr(word(next++), e_.b.getPtrTy(1));
-  if (maps_.empty()) return;
-  maps_encoded_ = e_.b.CreateICmpNE(word(next++), e_.idx(0));
-  for (std::size_t m = 0; m < maps_.size(); ++m) map_arguments_.push_back(word(next++));
 }
 
 void ThreadEmitter::emit(GpuIr& out) {
   llvm::Module& m = e_.module;
-  bool reports = false;
-  ir::walk(kernel_.body, [&](const Op& op) { reports = reports || (options_.checks && op.kind == OpKind::Assert); });
-  const std::size_t words = frame_layout(kernel_).words + kernel_.grid.size() + (reports ? 1 : 0);
+  ir::walk(kernel_.body, [&](const Op& op) { reports_ = reports_ || (options_.checks && op.kind == OpKind::Assert); });
+  const std::size_t words = frame_layout(kernel_).words + kernel_.grid.size() + (reports_ ? 1 : 0);
   describe_maps();
   std::vector<llvm::Type*> types(words, e_.i64());
   if (!maps_.empty()) types.push_back(e_.i64());
+  const std::size_t first_map = types.size();
   types.insert(types.end(), maps_.size(), e_.ptr());
+  if (plan_.roles()) types.push_back(e_.i64());
   auto* type = llvm::FunctionType::get(e_.b.getVoidTy(), types, false);
   llvm::Function* f = llvm::Function::Create(type, llvm::Function::ExternalLinkage, kernel_.name, m);
   for (std::size_t i = 0; i < maps_.size(); ++i) {
     // Not copied to the thread's own memory: bulk copies read the parameter itself.
-    const auto arg = static_cast<unsigned>(types.size() - maps_.size() + i);
+    const auto arg = static_cast<unsigned>(first_map + i);
     f->addParamAttr(arg, llvm::Attribute::getWithByValType(e_.context, llvm::ArrayType::get(e_.b.getInt8Ty(), kTensorMapBytes)));
     f->addParamAttr(arg, llvm::Attribute::getWithAlignment(e_.context, llvm::Align(64)));
     f->addParamAttr(arg, llvm::Attribute::get(e_.context, "nvvm.grid_constant"));
   }
   f->setCallingConv(llvm::CallingConv::PTX_Kernel);
-  f->addFnAttr("nvvm.reqntid", std::to_string(plan_.threads()));
+  f->addFnAttr("nvvm.reqntid", std::to_string(plan_.launched_threads()));
   f->addFnAttr(llvm::Attribute::NoUnwind);
   auto* smem = new llvm::GlobalVariable(m, llvm::ArrayType::get(e_.b.getInt8Ty(), 0), false, llvm::GlobalValue::ExternalLinkage, nullptr, "smem",
                                         nullptr, llvm::GlobalValue::NotThreadLocal, 3);
@@ -119,12 +127,18 @@ void ThreadEmitter::emit(GpuIr& out) {
   e_.b.CreateBr(body);
   e_.b.SetInsertPoint(body);
   bind_parameters(f);
-  emit_block(kernel_.body);
+  if (plan_.roles()) {
+    emit_roles();
+  } else {
+    bind_instance(call(e_.b, m, Primitive::Ctaid, {}));
+    emit_block(kernel_.body);
+  }
   e_.b.CreateRetVoid();
   out.entry = kernel_.name;
-  out.threads = plan_.threads();
+  out.threads = plan_.launched_threads();
+  out.persistent = plan_.roles().has_value();
   out.shared_bytes = std::max(plan_.staged_bytes(), scratch_end_);
-  out.registers = plan_.registers();
+  out.registers = plan_.roles() ? 0 : plan_.registers();
   out.checks = std::move(checks_);
   out.maps = std::move(maps_);
   out.plan = {plan_.warps(), out.shared_bytes, 1, plan_.notes()};
@@ -146,11 +160,11 @@ void ThreadEmitter::emit_block(const ir::Block& block) {
       } else {
         each_piece(stream->second, [&] { emit_op(*op); });
       }
-      continue;
+    } else if (skipped_.count(op.get()) == 0 && streamed.count(op.get()) == 0) {
+      if (options_.spans) mark_source(op->span);
+      emit_op(*op);
     }
-    if (skipped_.count(op.get()) != 0 || streamed.count(op.get()) != 0) continue;
-    if (options_.spans) mark_source(op->span);
-    emit_op(*op);
+    if (&block == &kernel_.body) free_tiles(*op);
   }
   settle_all();
   block_ = above;
@@ -341,7 +355,11 @@ void ThreadEmitter::emit_assert(const Op& op) {
 
 void ThreadEmitter::barrier() {
   settle_all();  // what stands behind may overwrite what a product under way reads
-  call(e_.b, e_.module, plan_.warps() == 1 ? Primitive::WarpSync : Primitive::BarSyncAll, {});
+  if (plan_.roles()) {
+    call(e_.b, e_.module, Primitive::BarSync, {i32(kComputingBarrier), i32(plan_.threads())});
+  } else {
+    call(e_.b, e_.module, plan_.warps() == 1 ? Primitive::WarpSync : Primitive::BarSyncAll, {});
+  }
   state_.barrier();
 }
 

@@ -45,21 +45,13 @@ void ThreadEmitter::emit_plain_for(const Op& op) {
   for (const ir::Value* r : results) bind_flat(r, layout_of(r), end, at);
 }
 
-void ThreadEmitter::emit_while(const Op& op) {
+Values ThreadEmitter::repeat(const Values& init, const std::function<LV*(llvm::ArrayRef<LV*>)>& goes_on,
+                             const std::function<Values(llvm::ArrayRef<LV*>)>& body) {
   llvm::Function* f = e_.b.GetInsertBlock()->getParent();
   auto* head = llvm::BasicBlock::Create(e_.context, "while", f);
   auto* inside = llvm::BasicBlock::Create(e_.context, "do", f);
   auto* after = llvm::BasicBlock::Create(e_.context, "done", f);
-  std::vector<const ir::Value*> results;
-  Values init;
-  for (std::size_t i = 0; i < op.results.size(); ++i) {
-    results.push_back(op.result(i));
-    flatten(op.operands[i], layout_of(op.result(i)), init);
-  }
-  settle_all();
   llvm::BasicBlock* from = e_.b.GetInsertBlock();
-  SharedState before = state_;
-  forget(op);
   e_.b.CreateBr(head);
   e_.b.SetInsertPoint(head);
   std::vector<llvm::PHINode*> phis;
@@ -69,23 +61,43 @@ void ThreadEmitter::emit_while(const Op& op) {
     phis.back()->addIncoming(v, from);
     now.push_back(phis.back());
   }
-  const auto bind = [&](const ir::Block& block) {
-    std::size_t at = 0;
-    for (std::size_t i = 0; i < results.size(); ++i) bind_flat(block.args[i].get(), layout_of(results[i]), now, at);
-  };
-  bind(op.region(0));
-  emit_block(op.region(0));
-  e_.b.CreateCondBr(scalar(op.region(0).yielded()[0]), inside, after);
+  e_.b.CreateCondBr(goes_on(now), inside, after);
   e_.b.SetInsertPoint(inside);
-  bind(op.region(1));
-  emit_block(op.region(1));
-  const Values next = yielded(op.region(1), results);
+  const Values next = body(now);
   for (std::size_t i = 0; i < phis.size(); ++i) phis[i]->addIncoming(next[i], e_.b.GetInsertBlock());
   e_.b.CreateBr(head);
   e_.b.SetInsertPoint(after);
+  return now;
+}
+
+void ThreadEmitter::emit_while(const Op& op) {
+  std::vector<const ir::Value*> results;
+  Values init;
+  for (std::size_t i = 0; i < op.results.size(); ++i) {
+    results.push_back(op.result(i));
+    flatten(op.operands[i], layout_of(op.result(i)), init);
+  }
+  settle_all();
+  SharedState before = state_;
+  forget(op);
+  const auto bind = [&](const ir::Block& block, llvm::ArrayRef<LV*> now) {
+    std::size_t at = 0;
+    for (std::size_t i = 0; i < results.size(); ++i) bind_flat(block.args[i].get(), layout_of(results[i]), now, at);
+  };
+  const auto goes_on = [&](llvm::ArrayRef<LV*> now) {
+    bind(op.region(0), now);
+    emit_block(op.region(0));
+    return scalar(op.region(0).yielded()[0]);
+  };
+  const auto body = [&](llvm::ArrayRef<LV*> now) {
+    bind(op.region(1), now);
+    emit_block(op.region(1));
+    return yielded(op.region(1), results);
+  };
+  const Values end = repeat(init, goes_on, body);
   state_.join(before);
   std::size_t at = 0;
-  for (const ir::Value* r : results) bind_flat(r, layout_of(r), now, at);
+  for (const ir::Value* r : results) bind_flat(r, layout_of(r), end, at);
 }
 
 }  // namespace tessera::gpu

@@ -323,7 +323,12 @@ void ThreadEmitter::emit_load(const Op& op) {
   }
   if (is_scalar(v)) return set(v, {}, load_tile_scalar(op));
   for (const int s : plan_.stages_of(v)) {
-    if (plan_.stages()[static_cast<std::size_t>(s)].from_load && slots_.count(s) == 0) stage_load(s, nullptr);
+    const Stage& stage = plan_.stages()[static_cast<std::size_t>(s)];
+    if (stage.barriers >= 0) {
+      take_tile(s);
+    } else if (stage.from_load && slots_.count(s) == 0) {
+      stage_load(s, nullptr);
+    }
   }
   if (plan_.in_registers(v)) set(v, layout_of(v), load_tile(op, layout_of(v)));
 }

@@ -13,11 +13,13 @@ using ir::Op;
 
 void ThreadEmitter::carry(const Turn& turn, Values& out) {
   out.push_back(turn.slot);
-  if (turn.parity) out.insert(out.end(), {turn.parity, turn.ahead, turn.part, turn.before, turn.before_exists});
+  if (turn.parity) out.push_back(turn.parity);
+  if (turn.parity && turn.ahead) out.insert(out.end(), {turn.ahead, turn.part, turn.before, turn.before_exists});
 }
 
 ThreadEmitter::Turn ThreadEmitter::turn_of(const RingLoop& r, llvm::ArrayRef<LV*> carried) {
   if (!r.barriers) return {carried.back()};
+  if (r.fed) return {carried.take_back(2)[0], carried.back()};
   const auto at = carried.take_back(6);
   return {at[0], at[1], at[2], at[3], at[4], at[5]};
 }
@@ -170,18 +172,21 @@ Values ThreadEmitter::ring_trip(const RingLoop& r, const RingPart& part, LV* iv,
   const ir::Block* const above = std::exchange(block_, &body);
   Turn turn = turn_of(r, carried);
   arrive(r, turn);
-  LV* target = e_.b.CreateAdd(turn.slot, i32(r.distance()));
-  LV* same_round = e_.b.CreateICmpULT(target, i32(r.slots));
-  target = e_.b.CreateSelect(same_round, target, e_.b.CreateSub(target, i32(r.slots)));
-  // The slot was last filled in the round before, or in this one if the ring starts anew before it.
-  LV* free = r.barriers ? e_.b.CreateXor(turn.parity, e_.b.CreateZExt(same_round, e_.i32())) : nullptr;
   if (!r.barriers) {
     turn.ahead = e_.add(iv, e_.mul(r.step, e_.idx(r.slots - 1)));
     turn.part = i32(0);
     turn.before = e_.sub(turn.ahead, r.step);
     turn.before_exists = e_.b.CreateICmpSLT(turn.before, part.hi);
   }
-  const auto fetch = [&] { prefetch(r, turn, target, free); };
+  const auto fetch = [&] {
+    if (r.fed) return;
+    LV* target = e_.b.CreateAdd(turn.slot, i32(r.distance()));
+    LV* same_round = e_.b.CreateICmpULT(target, i32(r.slots));
+    target = e_.b.CreateSelect(same_round, target, e_.b.CreateSub(target, i32(r.slots)));
+    // The slot was last filled in the round before, or in this one if the ring starts anew before it.
+    LV* free = r.barriers ? e_.b.CreateXor(turn.parity, e_.b.CreateZExt(same_round, e_.i32())) : nullptr;
+    prefetch(r, turn, target, free);
+  };
   if (!part.first_product) fetch();
   set(body.args[0].get(), {}, {{iv}});
   std::size_t at = 0;
@@ -230,18 +235,23 @@ Values ThreadEmitter::ring_trip(const RingLoop& r, const RingPart& part, LV* iv,
   }
   settle_all();
   if (r.barriers) release(r, turn.slot);
-  LV* up = e_.b.CreateAdd(turn.slot, i32(1));
-  LV* wraps = e_.b.CreateICmpEQ(up, i32(r.slots));
-  turn.slot = e_.b.CreateSelect(wraps, i32(0), up);
-  if (r.barriers) turn.parity = e_.b.CreateXor(turn.parity, e_.b.CreateZExt(wraps, e_.i32()));
+  go_on(r, turn);
   carry(turn, next);
   block_ = above;
   return next;
 }
 
+void ThreadEmitter::go_on(const RingLoop& r, Turn& turn) {
+  LV* up = e_.b.CreateAdd(turn.slot, i32(1));
+  LV* wraps = e_.b.CreateICmpEQ(up, i32(r.slots));
+  turn.slot = e_.b.CreateSelect(wraps, i32(0), up);
+  if (r.barriers) turn.parity = e_.b.CreateXor(turn.parity, e_.b.CreateZExt(wraps, e_.i32()));
+}
+
 ThreadEmitter::RingLoop ThreadEmitter::ring_loop(const Op& op) {
   RingLoop r;
   r.barriers = plan_.bulk_barriers(op);
+  r.fed = plan_.roles().has_value();
   r.step = scalar(op.operands[2]);
   r.slots = plan_.stages()[static_cast<std::size_t>(plan_.rings_of(op)[0])].slots;
   std::vector<const Op*> loops = {&op};
@@ -293,9 +303,14 @@ Values ThreadEmitter::ring_trips_behind(const RingLoop& r, const Values& init) {
                       [&](LV* iv, llvm::ArrayRef<LV*> inside) { return ring_trip(r, r.parts[p], iv, inside, false); });
   }
   const RingPart& last = r.parts.back();
-  arrive(r, turn_of(r, carried));
+  Turn turn = turn_of(r, carried);
+  arrive(r, turn);
   issue_behind(r, last, carried, r.results);
   settle_all();
+  if (r.fed) {
+    release(r, turn.slot);
+    go_on(r, turn);
+  }
   Values out;
   std::size_t at = 0;
   for (std::size_t i = 0; i < r.results.size(); ++i) {
@@ -307,11 +322,39 @@ Values ThreadEmitter::ring_trips_behind(const RingLoop& r, const Values& init) {
     }
     at += n;
   }
+  if (r.fed) carry(turn, out);
   return out;
+}
+
+/// What the loop gives: its results and, if it is fed, where its rings stand. `start` gives the same before the first trip.
+Values ThreadEmitter::all_trips(const RingLoop& r, const Values& none, const std::function<Values()>& start) {
+  if (r.first().skews.empty()) return ring_trips(r, start());
+  LV* any = e_.b.getFalse();
+  for (const RingPart& part : r.parts) any = e_.b.CreateOr(any, e_.b.CreateICmpSLT(part.lo, part.hi));
+  return e_.choose(any, [&] { return ring_trips_behind(r, start()); }, [&] { return none; });
+}
+
+void ThreadEmitter::emit_fed_for(const Op& op, const RingLoop& r) {
+  Values carried;
+  for (std::size_t i = 0; i < r.results.size(); ++i) flatten(op.operands[3 + i], layout_of(r.results[i]), carried);
+  settle_all();
+  // The loop touches shared memory by its products alone, and has no barriers.
+  if (!state_.clean()) meet_barriers();
+  auto& [slot, parity] = rings_stand_.at(&op);
+  carry(Turn{slot, parity}, carried);
+  const Values end = all_trips(r, carried, [&] { return carried; });
+  slot = end[end.size() - 2];
+  parity = end.back();
+  for (const RingPart& part : r.parts) {
+    for (const int s : part.stages) slots_.erase(s);
+  }
+  std::size_t at = 0;
+  for (const ir::Value* v : r.results) bind_flat(v, layout_of(v), end, at);
 }
 
 void ThreadEmitter::emit_ring_for(const Op& op) {
   const RingLoop r = ring_loop(op);
+  if (r.fed) return emit_fed_for(op, r);
   Values init;
   for (std::size_t i = 0; i < r.results.size(); ++i) flatten(op.operands[3 + i], layout_of(r.results[i]), init);
   const std::size_t values = init.size();
@@ -352,14 +395,7 @@ void ThreadEmitter::emit_ring_for(const Op& op) {
     carry(turn, carried);
     return carried;
   };
-  Values end;
-  if (r.first().skews.empty()) {
-    end = ring_trips(r, start());
-  } else {
-    LV* any = e_.b.getFalse();
-    for (const RingPart& part : r.parts) any = e_.b.CreateOr(any, e_.b.CreateICmpSLT(part.lo, part.hi));
-    end = e_.choose(any, [&] { return ring_trips_behind(r, start()); }, [&] { return init; });
-  }
+  Values end = all_trips(r, init, start);
   end.resize(values);
   for (const RingPart& part : r.parts) {
     for (const int s : part.stages) slots_.erase(s);

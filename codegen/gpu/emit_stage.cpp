@@ -34,7 +34,8 @@ std::int64_t ThreadEmitter::scratch_place(std::int64_t bytes) const {
     moved = false;
     for (const Stage& s : plan_.stages()) {
       const std::int64_t end = s.offset + s.slot_bytes() * s.slots;
-      if (!Uses::inside(block_, s.block()) || lo >= end || lo + bytes <= s.offset) continue;
+      const bool used = Uses::inside(block_, s.block()) || (plan_.roles() && s.bulk);
+      if (!used || lo >= end || lo + bytes <= s.offset) continue;
       lo = (end + 127) / 128 * 128;
       moved = true;
     }
@@ -76,7 +77,7 @@ void ThreadEmitter::stage_load(int stage, LV* slot) {
   const Op& op = *s.source->def;
   const ir::Value* v = s.source;
   const std::int64_t cell = cell_bytes(s.dtype), per = 16 / cell, chunks = (s.cols + per - 1) / per, total = s.rows * chunks,
-                     threads = plan_.threads();
+                     threads = copying_threads_ ? copying_threads_ : plan_.threads();
   const bool ring = slot != nullptr;
   if (!ring) meet(state_.before_write(0, s.offset, s.offset + s.slot_bytes()));
   LV* base = shared_address(s.offset);

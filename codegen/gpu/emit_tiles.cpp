@@ -1,6 +1,8 @@
 // Values in registers: layouts met, lazy tiles, elementwise ops, changes of shape.
 #include <fmt/format.h>
 
+#include <array>
+
 #include "codegen/gpu/emit.h"
 #include "dsl/diagnostic.h"
 
@@ -212,7 +214,40 @@ Elements ThreadEmitter::get(const ir::Value* v, const Layout& layout) {
   return regs;
 }
 
+/// Columns of accumulators of 16 bits, eight neighbours a thread: the four lanes of a row have 32 columns between them either way.
+static AxisPart quad_cols(std::int64_t extent) {
+  return part({{Source::Register, 8, 1}, {Source::Lane, 4, 8, 1}, {Source::Register, extent / 32, 32}});
+}
+
+/// From pairs of columns to eight neighbours, by a transposition of words among the four lanes of a row.
+Elements ThreadEmitter::turn_quads(const Elements& regs, DType t) {
+  Elements out;
+  LV* bit[] = {e_.b.CreateICmpNE(e_.b.CreateAnd(lane_, i32(1)), i32(0)), e_.b.CreateICmpNE(e_.b.CreateAnd(lane_, i32(2)), i32(0))};
+  for (std::size_t at = 0; at < regs.size(); at += 8) {
+    // Word a of lane l: columns of 8-column block a. Each step swaps one bit of the word's number with one of the lane's.
+    std::array<LV*, 4> w{};
+    for (std::size_t a = 0; a < 4; ++a) w[a] = pack_word(e_, {regs[at + 2 * a].v, regs[at + 2 * a + 1].v});
+    for (const std::size_t step : {1, 2}) {
+      LV* high = bit[step - 1];
+      for (std::size_t a = 0; a < 4; ++a) {
+        if (a & step) continue;
+        LV *&low_word = w[a], *&high_word = w[a + step];
+        LV* other = call(e_.b, e_.module, Primitive::ShflBfly, {e_.b.CreateSelect(high, low_word, high_word), i32(static_cast<std::int64_t>(step))});
+        LV* kept = e_.b.CreateSelect(high, high_word, low_word);
+        low_word = e_.b.CreateSelect(high, other, kept);
+        high_word = e_.b.CreateSelect(high, kept, other);
+      }
+    }
+    for (LV* word : w) {
+      for (int i = 0; i < 2; ++i) out.push_back({unpack_word(e_, t, word, i)});
+    }
+  }
+  return out;
+}
+
 Elements ThreadEmitter::convert(const Tile& tile, DType t, const ir::Dims& dims, const Layout& to) {
+  if (is_half(t) && dims.size() == 2 && to.axes[0] == tile.layout.axes[0] && tile.layout.axes[1] == mma_cols(dims[1]) && to.axes[1] == quad_cols(dims[1]))
+    return turn_quads(tile.regs, t);
   // Row-major in shared memory, rows one bank apart from multiples of all banks.
   const std::int64_t cell = cell_bytes(t);
   std::int64_t count = 1;
@@ -278,6 +313,8 @@ Layout ThreadEmitter::store_layout(const ir::Value* value, bool contiguous) cons
   const ir::Dims& d = dims(value);
   const std::int64_t cell = cell_bytes(t), vector = 16 / cell;
   if (!contiguous || d.size() != 2 || is_bool(t) || bits(t) < 8 || d[1] % vector != 0 || run_of(own, d, t) * cell >= 16) return own;
+  // Rows of whole groups of four lanes need no shared memory.
+  if (is_half(t) && d[1] % 32 == 0 && own.axes[1] == mma_cols(d[1])) return {{own.axes[0], quad_cols(d[1])}};
   // Products' results alone: other layouts were chosen for their accesses.
   if (own.axes[1].count(Source::Lane) != 4 || own.axes[0].count(Source::Lane) != 8) return own;
   const std::int64_t bytes = d[0] * ((d[1] * cell + 15) / 16 | 1) * 16;

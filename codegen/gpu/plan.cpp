@@ -51,7 +51,7 @@ const Value* through_transposes(const Value* v, bool& flipped) {
   return v;
 }
 
-Plan::Plan(const ir::Kernel& kernel, const GpuTarget& target, const Schedule& schedule) : kernel_(kernel), target_(target), uses_(kernel) {
+Plan::Plan(const ir::Kernel& kernel, const GpuTarget& target, const Schedule& schedule) : kernel_(kernel), target_(target), uses_(kernel), affine_(kernel) {
   ir::walk(kernel.body, [&](const Op& op) {
     if (op.kind == OpKind::Dot) dot_ops_.push_back(&op);
   });
@@ -66,6 +66,7 @@ Plan::Plan(const ir::Kernel& kernel, const GpuTarget& target, const Schedule& sc
   choose_bulk_copies();
   chain_loops();
   order_instances(schedule);
+  choose_roles(schedule);
 }
 
 bool Plan::fragments_in_registers(const Value* operand, const DotPlan& dot) const {

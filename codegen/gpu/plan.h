@@ -22,6 +22,7 @@
 #include "codegen/gpu/layout.h"
 #include "codegen/gpu/primitives.h"
 #include "codegen/gpu/target.h"
+#include "codegen/passes/affine.h"
 #include "dsl/ir.h"
 #include "dsl/schedule.h"
 
@@ -39,15 +40,21 @@ inline std::int64_t cell_bytes(DType t) { return cpu::arena_cell(t).bytes(); }
 const ir::Value* through_transposes(const ir::Value* v, bool& flipped);
 
 inline constexpr std::int64_t kPanelBytes = 128;
+inline constexpr int kGroupThreads = 4 * kWarpLanes;  ///< a warpgroup's
 
-/// A load of rows and columns as boxes of a view parameter: axes of the parameter are fixed at a number, or are the tile's rows or columns.
+/// A load of rows and columns as boxes of a view parameter: axes of the parameter are fixed at a number, or are the tile's rows or columns. Rows may
+/// be two axes merged into one: row r is then r / group on one axis and r mod group on the other, counted from a number.
 struct BulkCopy {
   struct Axis {
-    const ir::Value* number = nullptr;  ///< idx scalar
-    bool rows = false, cols = false;
+    const ir::Value* number = nullptr;  ///< idx scalar; null: 0
+    bool rows = false, inner_rows = false, cols = false;
   };
-  std::size_t param = 0;   ///< index of the kernel's parameter
-  std::vector<Axis> axes;  ///< by axis of the parameter; the last one is the columns
+  std::size_t param = 0;        ///< index of the kernel's parameter
+  std::vector<Axis> axes;       ///< by axis of the parameter; the last one is the columns
+  std::int64_t group = 1;       ///< extent of the inner rows
+  std::int64_t rows_a_box = 0;  ///< all, or 1 if the tile does not begin and end with whole groups
+
+  std::int64_t box(const Axis& a) const { return rows_a_box == 1 || !(a.rows || a.inner_rows) ? 1 : a.rows ? rows_a_box / group : group; }
 };
 
 /// The index of the kernel's parameter that a view is made of.
@@ -96,6 +103,7 @@ struct Stage {
   const ir::Op* loop = nullptr;
   std::int64_t offset = 0;       ///< in shared memory
   std::optional<BulkCopy> bulk;  ///< how bulk copies fill a slot, if they do
+  std::int64_t barriers = -1;    ///< bulk copies once an instance, not in a loop: offset of the barriers that it has come and that it is free
 
   std::int64_t panels() const { return (cols * cell_bytes(dtype) + kPanelBytes - 1) / kPanelBytes; }
   std::int64_t panel_bytes() const { return rows * kPanelBytes; }
@@ -129,6 +137,19 @@ struct Skew {
   std::size_t carried = 0;          ///< the loop's result that the sum is
 };
 
+/// Warpgroups with tasks of their own: the last one of a CTA asks for tiles, the others compute. CTAs stay: each takes instance after instance, and the
+/// tiles of the next are on their way while the one before is finished.
+struct Roles {
+  std::vector<const ir::Op*> slice;   ///< ops of the kernel's block that tell where tiles lie, in order
+  std::vector<const ir::Op*> chains;  ///< loops over rings, without those that go on where another ends, in order
+  std::vector<int> tiles;             ///< stages that come once an instance
+  std::int64_t tickets = 0;           ///< offset of the instance numbers that the producer hands on, kTickets in turn, and their barriers
+  int asking = 24, computing = 240;   ///< registers of a thread
+};
+inline constexpr int kTickets = 2;
+/// For each ticket two barriers and a number.
+inline constexpr std::int64_t kTicketBytes = 128;
+
 class Plan {
  public:
   /// Precondition: a verified kernel after the target-free passes.
@@ -136,7 +157,13 @@ class Plan {
 
   const Uses& uses() const { return uses_; }
   int warps() const { return warps_; }
+  /// Of those that compute.
   int threads() const { return warps_ * kWarpLanes; }
+  const std::optional<Roles>& roles() const { return roles_; }
+  /// Of a CTA.
+  int launched_threads() const { return threads() + (roles_ ? kGroupThreads : 0); }
+  /// The last op of the kernel's block that reads a stage of a tile that comes once an instance.
+  const ir::Op* last_reader(int stage) const;
   /// Of a tile that is not lazy.
   const Layout& layout(const ir::Value* v) const { return layouts_.at(v); }
   bool has_layout(const ir::Value* v) const { return layouts_.count(v) != 0; }
@@ -188,7 +215,9 @@ class Plan {
   void chain_loops();
   bool goes_on(const ir::Op& loop, const ir::Op& next) const;
   void order_instances(const Schedule& schedule);
-  std::optional<BulkCopy> bulk_copy(const Stage& s) const;
+  void choose_roles(const Schedule& schedule);
+  bool add_to_slice(const ir::Value* v, const ir::Block* loop, std::set<const ir::Op*>& slice) const;
+  std::optional<BulkCopy> bulk_copy(const Stage& s);
   bool quiet(const ir::Block& body, const ir::Op& loop) const;
   bool by_warpgroups(const ir::Op& dot) const;
   std::optional<Primitive> warpgroup_product(const ir::Op& dot) const;
@@ -200,6 +229,7 @@ class Plan {
   const ir::Kernel& kernel_;
   GpuTarget target_;
   Uses uses_;
+  ir::Affine affine_;
   int warps_ = 4;
   std::int64_t registers_ = 0;
   bool warpgroups_ = false;  ///< some product is one of warpgroups
@@ -213,6 +243,7 @@ class Plan {
   std::map<const ir::Op*, std::vector<const ir::Op*>> chains_;
   std::int64_t group_rows_ = 0;
   std::vector<bool> descending_;  ///< by grid axis
+  std::optional<Roles> roles_;
   std::int64_t staged_bytes_ = 0, stage_end_ = 0;
 };
 

@@ -37,6 +37,7 @@ struct ThreadEmitter::RingLoop {
   /// otherwise wait for the slowest warp of the trip before, and all warps would march in step.
   int distance() const { return barriers && slots > 2 ? slots - 2 : slots - 1; }
   LV* step = nullptr;
+  bool fed = false;  ///< others fill it: this thread computes, or is the one that fills it for those
   std::optional<std::int64_t> barriers;   ///< filled by bulk copies: where the barriers lie in shared memory
   std::vector<const ir::Value*> results;  ///< of the last part; those of the others have the same layouts
 
@@ -47,7 +48,7 @@ struct ThreadEmitter::RingLoop {
 struct ThreadEmitter::Turn {
   LV* slot = nullptr;
   LV* parity = nullptr;  ///< bulk copies: of how often the ring went round
-  /// The trip whose tiles are to be fetched next, the number of the part it is of (i32), and the trip before it.
+  /// Of who fills the ring. The trip whose tiles are to be fetched next, the number of the part it is of (i32), and the trip before it.
   LV *ahead = nullptr, *part = nullptr, *before = nullptr, *before_exists = nullptr;
 };
 

@@ -23,6 +23,9 @@ class SharedState {
   void read(int space, std::int64_t lo, std::int64_t hi) { accesses_.push_back({space, lo, hi, false, false}); }
   void write(int space, std::int64_t lo, std::int64_t hi, bool asynchronous = false);
 
+  /// Nothing needs a barrier or a fence.
+  bool clean() const { return !unknown_ && accesses_.empty() && unfenced_.empty() && !unfenced_anywhere_; }
+
   /// All asynchronous copies have landed; others see them after a barrier only.
   void waited();
   /// Nothing is left in doubt but copies under way.

@@ -205,6 +205,8 @@ Values Lowering::lower(Primitive p) {
     case Primitive::BarSyncAll: return nothing(intrinsic(Intrinsic::nvvm_barrier_cta_sync_aligned_all, {b_.getInt32(0)}));
     case Primitive::BarSync: return nothing(intrinsic(Intrinsic::nvvm_barrier_cta_sync_aligned_count, {arg(0), arg(1)}));
     case Primitive::BarArrive: return nothing(intrinsic(Intrinsic::nvvm_barrier_cta_arrive_aligned_count, {arg(0), arg(1)}));
+    case Primitive::RegistersDown: return nothing(intrinsic(Intrinsic::nvvm_setmaxnreg_dec_sync_aligned_u32, {arg(0)}));
+    case Primitive::RegistersUp: return nothing(intrinsic(Intrinsic::nvvm_setmaxnreg_inc_sync_aligned_u32, {arg(0)}));
     case Primitive::Ex2: return {intrinsic(Intrinsic::nvvm_ex2_approx_ftz, {arg(0)}, {b_.getFloatTy()})};
     case Primitive::Lg2: return {intrinsic(Intrinsic::nvvm_lg2_approx_f, {arg(0)})};
     case Primitive::Rcp: return {intrinsic(Intrinsic::nvvm_rcp_approx_ftz_f, {arg(0)})};

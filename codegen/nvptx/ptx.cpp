@@ -48,7 +48,9 @@ void state_residency(llvm::Function& kernel, const GpuIr& ir, const GpuTarget& t
   std::int64_t ctas = std::max<std::int64_t>(1, target.max_shared_sm() / std::max<std::int64_t>(cta, 1));
   if (ir.registers > 0)
     ctas = std::max<std::int64_t>(1, std::min(ctas, 65536 / (ir.threads * std::max<std::int64_t>(128, (ir.registers + 7) / 8 * 8))));
-  if (ctas * ir.threads * 128 <= 65536) kernel.addFnAttr("nvvm.minctasm", std::to_string(ctas));
+  // What warps give each other is reckoned from all registers of the multiprocessor.
+  if (ir.persistent) ctas = 1;
+  if (ir.persistent || ctas * ir.threads * 128 <= 65536) kernel.addFnAttr("nvvm.minctasm", std::to_string(ctas));
 }
 
 std::string emit(llvm::Module& module, llvm::TargetMachine& machine, bool number_values) {
@@ -68,7 +70,8 @@ GpuObject make_ptx(GpuIr ir, const GpuTarget& target) {
                 .threads = ir.threads,
                 .shared_bytes = ir.shared_bytes,
                 .checks = std::move(ir.checks),
-                .maps = std::move(ir.maps)};
+                .maps = std::move(ir.maps),
+                .persistent = ir.persistent};
   const auto start = std::chrono::steady_clock::now();
   llvm::Module& module = *ir.module;
   const bool warpgroups = multiplies_by_warpgroups(module);

@@ -17,6 +17,7 @@ struct GpuObject {
   std::int64_t shared_bytes = 0;
   std::vector<GpuCheck> checks;
   std::vector<GpuTensorMap> maps;
+  bool persistent = false;
   double passes_ms = 0, codegen_ms = 0;
 };
 

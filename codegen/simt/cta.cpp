@@ -66,7 +66,11 @@ void Cta::prepare(std::uint32_t cta) {
   clocks.reset(2 * run.threads + (run.threads + 31) / 32 + kBulkAgents);
   if (run.options.races) shadow.reset(run.shared_bytes);
   threads.resize(run.threads);
-  warps.assign((run.threads + 31) / 32, Warp());
+  Warp warp;
+  warp.registers = std::min(65536 / run.threads / 8 * 8, 248u);  // as many as the assembler may use
+  warps.assign((run.threads + 31) / 32, warp);
+  free_registers = 0;
+  register_waiters.clear();
   for (std::uint32_t i = 0; i < run.threads; ++i) {
     Thread& t = threads[i];
     t.cta = this;
@@ -171,6 +175,8 @@ void Cta::report_stall() {
       report(HazardKind::Deadlock, site,
              fmt::format("holds threads {} of CTA {} for ever: phase {} of the barrier at {} lacks {} of {} arrivals and {} bytes", ranges(ids), id,
                          m.phase, where, m.pending, m.count, m.bytes));
+    } else if (key.first == State::Registers) {
+      report(HazardKind::Deadlock, site, fmt::format("holds threads {} of CTA {} for ever: too few registers are free", ranges(ids), id));
     } else {
       report(HazardKind::Divergence, site,
              fmt::format("holds lanes {} of CTA {} for ever: {} of 32 lanes of the warp came", ranges(ids), id, warps[where].arrived));

@@ -21,7 +21,7 @@ namespace tessera::simt {
 struct Cta;
 struct Warp;
 
-enum class State : std::uint8_t { Ready, Collective, Barrier, Mbarrier, Done };
+enum class State : std::uint8_t { Ready, Collective, Barrier, Mbarrier, Registers, Done };
 
 /// An asynchronous copy that has not happened yet.
 struct Copy {
@@ -86,6 +86,7 @@ struct Warp {
   std::uint32_t product_groups = 0, product_numbers = 0;
   std::uint32_t arrived = 0;  ///< lanes waiting in the collective
   std::uint32_t ready = 0;    ///< lanes that can run
+  std::uint32_t registers = 0;  ///< of a thread
 };
 
 struct Barrier {
@@ -103,7 +104,9 @@ struct Mbarrier {
   bool fenced = false;  ///< bulk copies may use it
   std::uint32_t maker = 0;
   Clock gathered, ended;
-  Clock last_in, last_out;  ///< threads that wait with equal knowledge leave with equal knowledge
+  Clock proxy, ended_proxy;  ///< what its arrivals know of proxy fences
+  Clock last_in, last_out;   ///< threads that wait with equal knowledge leave with equal knowledge
+  Clock last_proxy_in, last_proxy_out;
   std::vector<Thread*> waiters;
 };
 
@@ -149,6 +152,8 @@ struct Cta {
   std::vector<Thread*> copying;                 ///< threads with copies under way
   std::map<std::uint32_t, Mbarrier> mbarriers;  ///< by offset in shared memory
   std::vector<BulkBox> boxes;                   ///< under way
+  std::uint32_t free_registers = 0;             ///< that warps have given up, for each of a warp's threads
+  std::vector<Thread*> register_waiters;
   std::array<std::uint32_t, kBulkAgents> bulk_epochs{};
   std::uint32_t next_bulk = 0;
   SharedShadow shadow;

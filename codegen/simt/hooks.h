@@ -35,6 +35,8 @@ u32 ShflIdx(Thread* t, u32 site, u32 value, u32 lane);
 u32 ShflUp(Thread* t, u32 site, u32 value, u32 delta);
 void WarpSync(Thread* t, u32 site);
 
+void RegistersDown(Thread* t, u32 site, u32 count);
+void RegistersUp(Thread* t, u32 site, u32 count);
 void BarSyncAll(Thread* t, u32 site);
 void BarSync(Thread* t, u32 site, u32 id, u32 count);
 void BarArrive(Thread* t, u32 site, u32 id, u32 count);

@@ -34,6 +34,10 @@ void gather(Thread& t, Mbarrier& m) {
   if (!m.gathered) m.gathered = Clock(t.cta->clocks);
   m.gathered.join(t.base);
   t.publish(m.gathered);
+  if (t.proxy) {
+    if (!m.proxy) m.proxy = Clock(t.cta->clocks);
+    m.proxy.join(t.proxy);
+  }
   Cta::release(t);
 }
 
@@ -166,7 +170,8 @@ void Cta::settle_phase(Mbarrier& m) {
   ++m.phase;
   m.pending = m.count;
   m.ended = std::move(m.gathered);
-  m.gathered = m.last_in = m.last_out = Clock();
+  m.ended_proxy = std::move(m.proxy);
+  m.gathered = m.proxy = m.last_in = m.last_out = m.last_proxy_in = m.last_proxy_out = Clock();
   for (Thread* w : m.waiters) wake(*w);
   m.waiters.clear();
 }
@@ -234,6 +239,13 @@ void MbarWait(Thread* t, u32 site, u32 address, u32 parity) {
     cta.block(*t, State::Mbarrier);
   }
   if (!cta.run.options.races || !m->ended) return;
+  if (m->ended_proxy && (!t->proxy.same(m->last_proxy_in) || !m->last_proxy_out)) {
+    m->last_proxy_in = t->proxy;
+    m->last_proxy_out = Clock(cta.clocks);
+    if (t->proxy) m->last_proxy_out.join(t->proxy);
+    m->last_proxy_out.join(m->ended_proxy);
+  }
+  if (m->ended_proxy) t->proxy = m->last_proxy_out;
   if (!t->base.same(m->last_in) || !m->last_out) {
     m->last_in = t->base;
     m->last_out = Clock(cta.clocks);

@@ -72,9 +72,10 @@ const std::vector<SimtMemory::Block>& SimtMemory::blocks() const { return impl_-
 
 namespace simt {
 
-GlobalShadow::GlobalShadow(const SimtMemory& memory, GpuReport* report, bool races, bool locked)
+GlobalShadow::GlobalShadow(const SimtMemory& memory, GpuReport* report, std::uint32_t* tickets, bool races, bool locked)
     : blocks_(memory.blocks()), records_(memory.blocks().size()), races_(races), locked_(locked) {
   blocks_.push_back({reinterpret_cast<std::byte*>(report), sizeof(GpuReport), "report", nullptr, true, true});
+  blocks_.push_back({reinterpret_cast<std::byte*>(tickets), sizeof(*tickets), "tickets", nullptr, true, true});
 }
 
 int GlobalShadow::find(const void* p, std::size_t bytes) const {

@@ -28,8 +28,8 @@ enum class Touch : std::uint8_t { Read, Write, Atomic };
 /// The memory that CTAs of one run share. CTAs are unordered; threads of one CTA are ordered by their clocks. Thread safe.
 class GlobalShadow {
  public:
-  /// `report` is memory of the launch too, unchecked.
-  GlobalShadow(const SimtMemory& memory, GpuReport* report, bool races, bool locked);
+  /// `report` and `tickets` are memory of the launch too, unchecked.
+  GlobalShadow(const SimtMemory& memory, GpuReport* report, std::uint32_t* tickets, bool races, bool locked);
 
   /// Index of the block that holds [p, p + bytes), or -1.
   int find(const void* p, std::size_t bytes) const;
@@ -55,7 +55,7 @@ class GlobalShadow {
   void refine(Record& r, std::size_t bytes, std::size_t unit) const;
   void check(Cell& c, Touch touch, Thread& t, std::uint32_t site, const SimtMemory::Block& b);
 
-  std::vector<SimtMemory::Block> blocks_;  ///< the report last
+  std::vector<SimtMemory::Block> blocks_;  ///< the report and the tickets last
   std::vector<Record> records_;
   bool races_, locked_;
 };

@@ -1,5 +1,6 @@
 #include "codegen/simt/simulate.h"
 
+#include <fmt/format.h>
 #include <llvm/Target/TargetMachine.h>
 
 #include <algorithm>
@@ -27,6 +28,7 @@ struct SimtKernel::Impl {
   std::vector<GpuCheck> checks;
   std::vector<GpuTensorMap> maps;
   std::uint32_t threads = 0, shared_bytes = 0;
+  bool persistent = false;
   std::unique_ptr<simt::Code> code;
 };
 
@@ -40,6 +42,7 @@ SimtKernel::SimtKernel(GpuIr ir) : impl_(std::make_unique<Impl>()) {
   impl_->sites = simt::lower_for_host(*ir.module, ir.entry);
   impl_->checks = std::move(ir.checks);
   impl_->maps = std::move(ir.maps);
+  impl_->persistent = ir.persistent;
   impl_->threads = static_cast<std::uint32_t>(ir.threads);
   impl_->shared_bytes = static_cast<std::uint32_t>(ir.shared_bytes);
   impl_->code = std::make_unique<simt::Code>(*ir.module, *machine);
@@ -62,6 +65,8 @@ void add(std::vector<SimtTraffic>& sum, const std::vector<SimtTraffic>& part) {
     sum[i].ideal_sectors += part[i].ideal_sectors;
   }
 }
+
+constexpr std::int64_t kPersistentCtas = 3;
 
 SimtPolicy policy_of(const SimtOptions& options) {
   if (options.policy != SimtPolicy::BySeed) return options.policy;
@@ -91,16 +96,21 @@ SimtResult SimtKernel::run(std::span<const std::uint64_t> frame, std::span<const
   // Of maps that could not be made, no one is read.
   words.resize(words.size() + impl_->maps.size() - maps.size());
 
-  const int workers = static_cast<int>(std::clamp<std::int64_t>(instances, 1, std::max(1, options.host_threads)));
+  // Fewer CTAs than instances, so that each has several.
+  std::uint32_t tickets = 0;
+  const std::int64_t ctas = impl_->persistent && options.persistent ? std::min<std::int64_t>(instances, kPersistentCtas) : instances;
+  if (impl_->persistent) words.push_back(options.persistent ? reinterpret_cast<std::uint64_t>(&tickets) : 0);
+
+  const int workers = static_cast<int>(std::clamp<std::int64_t>(ctas, 1, std::max(1, options.host_threads)));
   simt::HazardLog log(impl_->sites);
-  simt::GlobalShadow global(memory, &result.report, options.races, workers > 1);
+  simt::GlobalShadow global(memory, &result.report, &tickets, options.races, workers > 1);
   simt::Run run;
   run.entry = impl_->code->entry();
   run.words = words.data();
   run.threads = impl_->threads;
   run.shared_bytes = impl_->shared_bytes;
   run.stack_bytes = impl_->code->stack_bytes();
-  run.ctas = static_cast<std::uint32_t>(instances);
+  run.ctas = static_cast<std::uint32_t>(ctas);
   run.options = options;
   run.policy = result.policy;
   run.global = &global;
@@ -112,7 +122,7 @@ SimtResult SimtKernel::run(std::span<const std::uint64_t> frame, std::span<const
   const auto work = [&] {
     simt::Cta cta(run);
     bool finished = true;
-    for (std::int64_t i = next++; i < instances; i = next++) finished &= cta.simulate(static_cast<std::uint32_t>(i));
+    for (std::int64_t i = next++; i < ctas; i = next++) finished &= cta.simulate(static_cast<std::uint32_t>(i));
     const std::lock_guard<std::mutex> lock(mutex);
     result.finished &= finished;
     for (std::size_t i = 0; i < result.executed.size(); ++i) result.executed[i] += cta.executed[i];
@@ -123,6 +133,8 @@ SimtResult SimtKernel::run(std::span<const std::uint64_t> frame, std::span<const
   for (int i = 1; i < workers; ++i) threads.emplace_back(work);
   work();
   for (std::thread& t : threads) t.join();
+  if (result.finished && tickets != 0)
+    log.report(HazardKind::BadOperand, simt::no_site, fmt::format("the launch leaves its ticket counter at {}", tickets), simt::no_site);
   result.hazards = log.take();
   return result;
 }

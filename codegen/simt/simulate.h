@@ -48,6 +48,7 @@ struct SimtOptions {
   std::uint64_t seed = 1;
   SimtPolicy policy = SimtPolicy::BySeed;
   bool races = true;                       ///< vector clocks: Race, Uninitialised, DoubleWrite
+  bool persistent = true;                  ///< false: persistent kernels are launched with a CTA for each instance
   bool maps = true;                        ///< false: as a launch whose tensors bulk copies cannot read
   bool traffic = false;                    ///< count bank conflicts and sectors
   int host_threads = 1;                    ///< CTAs are shared among so many

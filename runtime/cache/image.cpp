@@ -64,10 +64,11 @@ std::optional<CpuObject> cpu_object(const Entry& entry) {
 }
 
 std::vector<Section> sections_of(const GpuObject& object) {
-  const auto& [ptx, entry, target, threads, shared_bytes, checks, maps, passes_ms, codegen_ms] = object;
+  const auto& [ptx, entry, target, threads, shared_bytes, checks, maps, persistent, passes_ms, codegen_ms] = object;
   static_cast<void>(passes_ms), static_cast<void>(codegen_ms);
   Writer meta;
   meta.text("gpu").text(entry).text(target.name()).number(static_cast<std::uint64_t>(threads)).number(static_cast<std::uint64_t>(shared_bytes));
+  meta.number(persistent ? 1 : 0);
   put_checks(meta, checks);
   meta.number(maps.size());
   for (const GpuTensorMap& m : maps) {
@@ -91,6 +92,7 @@ std::optional<GpuObject> gpu_object(const Entry& entry) {
   out.target = *target;
   out.threads = static_cast<int>(r.number());
   out.shared_bytes = static_cast<std::int64_t>(r.number());
+  out.persistent = r.number() != 0;
   out.checks = get_checks<GpuCheck>(r);
   out.maps.resize(r.count());
   for (GpuTensorMap& m : out.maps) {

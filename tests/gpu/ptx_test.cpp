@@ -28,6 +28,8 @@ const char* instruction(Primitive p) {
     case Primitive::ShflIdx: return "shfl.sync.idx.b32";
     case Primitive::ShflUp: return "shfl.sync.up.b32";
     case Primitive::WarpSync: return "bar.warp.sync";
+    case Primitive::RegistersDown: return "setmaxnreg.dec";
+    case Primitive::RegistersUp: return "setmaxnreg.inc";
     case Primitive::BarSyncAll: return ".sync";
     case Primitive::BarSync: return ".sync";
     case Primitive::BarArrive: return ".arrive";

@@ -1,0 +1,150 @@
+// Which kernels run by roles: a warpgroup that asks for tiles beside those that compute. See plan.h.
+//
+// What the asking thread does must be known from scalars alone: the bounds of the loops it feeds, and where their tiles lie.
+#include <algorithm>
+
+#include "codegen/gpu/plan.h"
+
+namespace tessera::gpu {
+
+using ir::Op;
+using ir::OpKind;
+using ir::Value;
+
+namespace {
+
+constexpr std::int64_t kRegisterFile = 65536;
+constexpr int kMostRegisters = 240;
+
+/// Of a thread, such that all threads of so many warpgroups have as many; allocated in eights.
+std::int64_t even_share(std::int64_t groups) { return kRegisterFile / (groups * kGroupThreads) / 8 * 8; }
+
+bool turned_off(const Schedule& schedule) {
+  if (getenv("TESSERA_NO_ROLES")) return true;
+  for (const ScheduleDirective& d : schedule.directives) {
+    for (const ScheduleArg& a : d.args) {
+      if (d.kind == DirectiveKind::Roles && a.subject == "producer" && a.number == 0) return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+/// Adds the ops of the kernel's block that `v` is computed by; false if it is no scalar, range or view known from parameters that are only read.
+/// Ops within `loop` are looked through: they are the loop's own address ops.
+bool Plan::add_to_slice(const Value* v, const ir::Block* loop, std::set<const Op*>& slice) const {
+  if (!v->def) return v->block == &kernel_.body || (v->block == loop && v->index == 0);
+  const Op& op = *v->def;
+  const bool outside = op.parent == &kernel_.body;
+  if ((!outside && op.parent != loop) || !op.regions.empty()) return false;
+  if (slice.count(&op) != 0) return true;
+  if (!ir::is_view(v->type) && !ir::is_range(v->type) && !is_scalar(v)) return false;
+  const bool load = op.kind == OpKind::Load;
+  if (load ? kernel_.params[parameter_index(kernel_, op.operands[0])].mode != ir::Mode::In : !ir::has(op.kind, ir::Pure)) return false;
+  for (const Value* o : op.operands) {
+    if (!add_to_slice(o, loop, slice)) return false;
+  }
+  if (outside) slice.insert(&op);
+  return true;
+}
+
+void Plan::choose_roles(const Schedule& schedule) {
+  const std::int64_t groups = warps_ / 4;
+  if (bulk_barriers_.empty() || groups < 2 || groups > 3 || turned_off(schedule)) return;
+  // What the asking threads need; three computing warpgroups leave them less.
+  const int asking = groups == 2 ? 40 : 32;
+  const std::int64_t computing = std::min<std::int64_t>(kMostRegisters, ((groups + 1) * even_share(groups + 1) - asking) / groups / 8 * 8);
+  if (registers_ > computing) return;
+  Roles r;
+  r.asking = asking;
+  r.computing = static_cast<int>(computing);
+  std::set<const Op*> fed, slice;
+  for (const auto& op : kernel_.body.ops) {
+    if (bulk_barriers_.count(op.get()) == 0) continue;
+    fed.insert(op.get());
+    const bool goes_on = std::any_of(r.chains.begin(), r.chains.end(), [&](const Op* head) {
+      const std::vector<const Op*>& rest = continued_by(*head);
+      return std::find(rest.begin(), rest.end(), op.get()) != rest.end();
+    });
+    if (!goes_on) r.chains.push_back(op.get());
+    for (std::size_t i = 0; i < 3; ++i) {
+      if (!add_to_slice(op->operands[i], nullptr, slice)) return;
+    }
+    for (const int s : rings_of(*op)) {
+      for (const Value* o : stages_[static_cast<std::size_t>(s)].source->def->operands) {
+        if (!add_to_slice(o, &op->region(), slice)) return;
+      }
+    }
+  }
+  for (const Stage& s : stages_) {
+    if (s.loop && fed.count(s.loop) == 0) return;
+  }
+  const std::vector<Stage> before = stages_;
+  const std::map<const Op*, std::int64_t> barriers_before = bulk_barriers_;
+  for (std::size_t i = 0; i < stages_.size(); ++i) {
+    Stage& s = stages_[i];
+    if (s.loop || !s.from_load || s.block() != &kernel_.body || in_registers(s.source)) continue;
+    const std::vector<Value*>& operands = s.source->def->operands;
+    std::set<const Op*> more = slice;
+    if (!std::all_of(operands.begin(), operands.end(), [&](const Value* o) { return add_to_slice(o, nullptr, more); })) continue;
+    s.bulk = bulk_copy(s);
+    if (!s.bulk) continue;
+    slice = std::move(more);
+    r.tiles.push_back(static_cast<int>(i));
+  }
+  // Tiles of the next instance come while this one goes on: no two stages share memory.
+  std::int64_t end = 0;
+  const auto take = [&](std::int64_t bytes, std::int64_t alignment) {
+    const std::int64_t at = (end + alignment - 1) / alignment * alignment;
+    end = at + bytes;
+    return at;
+  };
+  for (Stage& s : stages_) {
+    if (!s.loop || std::find(r.chains.begin(), r.chains.end(), s.loop) != r.chains.end()) s.offset = take(s.slot_bytes() * s.slots, s.alignment());
+  }
+  const std::int64_t stages_end = take(0, 128);
+  for (const Op* head : r.chains) {
+    const std::vector<int> rings = rings_of(*head);
+    const std::int64_t at = take(16 * stages_[static_cast<std::size_t>(rings[0])].slots, 16);
+    bulk_barriers_[head] = at;
+    for (const Op* next : continued_by(*head)) {
+      bulk_barriers_[next] = at;
+      const std::vector<int> same = rings_of(*next);
+      for (std::size_t k = 0; k < rings.size(); ++k)
+        stages_[static_cast<std::size_t>(same[k])].offset = stages_[static_cast<std::size_t>(rings[k])].offset;
+    }
+  }
+  for (const int i : r.tiles) stages_[static_cast<std::size_t>(i)].barriers = take(16, 16);
+  r.tickets = take(kTicketBytes, 128);
+  if (end > target_.max_shared_cta()) {
+    stages_ = before;
+    bulk_barriers_ = barriers_before;
+    return;
+  }
+  stage_end_ = stages_end;
+  staged_bytes_ = take(0, 128);
+  for (const auto& op : kernel_.body.ops) {
+    if (slice.count(op.get()) != 0) r.slice.push_back(op.get());
+  }
+  roles_ = std::move(r);
+}
+
+const Op* Plan::last_reader(int stage) const {
+  const Op* last = nullptr;
+  const auto reads = [&](const Op& op) {
+    if (op.kind != OpKind::Dot) return false;
+    const DotPlan& d = dots_.at(&op);
+    return d.a.stage == stage || d.b.stage == stage;
+  };
+  for (const auto& op : kernel_.body.ops) {
+    bool found = reads(*op);
+    for (const auto& region : op->regions) {
+      ir::walk(*region, [&](const Op& inner) { found = found || reads(inner); });
+    }
+    if (found) last = op.get();
+  }
+  return last;
+}
+
+}  // namespace tessera::gpu
