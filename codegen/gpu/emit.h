@@ -44,8 +44,8 @@ struct Unsupported {
   std::string what;
 };
 
-/// Of named barriers: the computing threads', the asking threads'.
-inline constexpr int kComputingBarrier = 1, kAskingBarrier = 2;
+/// Of named barriers: the computing threads'; of the asking warpgroup: a command is there, it has been obeyed.
+inline constexpr int kComputingBarrier = 1, kCommandBarrier = 2, kObeyedBarrier = 3;
 
 class ThreadEmitter {
  public:
@@ -110,7 +110,9 @@ class ThreadEmitter {
   void bulk_fetch(const RingLoop& r, const Turn& turn, LV* slot, LV* free);
   void bulk_load(int stage, LV* slot, LV* barrier);
   void bulk_tiles(const RingLoop& r, const Turn& turn, LV* slot);
-  void element_tiles(const RingLoop& r, const Turn& turn, LV* slot);
+  /// Calls `load` for each tile of the trip ahead that exists, behind the ops that tell where it lies.
+  void ring_tiles(const RingLoop& r, const Turn& turn, const std::function<void(LV* bytes, LV* any)>& expect,
+                  const std::function<void(int stage)>& load);
   void copy_fetch(const RingLoop& r, const Turn& turn, LV* slot, LV* free);
   void release(const RingLoop& r, LV* slot);
   // --- emit_roles.cpp
@@ -125,12 +127,18 @@ class ThreadEmitter {
   LV* ticket_barrier(LV* place, bool read);
   LV* ticket_place(LV* place);
   LV* instances();
-  Values ask_instance(LV* instance, llvm::ArrayRef<LV*> standing, bool bulk);
+  Values ask_instance(LV* instance, llvm::ArrayRef<LV*> standing);
   /// `in_between` stands behind as many trips as the ring has slots.
-  void ask_loop(const ir::Op& op, bool bulk, const std::function<void()>& in_between);
-  void ask_tile(int stage, bool bulk);
-  /// By all asking threads: what they have copied to a slot or tile has come.
-  void copies_done(LV* barrier);
+  void ask_loop(const ir::Op& op, const std::function<void()>& in_between);
+  void ask_tile(int stage);
+  void expect_bytes(LV* barrier, LV* bytes, LV* any);
+  void has_come(LV* barrier);
+  void fetch_tile(int stage, LV* slot, LV* barrier);
+  // --- emit_copies.cpp: element copies by the other warps of the asking warpgroup
+  struct Command;
+  void command_copy(int stage, LV* slot);
+  void end_commands();
+  void obey_commands();
   void take_tile(int stage);
   /// Those that no op after this one reads.
   void free_tiles(const ir::Op& op);
@@ -330,7 +338,6 @@ class ThreadEmitter {
   bool reports_ = false;
   std::map<const ir::Op*, std::pair<LV*, LV*>> rings_stand_;  ///< roles: slot and parity where a loop's rings go on
   std::map<int, LV*> tiles_stand_;                            ///< roles: the parity of a tile that comes once an instance
-  int copying_threads_ = 0;          ///< if others than the computing threads copy
   bool element_copies_ = false;      ///< stage_load: element by element alone, short code
   std::set<const ir::Op*> skipped_;  ///< emitted with another op
   std::set<std::size_t> loaded_;     ///< parameters that are read

@@ -118,9 +118,16 @@ void ThreadEmitter::bulk_load(int stage, LV* slot, LV* barrier) {
 }
 
 void ThreadEmitter::bulk_tiles(const RingLoop& r, const Turn& turn, LV* slot) {
+  ring_tiles(
+      r, turn, [&](LV* bytes, LV* any) { call(e_.b, e_.module, Primitive::MbarExpect, {ring_barrier(r, slot, false), bytes, any}); },
+      [&](int stage) { bulk_load(stage, slot, ring_barrier(r, slot, false)); });
+}
+
+void ThreadEmitter::ring_tiles(const RingLoop& r, const Turn& turn, const std::function<void(LV* bytes, LV* any)>& expect,
+                               const std::function<void(int stage)>& load) {
   // Where the tiles lie is the same function of the trip in all parts.
   const RingPart& part = r.first();
-  LV *bytes = i32(0), *any = e_.b.getFalse(), *barrier = ring_barrier(r, slot, false);
+  LV *bytes = i32(0), *any = e_.b.getFalse();
   std::vector<LV*> here, trips;
   for (int behind = 0; behind <= r.behind; ++behind) {
     LV* trip = nullptr;
@@ -134,14 +141,14 @@ void ThreadEmitter::bulk_tiles(const RingLoop& r, const Turn& turn, LV* slot) {
     bytes = e_.b.CreateAdd(bytes, e_.b.CreateSelect(here.back(), i32(size), i32(0)));
     any = e_.b.CreateOr(any, here.back());
   }
-  call(e_.b, e_.module, Primitive::MbarExpect, {barrier, bytes, any});
+  expect(bytes, any);
   for (int behind = 0; behind <= r.behind; ++behind) {
     const auto at = static_cast<std::size_t>(behind);
     e_.if_then(here[at], [&] {
       set(part.op.region().args[0].get(), {}, {{trips[at]}});
       for (const Op* a : plan_.address_ops(part.op, behind)) emit_op(*a);
       for (const int s : part.stages) {
-        if (plan_.stages()[static_cast<std::size_t>(s)].behind == behind) bulk_load(s, slot, barrier);
+        if (plan_.stages()[static_cast<std::size_t>(s)].behind == behind) load(s);
       }
     });
   }
@@ -154,7 +161,8 @@ void ThreadEmitter::bulk_fetch(const RingLoop& r, const Turn& turn, LV* slot, LV
   });
 }
 
-void ThreadEmitter::element_tiles(const RingLoop& r, const Turn& turn, LV* slot) {
+void ThreadEmitter::copy_fetch(const RingLoop& r, const Turn& turn, LV* slot, LV* free) {
+  if (free) call(e_.b, e_.module, Primitive::MbarWait, {ring_barrier(r, slot, true), free});
   // The part whose ranges say most often where they end serves for the trips of all.
   const auto unchecked = [&](const RingPart& part) {
     std::ptrdiff_t n = 0;
@@ -169,11 +177,6 @@ void ThreadEmitter::element_tiles(const RingLoop& r, const Turn& turn, LV* slot)
   element_copies_ = true;
   copy_tiles(r, *part, turn, slot);
   element_copies_ = false;
-}
-
-void ThreadEmitter::copy_fetch(const RingLoop& r, const Turn& turn, LV* slot, LV* free) {
-  if (free) call(e_.b, e_.module, Primitive::MbarWait, {ring_barrier(r, slot, true), free});
-  element_tiles(r, turn, slot);
   LV *trip = nullptr, *any = exists(r, turn, 0, &trip);
   if (r.behind > 0) any = e_.b.CreateOr(any, exists(r, turn, 1, &trip));
   // Products under way do not read this slot: they may stay so.

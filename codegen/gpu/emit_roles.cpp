@@ -1,8 +1,8 @@
 // Kernels by roles (plan.h, Roles): a warpgroup that asks for tiles, others that compute, instance after instance.
 //
-// The last warpgroup's first thread walks the ops that tell where tiles lie, and asks for the tiles of loops as their slots become free. It draws the
-// instances by tickets and hands their numbers on through shared memory. Where a launch's tensors have no maps, all threads of its warpgroup copy
-// element by element behind the same barriers.
+// The last warpgroup's first warp walks the ops that tell where tiles lie, and asks for the tiles of loops as their slots become free. It draws the
+// instances by tickets and hands their numbers on through shared memory. Where a launch's tensors have no maps, it has the other warps of its
+// warpgroup copy element by element, behind the same barriers.
 #include <algorithm>
 #include <utility>
 
@@ -43,7 +43,7 @@ void ThreadEmitter::emit_roles() {
       e_.b.CreateICmpUGE(warp_, i32(plan_.warps())),
       [&] {
         call(e_.b, e_.module, Primitive::RegistersDown, {i32(roles.asking)});
-        ask();
+        e_.if_then(e_.b.CreateICmpEQ(warp_, i32(plan_.warps())), [&] { ask(); }, [&] { obey_commands(); });
       },
       [&] {
         call(e_.b, e_.module, Primitive::RegistersUp, {i32(roles.computing)});
@@ -116,13 +116,12 @@ void ThreadEmitter::compute() {
       });
 }
 
+/// By the first warp of the asking warpgroup, all lanes alike.
 void ThreadEmitter::ask() {
   const auto tiles = tiles_;
   const auto ranges = ranges_;
   const auto views = views_;
-  LV* const tid = tid_;
-  LV* const own = e_.b.CreateSub(tid_, i32(plan_.threads()));
-  LV* const first = e_.b.CreateICmpEQ(own, i32(0));
+  LV* const one = e_.b.CreateICmpEQ(lane_, i32(0));
   LV *all = instances(), *ctas = call(e_.b, e_.module, Primitive::Nctaid, {});
   LV* counter = e_.b.CreateIntToPtr(tickets_, e_.b.getPtrTy(1));
   const auto draw = [&]() -> LV* {
@@ -134,59 +133,34 @@ void ThreadEmitter::ask() {
       });
       return Values{e_.b.CreateAdd(ctas, t)};
     };
-    return e_.choose(e_.b.CreateICmpNE(tickets_, e_.idx(0)), ticket, [&] { return Values{all}; })[0];
+    return e_.choose(e_.b.CreateAnd(one, e_.b.CreateICmpNE(tickets_, e_.idx(0))), ticket, [&] { return Values{all}; })[0];
   };
-  const auto hand_on = [&](LV* instance, llvm::ArrayRef<LV*> now) {
-    call(e_.b, e_.module, Primitive::MbarWait, {ticket_barrier(now[0], true), e_.b.CreateXor(now[1], i32(1))});
-    shared_store(instance, ticket_place(now[0]), 4);
-    call(e_.b, e_.module, Primitive::MbarArrive, {ticket_barrier(now[0], false), e_.b.getTrue()});
-  };
-  const auto by_bulk_copies = [&] {
-    Values init = first_standing();
-    init.push_back(call(e_.b, e_.module, Primitive::Ctaid, {}));
-    repeat(
-        init,
-        [&](llvm::ArrayRef<LV*> now) {
-          hand_on(now.back(), now);
-          return e_.b.CreateICmpULT(now.back(), all);
-        },
-        [&](llvm::ArrayRef<LV*> now) {
-          LV* next = draw();
-          Values out = ask_instance(now.back(), now.drop_back(), true);
-          out.push_back(next);
-          return out;
+  Values init = first_standing();
+  init.push_back(call(e_.b, e_.module, Primitive::Ctaid, {}));
+  repeat(
+      init,
+      [&](llvm::ArrayRef<LV*> now) {
+        LV* instance = now.back();
+        call(e_.b, e_.module, Primitive::MbarWait, {ticket_barrier(now[0], true), e_.b.CreateXor(now[1], i32(1))});
+        e_.if_then(one, [&] {
+          shared_store(instance, ticket_place(now[0]), 4);
+          call(e_.b, e_.module, Primitive::MbarArrive, {ticket_barrier(now[0], false), e_.b.getTrue()});
         });
-  };
-  const auto by_elements = [&] {
-    tid_ = own;
-    copying_threads_ = kGroupThreads;
-    LV* instance = nullptr;
-    Values init = first_standing();
-    init.push_back(call(e_.b, e_.module, Primitive::Ctaid, {}));
-    repeat(
-        init,
-        [&](llvm::ArrayRef<LV*> now) {
-          e_.if_then(first, [&] { hand_on(now.back(), now); });
-          call(e_.b, e_.module, Primitive::BarSync, {i32(kAskingBarrier), i32(kGroupThreads)});
-          instance = shared_load(e_.i32(), ticket_place(now[0]), 4);
-          return e_.b.CreateICmpULT(instance, all);
-        },
-        [&](llvm::ArrayRef<LV*> now) {
-          LV* next = e_.choose(first, [&] { return Values{draw()}; }, [&] { return Values{all}; })[0];
-          Values out = ask_instance(instance, now.drop_back(), false);
-          out.push_back(next);
-          return out;
-        });
-    tid_ = tid;
-    copying_threads_ = 0;
-  };
-  e_.if_then(maps_encoded_, [&] { e_.if_then(first, by_bulk_copies); }, by_elements);
+        return e_.b.CreateICmpULT(instance, all);
+      },
+      [&](llvm::ArrayRef<LV*> now) {
+        LV* drawn = draw();
+        Values out = ask_instance(now.back(), now.drop_back());
+        out.push_back(call(e_.b, e_.module, Primitive::ShflIdx, {drawn, i32(0)}));
+        return out;
+      });
+  end_commands();
   tiles_ = tiles;
   ranges_ = ranges;
   views_ = views;
 }
 
-Values ThreadEmitter::ask_instance(LV* instance, llvm::ArrayRef<LV*> standing, bool bulk) {
+Values ThreadEmitter::ask_instance(LV* instance, llvm::ArrayRef<LV*> standing) {
   const Roles& roles = *plan_.roles();
   stand(standing);
   state_ = SharedState();
@@ -196,79 +170,85 @@ Values ThreadEmitter::ask_instance(LV* instance, llvm::ArrayRef<LV*> standing, b
   // only when it is left.
   std::vector<int> waiting;
   const auto ask_waiting = [&] {
-    for (const int s : waiting) ask_tile(s, bulk);
+    for (const int s : waiting) ask_tile(s);
     waiting.clear();
   };
   for (const auto& op : kernel_.body.ops) {
     for (const int s : roles.tiles) {
       if (plan_.stages()[static_cast<std::size_t>(s)].source->def == op.get()) waiting.push_back(s);
     }
-    if (std::find(roles.chains.begin(), roles.chains.end(), op.get()) != roles.chains.end()) ask_loop(*op, bulk, ask_waiting);
+    if (std::find(roles.chains.begin(), roles.chains.end(), op.get()) != roles.chains.end()) ask_loop(*op, ask_waiting);
   }
   ask_waiting();
   return standing_after(standing);
 }
 
-void ThreadEmitter::ask_loop(const Op& op, bool bulk, const std::function<void()>& in_between) {
+void ThreadEmitter::ask_loop(const Op& op, const std::function<void()>& in_between) {
   const RingLoop r = ring_loop(op);
-  LV* trips = e_.idx(0);
-  for (const RingPart& part : r.parts) {
-    LV* length = e_.max(e_.idx(0), e_.sub(part.hi, part.lo));
-    trips = e_.add(trips, e_.b.CreateUDiv(e_.add(length, e_.sub(r.step, e_.idx(1))), r.step));
-  }
-  if (r.behind > 0) trips = e_.add(trips, e_.b.CreateZExt(e_.b.CreateICmpNE(trips, e_.idx(0)), e_.i64()));
   Turn turn = first_turn(r);
   auto& [slot, parity] = rings_stand_.at(&op);
   turn.slot = slot;
   turn.parity = parity;
-  const auto fill = [&](LV* from, LV* to) {
+  // While there are trips, at most `most` if it is not 0.
+  const auto fill = [&](int most) {
     Values init;
     carry(turn, init);
-    const Values end = e_.loop(from, to, e_.idx(1), init, false, [&](LV*, llvm::ArrayRef<LV*> now) {
-      Turn t{now[0], now[1], now[2], now[3], now[4], now[5]};
+    if (most) init.push_back(i32(0));
+    const auto turn_at = [&](llvm::ArrayRef<LV*> now) { return Turn{now[0], now[1], now[2], now[3], now[4], now[5]}; };
+    const auto goes_on = [&](llvm::ArrayRef<LV*> now) {
+      LV *trip = nullptr, *any = exists(r, turn_at(now), 0, &trip);
+      if (r.behind > 0) any = e_.b.CreateOr(any, exists(r, turn_at(now), 1, &trip));
+      return most ? e_.b.CreateAnd(any, e_.b.CreateICmpSLT(now.back(), i32(most))) : any;
+    };
+    const auto ask_trip = [&](llvm::ArrayRef<LV*> now) {
+      Turn t = turn_at(now);
+      LV* there = ring_barrier(r, t.slot, false);
       // Free: in the phase before, which a new barrier's has none of.
       call(e_.b, e_.module, Primitive::MbarWait, {ring_barrier(r, t.slot, true), e_.b.CreateXor(t.parity, i32(1))});
-      if (bulk) {
-        bulk_tiles(r, t, t.slot);
-      } else {
-        element_tiles(r, t, t.slot);
-        copies_done(ring_barrier(r, t.slot, false));
-      }
+      ring_tiles(r, t, [&](LV* bytes, LV* any) { expect_bytes(there, bytes, any); }, [&](int stage) { fetch_tile(stage, t.slot, there); });
+      has_come(there);
       look_further(r, t);
       go_on(r, t);
       Values out;
       carry(t, out);
+      if (most) out.push_back(e_.b.CreateAdd(now.back(), i32(1)));
       return out;
-    });
-    turn = {end[0], end[1], end[2], end[3], end[4], end[5]};
+    };
+    turn = turn_at(repeat(init, goes_on, ask_trip));
   };
-  LV* first = e_.min(trips, e_.idx(r.slots));
-  fill(e_.idx(0), first);
+  fill(r.slots);
   in_between();
-  fill(first, trips);
+  fill(0);
   slot = turn.slot;
   parity = turn.parity;
 }
 
-void ThreadEmitter::copies_done(LV* barrier) {
-  call(e_.b, e_.module, Primitive::FenceProxyAsync, {});
-  call(e_.b, e_.module, Primitive::BarSync, {i32(kAskingBarrier), i32(kGroupThreads)});
-  call(e_.b, e_.module, Primitive::MbarArrive, {barrier, e_.b.CreateICmpEQ(tid_, i32(0))});
-}
-
-void ThreadEmitter::ask_tile(int stage, bool bulk) {
+void ThreadEmitter::ask_tile(int stage) {
   const Stage& s = plan_.stages()[static_cast<std::size_t>(stage)];
   LV* there = shared_address(s.barriers);
   call(e_.b, e_.module, Primitive::MbarWait, {shared_address(s.barriers + 8), e_.b.CreateXor(tiles_stand_.at(stage), i32(1))});
-  if (bulk) {
-    call(e_.b, e_.module, Primitive::MbarExpect, {there, i32(s.slot_bytes()), e_.b.getTrue()});
-    bulk_load(stage, i32(0), there);
-  } else {
-    element_copies_ = true;
-    stage_load(stage, i32(0));
-    element_copies_ = false;
-    copies_done(there);
-  }
+  expect_bytes(there, i32(s.slot_bytes()), e_.b.getTrue());
+  fetch_tile(stage, i32(0), there);
+  has_come(there);
+}
+
+/// Of bulk copies, before them.
+void ThreadEmitter::expect_bytes(LV* barrier, LV* bytes, LV* any) {
+  any = e_.b.CreateAnd(any, e_.b.CreateAnd(maps_encoded_, e_.b.CreateICmpEQ(lane_, i32(0))));
+  call(e_.b, e_.module, Primitive::MbarExpect, {barrier, bytes, any});
+}
+
+void ThreadEmitter::fetch_tile(int stage, LV* slot, LV* barrier) {
+  // A branch of one thread: by predicates each copy would be a loop over the lanes' differing addresses, for all that ptxas knows.
+  e_.if_then(
+      maps_encoded_, [&] { e_.if_then(e_.b.CreateICmpEQ(lane_, i32(0)), [&] { bulk_load(stage, slot, barrier); }); },
+      [&] { command_copy(stage, slot); });
+}
+
+/// Of element copies, after them.
+void ThreadEmitter::has_come(LV* barrier) {
+  LV* copied = e_.b.CreateAnd(e_.b.CreateNot(maps_encoded_), e_.b.CreateICmpEQ(lane_, i32(0)));
+  call(e_.b, e_.module, Primitive::MbarArrive, {barrier, copied});
 }
 
 void ThreadEmitter::take_tile(int stage) {

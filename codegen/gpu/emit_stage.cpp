@@ -77,7 +77,7 @@ void ThreadEmitter::stage_load(int stage, LV* slot) {
   const Op& op = *s.source->def;
   const ir::Value* v = s.source;
   const std::int64_t cell = cell_bytes(s.dtype), per = 16 / cell, chunks = (s.cols + per - 1) / per, total = s.rows * chunks,
-                     threads = copying_threads_ ? copying_threads_ : plan_.threads();
+                     threads = plan_.threads();
   const bool ring = slot != nullptr;
   if (!ring) meet(state_.before_write(0, s.offset, s.offset + s.slot_bytes()));
   LV* base = shared_address(s.offset);

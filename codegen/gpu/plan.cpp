@@ -22,11 +22,6 @@ std::int64_t pitch_of(std::int64_t cols, std::int64_t cell) {
   return (chunks % 2 == 0 ? chunks + 1 : chunks) * 16;
 }
 
-const Value* parameter_of(const Value* view) {
-  while (view->def) view = view->def->operands[0];
-  return view;
-}
-
 /// A load whose indices are scalars and two ranges: rows and columns of a view.
 bool rows_and_columns(const Value* v) {
   if (!v->def || v->def->kind != OpKind::Load || dims(v).size() != 2 || bits(dtype(v)) < 8) return false;
@@ -42,6 +37,11 @@ bool rows_and_columns(const Value* v) {
 }
 
 }  // namespace
+
+const Value* parameter_of(const Value* view) {
+  while (view->def) view = view->def->operands[0];
+  return view;
+}
 
 const Value* through_transposes(const Value* v, bool& flipped) {
   while (v->def && v->def->kind == OpKind::Permute && dims(v).size() == 2) {

@@ -57,7 +57,9 @@ struct BulkCopy {
   std::int64_t box(const Axis& a) const { return rows_a_box == 1 || !(a.rows || a.inner_rows) ? 1 : a.rows ? rows_a_box / group : group; }
 };
 
-/// The index of the kernel's parameter that a view is made of.
+/// The kernel's argument that a view is made of.
+const ir::Value* parameter_of(const ir::Value* view);
+/// Its index among the kernel's parameters.
 std::size_t parameter_index(const ir::Kernel& kernel, const ir::Value* view);
 /// The layout of an operand that goes elementwise with a result of this layout: axes of extent 1 have no digits.
 Layout operand_layout(const ir::Value* operand, const Layout& result);
@@ -147,8 +149,8 @@ struct Roles {
   int asking = 24, computing = 240;   ///< registers of a thread
 };
 inline constexpr int kTickets = 2;
-/// For each ticket two barriers and a number.
-inline constexpr std::int64_t kTicketBytes = 128;
+/// For each ticket two barriers and a number; then a command to copy.
+inline constexpr std::int64_t kTicketBytes = 128, kCommandOffset = 64;
 
 class Plan {
  public:

@@ -15,6 +15,8 @@ namespace {
 
 constexpr std::int64_t kRegisterFile = 65536;
 constexpr int kMostRegisters = 240;
+/// What the estimate of a thread's registers counts for fetching tiles beside products, which here is others' work.
+constexpr std::int64_t kForFetching = 24;
 
 /// Of a thread, such that all threads of so many warpgroups have as many; allocated in eights.
 std::int64_t even_share(std::int64_t groups) { return kRegisterFile / (groups * kGroupThreads) / 8 * 8; }
@@ -52,10 +54,10 @@ bool Plan::add_to_slice(const Value* v, const ir::Block* loop, std::set<const Op
 void Plan::choose_roles(const Schedule& schedule) {
   const std::int64_t groups = warps_ / 4;
   if (bulk_barriers_.empty() || groups < 2 || groups > 3 || turned_off(schedule)) return;
-  // What the asking threads need; three computing warpgroups leave them less.
-  const int asking = groups == 2 ? 40 : 32;
+  // What the asking threads need; the rest is for those that compute.
+  const int asking = groups == 2 ? 24 : 32;
   const std::int64_t computing = std::min<std::int64_t>(kMostRegisters, ((groups + 1) * even_share(groups + 1) - asking) / groups / 8 * 8);
-  if (registers_ > computing) return;
+  if (registers_ - kForFetching > computing) return;
   Roles r;
   r.asking = asking;
   r.computing = static_cast<int>(computing);
