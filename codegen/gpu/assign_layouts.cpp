@@ -398,10 +398,10 @@ std::int64_t Plan::elements_a_thread(std::int64_t largest) const {
 void Plan::choose_warps() {
   std::int64_t accumulators = 0, operands = 0, largest = 0, rows = 0;
   rows_only_ = false;
-  std::set<ir::Dims> shapes;
+  std::map<const ir::Block*, std::int64_t> sums;  // results of one block are held at a time; parts of a split loop take turns
   for (const Op* op : dot_ops_) {
     const ir::Dims& d = dims(op->result());
-    if (shapes.insert(d).second) accumulators += elements(op->result());
+    accumulators = std::max(accumulators, sums[op->parent] += elements(op->result()));
     rows = std::max(rows, d[0]);
     warpgroups_ = warpgroups_ || by_warpgroups(*op);
     // Rows whose statistics are wanted, and results that become A operands, stay within one warp.

@@ -22,7 +22,6 @@ constexpr std::int64_t kForFetching = 24;
 std::int64_t even_share(std::int64_t groups) { return kRegisterFile / (groups * kGroupThreads) / 8 * 8; }
 
 bool turned_off(const Schedule& schedule) {
-  if (getenv("TESSERA_NO_ROLES")) return true;
   for (const ScheduleDirective& d : schedule.directives) {
     for (const ScheduleArg& a : d.args) {
       if (d.kind == DirectiveKind::Roles && a.subject == "producer" && a.number == 0) return true;

@@ -95,6 +95,7 @@ TEST(CacheImage, CodeOfAGpuReadsBack) {
   GpuObject o{.ptx = ".version", .entry = "k", .target = *gpu_target_from_name("sm_90a"), .threads = 384, .shared_bytes = 200000};
   o.checks = {{{2, 3, 4}, "checked"}};
   o.maps = {GpuTensorMap{0, DType::BF16, {{3, 6, 64}, {2, 5, 1}}}, GpuTensorMap{9, DType::F32, {{1, 2, 32}, {3, 4, 8}, {5, 6, 1}}}};
+  o.persistent = true;
   const std::optional<GpuObject> back = cache::gpu_object({Kind::Kernel, {}, cache::sections_of(o)});
   ASSERT_TRUE(back);
   EXPECT_EQ(back->ptx, o.ptx);
@@ -105,6 +106,7 @@ TEST(CacheImage, CodeOfAGpuReadsBack) {
   ASSERT_EQ(back->checks.size(), 1u);
   EXPECT_EQ(back->checks[0].span, o.checks[0].span);
   EXPECT_EQ(back->maps, o.maps);
+  EXPECT_TRUE(back->persistent);
   EXPECT_FALSE(cache::cpu_object({Kind::Kernel, {}, cache::sections_of(o)}));
 }
 

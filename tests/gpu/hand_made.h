@@ -82,7 +82,13 @@ inline GpuIr hand_made(const std::vector<gpu::Primitive>& primitives, int thread
         case 'i':
           fixed.push_back(memory ? (first ? address : b.CreateAnd(tid, row.name[8] == '1' ? 15 : 3)) : first ? tid : b.CreateAnd(tid, 3));
           break;
-        case 'c': fixed.push_back(b.getInt32(std::strcmp(row.fixed, "c") == 0 ? 0 : first ? 1 : static_cast<unsigned>(threads))); break;
+        case 'c':
+          // Registers of a thread, or how many groups may be under way, or a barrier and its threads.
+          fixed.push_back(b.getInt32(std::strncmp(row.name, "registers", 9) == 0 ? 64
+                                     : std::strcmp(row.fixed, "c") == 0          ? 0
+                                     : first                                     ? 1
+                                                                                 : static_cast<unsigned>(threads)));
+          break;
         case 'f': fixed.push_back(first ? real : b.CreateFNeg(real)); break;
         case 'p': fixed.push_back(source); break;
         case 'b': fixed.push_back(b.CreateICmpEQ(tid, b.getInt32(0))); break;

@@ -23,6 +23,7 @@ struct Planned {
   int threads = 0;
   std::int64_t registers = 0;
   std::vector<GpuTensorMap> maps;
+  bool persistent = false;
 };
 
 Planned planned(const std::string& text, const GpuTarget& target, const Schedule& schedule = {}) {
@@ -33,13 +34,25 @@ Planned planned(const std::string& text, const GpuTarget& target, const Schedule
     GpuOptions options;
     options.schedule = schedule;
     GpuIr ir = emit_gpu(*kernel, target, options, problems);
-    if (ir.module) return {ir.plan.notes, ir.threads, ir.registers, std::move(ir.maps)};
+    if (ir.module) return {ir.plan.notes, ir.threads, ir.registers, std::move(ir.maps), ir.persistent};
   }
   ADD_FAILURE() << render(problems, sources) << text;
   return {};
 }
 std::vector<std::string> notes(const std::string& text, const GpuTarget& target, const Schedule& schedule = {}) {
   return planned(text, target, schedule).notes;
+}
+
+Schedule without_roles() {
+  Schedule s;
+  s.directives.push_back({DirectiveKind::Roles, {{.subject = "producer", .index = {}, .number = 0, .word = ""}}, {}});
+  return s;
+}
+
+std::vector<std::int64_t> boxes(const GpuTensorMap& map) {
+  std::vector<std::int64_t> out;
+  for (const GpuTensorMap::Axis& a : map.axes) out.push_back(a.box);
+  return out;
 }
 
 MATCHER_P2(Says, what, text, "") { return arg.starts_with(what) && arg.find(text) != std::string::npos; }
@@ -82,16 +95,67 @@ TEST(WarpgroupPlan, AttentionRunsItsSecondProductATripBehind) {
   EXPECT_THAT(p.notes, Contains("product on: one trip behind"));
   EXPECT_THAT(p.notes, Contains(Says("tile kt", ", by bulk copies")));
   EXPECT_THAT(p.notes, Contains(Says("tile vt", ", by bulk copies")));
+  EXPECT_THAT(p.notes, Contains(Says("tile qt", "swizzled, 1 slot, 16384 bytes, by bulk copies")));
+  EXPECT_EQ(p.threads, 384);
+}
+
+TEST(Roles, AWarpgroupAsksForTilesBesideTwoOrThree) {
+  const Planned two = planned(attention_text({.bm = 128, .bn = 128}), kHopper), three = planned(attention_text({.bm = 192}), kHopper);
+  EXPECT_THAT(two.notes, Contains(Says("roles", "one warpgroup asks for tiles with 24 registers, 2 compute with 240")));
+  EXPECT_THAT(three.notes, Contains(Says("roles", "one warpgroup asks for tiles with 32 registers, 3 compute with 160")));
+  EXPECT_TRUE(two.persistent && three.persistent);
+  EXPECT_EQ(three.threads, 512);
+}
+
+TEST(Roles, AScheduleForbidsThem) {
+  const Planned p = planned(attention_text({.bm = 128, .bn = 128}), kHopper, without_roles());
+  EXPECT_THAT(p.notes, Each(Not(HasSubstr("roles"))));
+  EXPECT_FALSE(p.persistent);
+  EXPECT_EQ(p.threads, 256);
   // Read once, outside of the loop, by ordinary copies.
   EXPECT_THAT(p.notes, Contains(AllOf(Says("tile qt", "swizzled, 1 slot"), Not(HasSubstr("bulk")))));
-  EXPECT_EQ(p.threads, 256);
   EXPECT_GT(p.registers, 100);
+}
+
+TEST(Roles, WhatHindersThem) {
+  const auto without = [](const std::string& text) {
+    const Planned p = planned(text, kHopper);
+    EXPECT_THAT(p.notes, Contains(HasSubstr("wgmma"))) << text;
+    EXPECT_THAT(p.notes, Each(Not(HasSubstr("roles")))) << text;
+    EXPECT_FALSE(p.persistent);
+  };
+  // One computing warpgroup, whose CTAs share a multiprocessor.
+  without(attention_text({}));
+  // A loop that is not at the top of the kernel.
+  without(attention_text({.bm = 128, .repeats = 2}));
+  // Accumulators that leave no registers.
+  without(attention_text({.bm = 256, .bn = 128, .d = 128}));
+  // Rings that threads copy.
+  without(gemm_text({.bm = 128, .bn = 256, .a_view = "view {T}[M, K] strided"}));
+  // A loop's end that only the computing threads know: it follows from a tile.
+  without(gemm_text({.bn = 256,
+                     .more_params = "%n: view i32[8]",
+                     .head = "%c8 = const {value = 8} : idx\n  %n8 = range %c0, %c0, %c8 {size = 8, full} : range<8>\n  %nt = load %n, %n8 : i32[8]\n"
+                             "  %nm = reduce %nt {axis = 0, kind = max} : i32[1]\n  %ns = reshape %nm : i32\n  %e = cast %ns : idx",
+                     .trips_end = "%e"}));
+}
+
+TEST(Roles, RowsOfTwoMergedAxesAreBoxesOfBoth) {
+  // 128 rows of 4: 32 positions of 4 neighbours. The map's axes are those of the parameter, the innermost first.
+  const Planned whole = planned(gemm_text(merged_rows(4)), kHopper);
+  ASSERT_THAT(whole.notes, Contains(Says("tile at", "by bulk copies")));
+  ASSERT_FALSE(whole.maps.empty());
+  EXPECT_EQ(boxes(whole.maps[0]), (std::vector<std::int64_t>{64, 4, 32}));
+  // 128 rows of 3 end within a group: row by row.
+  const Planned odd = planned(gemm_text(merged_rows(3)), kHopper);
+  ASSERT_THAT(odd.notes, Contains(Says("tile at", "by bulk copies")));
+  EXPECT_EQ(boxes(odd.maps[0]), (std::vector<std::int64_t>{64, 1, 1}));
 }
 
 TEST(WarpgroupPlan, WarpgroupsHaveRowsOfTheirOwn) {
   // Statistics of rows stay within a warp: blocks of 64 rows are dealt out to three groups at most.
   for (const auto& [bm, threads] : {std::pair<std::int64_t, int>{64, 128}, {128, 256}, {192, 384}, {256, 256}}) {
-    EXPECT_EQ(planned(attention_text({.bm = bm}), kHopper).threads, threads) << bm;
+    EXPECT_EQ(planned(attention_text({.bm = bm}), kHopper, without_roles()).threads, threads) << bm;
   }
   EXPECT_THAT(notes(attention_text({.bm = 96}), kHopper), Each(Not(HasSubstr("wgmma"))));
 }

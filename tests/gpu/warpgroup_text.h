@@ -20,6 +20,7 @@ struct GemmForm {
   std::string trips_end = "%K";    ///< where the loop ends
   std::int64_t repeats = 0;        ///< > 0: a loop around the loop
   std::string flags;               ///< of the kernel
+  std::int64_t merged = 0;         ///< > 0: rows of a are two axes, the inner one of so many
 };
 
 /// c [M, N] in f32 = a [M, K] b, or `repeats` times that.
@@ -88,6 +89,18 @@ grid(%i < ceil(M, {bm}), %j < ceil(N, {bn}))
                      fmt::arg("b_dims", f.transposed ? "N, K" : "K, N"), fmt::arg("more", f.more_params.empty() ? "" : ",\n  " + f.more_params),
                      fmt::arg("bm", f.bm), fmt::arg("bn", f.bn), fmt::arg("bk", f.bk), fmt::arg("flags", f.flags), fmt::arg("head", f.head),
                      fmt::arg("symbols", f.more_symbols), fmt::arg("loops", loops));
+}
+
+/// The rows of a are two axes merged into one.
+inline GemmForm merged_rows(std::int64_t group) {
+  GemmForm f;
+  f.bn = 256;
+  f.merged = group;
+  f.a_view = fmt::format("view {{T}}[P, {}, K]", group);
+  f.more_symbols = fmt::format(", P)\nwhere(M == {}*P", group);
+  f.head = "%am = view.merge %a {axis = 0, last = 1} : view<bf16, 2, in>";
+  f.a_axes = "%am, %mi, %kk";
+  return f;
 }
 
 struct AttentionForm {

@@ -1,4 +1,5 @@
 // Each primitive of a warp against a definition by indices.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <bit>
@@ -267,6 +268,34 @@ TEST(SimtBarriers, ArrivalsHandOver) {
     } else {
       EXPECT_TRUE(has(r, HazardKind::Deadlock)) << hazards(r);
     }
+  }
+}
+
+// 512 threads begin with 128 registers each; the last warpgroup gives some away, the others take them.
+SimtResult registers_moved(std::int64_t down, std::int64_t up) {
+  KernelBuilder k(512, 0, 1);
+  V last = k.b.CreateICmpUGE(k.tid(), k.i(384));
+  k.when(last, [&] { k.call(Primitive::RegistersDown, {k.i(down)}); });
+  k.when(k.b.CreateNot(last), [&] { k.call(Primitive::RegistersUp, {k.i(up)}); });
+  std::vector<int> out(1);
+  return run(k.finish(), {tensor("out", out)});
+}
+
+TEST(SimtRegisters, WhatOneWarpgroupGivesOthersTake) {
+  const SimtResult r = registers_moved(32, 160);
+  EXPECT_TRUE(r.clean()) << hazards(r);
+}
+
+TEST(SimtRegisters, MoreThanThereAreIsWaitedForForEver) {
+  const SimtResult r = registers_moved(40, 160);
+  EXPECT_TRUE(has(r, HazardKind::Deadlock)) << hazards(r);
+  EXPECT_THAT(hazards(r), testing::HasSubstr("too few registers are free"));
+}
+
+TEST(SimtRegisters, CountsMustFit) {
+  for (const auto& [down, up] : {std::pair{16, 128}, {36, 128}, {136, 128}, {32, 120}, {32, 264}}) {
+    const SimtResult r = registers_moved(down, up);
+    EXPECT_TRUE(has(r, HazardKind::BadOperand)) << down << " " << up << "\n" << hazards(r);
   }
 }
 

@@ -20,7 +20,8 @@ struct GemmRun {
 void expect_gemm(const GemmForm& form, const Compiled& kernel, const GemmRun& r, const Way& way, bool bulk = true) {
   const DType t = form.dtype == "f16" ? DType::F16 : DType::BF16;
   // Small integers: every sum is exact.
-  Buffer a = Buffer(t, {r.m, r.k}).fill_integers(1, 3), b = Buffer(t, form.transposed ? ir::Dims{r.n, r.k} : ir::Dims{r.k, r.n}).fill_integers(2, 3);
+  const ir::Dims rows = form.merged > 0 ? ir::Dims{r.m / form.merged, form.merged, r.k} : ir::Dims{r.m, r.k};
+  Buffer a = Buffer(t, rows).fill_integers(1, 3), b = Buffer(t, form.transposed ? ir::Dims{r.n, r.k} : ir::Dims{r.k, r.n}).fill_integers(2, 3);
   std::map<std::string, Buffer> tensors = {{"a", a}, {"b", b}, {"c", Buffer(DType::F32, {r.m, r.n}).fill(NAN)}};
   std::map<std::string, double> scalars;
   if (r.end >= 0) scalars["e"] = static_cast<double>(r.end);
@@ -82,6 +83,9 @@ INSTANTIATE_TEST_SUITE_P(
                     GemmCase{"LongK", {.bm = 64, .bn = 32, .bk = 192}, {{64, 32, 192}, {64, 32, 584}}},
                     GemmCase{"RowsOfTwoBlocksAGroup", {.bm = 128, .bn = 64}, {{128, 64, 200}}},
                     GemmCase{"ThreeBlocks", {.bm = 192, .bn = 32}, {{200, 32, 136}}},
+                    GemmCase{"Instances", {.bm = 128, .bn = 256, .bk = 32}, {{500, 520, 104}, {640, 256, 32}}},
+                    GemmCase{"MergedRows", merged_rows(4), {{384, 264, 72}, {200, 256, 136}}},
+                    GemmCase{"MergedRowsThatGroupsDoNotFill", merged_rows(3), {{384, 264, 72}, {201, 256, 136}}},
                     GemmCase{"ManyGroups", {.bm = 256, .bn = 128, .bk = 32}, {{256, 128, 104}}},
                     GemmCase{"ColumnsOfTwoInstructions", {.bm = 64, .bn = 320, .bk = 32, .transposed = false}, {{64, 320, 104}}},
                     GemmCase{"RowsOfTwoBoxes", {.bm = 64, .bn = 320, .bk = 32}, {{64, 320, 104}}, 0, false},

@@ -104,10 +104,11 @@ inline std::vector<Way> ways() {
     for (const SimtPolicy policy : {SimtPolicy::Random, SimtPolicy::Lazy, SimtPolicy::Eager}) out.push_back({{.policy = policy, .maps = maps}, 0});
   }
   out.push_back({{.policy = SimtPolicy::Random}, 2});
+  out.push_back({{.policy = SimtPolicy::Random, .persistent = false}, 0});
   return out;
 }
 inline std::string text_of(const Way& w) {
-  return std::string(name(w.options.policy)) + (w.options.maps ? "" : ", without maps") + (w.shift ? ", shifted" : "");
+  return std::string(name(w.options.policy)) + (w.options.maps ? "" : ", without maps") + (w.shift ? ", shifted" : "") + (w.options.persistent ? "" : ", a CTA an instance");
 }
 
 /// The parameter that ends a loop by number.
