@@ -184,6 +184,11 @@ def attention_of(kernel, d, n, more=(), constants=(), r=1, sk=None):
 
 def attention():
     plain = ("--without", "lse,sink")
+    try:
+        from flash_attn_interface import flash_attn_func as fa3
+    except ImportError:
+        fa3 = None  # FlashAttention-3 takes part where it is installed
+    best = []
     for d in (64, 128, 256):
         for causal in (False, True):
             for n in (512, 1024, 2048, 4096, 8192, 16384):
@@ -196,6 +201,7 @@ def attention():
 
                 fa2 = theirs(lambda: sdpa(SDPBackend.FLASH_ATTENTION))
                 cudnn = theirs(lambda: sdpa(SDPBackend.CUDNN_ATTENTION))
+                third = theirs(lambda: fa3(*(x.transpose(1, 2) for x in (q, k, v)), causal=causal)) if fa3 else None
                 mine = attention_of("flash_causal" if causal else "flash", d, n, plain)
                 flops = 4 * b * h * n * n * d / (2 if causal else 1) / 1e12
                 text = "" if mine is None else f"{flops / mine:.0f}, FlashAttention-2 {flops / fa2:.0f}, cuDNN {flops / cudnn:.0f} TFLOP/s"
@@ -203,6 +209,12 @@ def attention():
                 if d <= 128:
                     row("fa2_" + cell, name + "FlashAttention-2", None if mine is None else fa2 / mine, text, 0.95, 1.10)
                 row("cudnn_" + cell, name + "cuDNN", None if mine is None else cudnn / mine, text, 0.95, 1.0)
+                if third:
+                    row("fa3_" + cell, name + "FlashAttention-3", None if mine is None else third / mine, f"FlashAttention-3 {flops / third:.0f} TFLOP/s", 0.95, 1.0)
+                if mine is not None:
+                    best.append(min(cudnn, third or cudnn) / mine)
+    if best:
+        row("attention_geomean", "attention bf16, all cells, vs the best rival of each, geometric mean", statistics.geometric_mean(best), "", 1.0, 1.05)
 
 
 def variants():
