@@ -20,9 +20,8 @@ class Tickets {
   Tickets(const Tickets&) = delete;
   Tickets& operator=(const Tickets&) = delete;
 
-  /// The counter of a stream of the current context; 0 if there is none left, or the driver does not tell streams apart for certain. Takes no lock and
-  /// allocates nothing.
-  /// Precondition: the stream is not being captured, since copies of one graph may run at the same time.
+  /// The counter of a stream of the current context; 0 if there is none left, or the driver does not tell streams apart for certain. Takes no lock
+  /// and allocates nothing. Precondition: the stream is not being captured, since copies of one graph may run at the same time.
   DevicePointer of(CUstream_st* stream) const;
 
  private:

@@ -19,8 +19,8 @@ constexpr std::int64_t kMostBoxRows = 256;
 struct ViewAxis {
   std::size_t axis = 0;  ///< the parameter's
   Sym extent;
-  const Value* offset = nullptr;    ///< where the view's axis begins
-  std::optional<std::size_t> inner; ///< merged with this axis of the parameter, which varies faster, `group` positions from `inner_offset` on
+  const Value* offset = nullptr;     ///< where the view's axis begins
+  std::optional<std::size_t> inner;  ///< merged with this axis of the parameter, which varies faster, `group` positions from `inner_offset` on
   const Value* inner_offset = nullptr;
   std::int64_t group = 1;
 };

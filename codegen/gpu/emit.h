@@ -332,15 +332,15 @@ class ThreadEmitter {
   std::vector<GpuTensorMap> maps_;
   std::map<int, std::size_t> map_of_;  ///< stage -> index in maps_
   std::vector<LV*> map_arguments_;
-  LV* maps_encoded_ = nullptr;       ///< i1
-  LV* tickets_ = nullptr;            ///< i64: the address of the ticket counter
-  std::vector<LV*> counts_;          ///< i32, of the grid's axes
+  LV* maps_encoded_ = nullptr;  ///< i1
+  LV* tickets_ = nullptr;       ///< i64: the address of the ticket counter
+  std::vector<LV*> counts_;     ///< i32, of the grid's axes
   bool reports_ = false;
   std::map<const ir::Op*, std::pair<LV*, LV*>> rings_stand_;  ///< roles: slot and parity where a loop's rings go on
   std::map<int, LV*> tiles_stand_;                            ///< roles: the parity of a tile that comes once an instance
-  bool element_copies_ = false;      ///< stage_load: element by element alone, short code
-  std::set<const ir::Op*> skipped_;  ///< emitted with another op
-  std::set<std::size_t> loaded_;     ///< parameters that are read
+  bool element_copies_ = false;                               ///< stage_load: element by element alone, short code
+  std::set<const ir::Op*> skipped_;                           ///< emitted with another op
+  std::set<std::size_t> loaded_;                              ///< parameters that are read
   /// The piece of a stream that is being emitted: the last axis of its tiles without its outermost register digit, which is `number` here.
   struct Piece {
     std::set<const ir::Value*> tiles;

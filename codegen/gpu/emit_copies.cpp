@@ -21,13 +21,13 @@ bool alike(const Stage& x, const Stage& y) {
 
 /// A command in shared memory, by offsets.
 struct ThreadEmitter::Command {
-  static constexpr std::int64_t element = 0;                                ///< address of the first column of row 0, i64
-  static constexpr std::int64_t row_stride = 8, inner_stride = 16;          ///< bytes, i64
-  static constexpr std::int64_t start = 24;                                 ///< row 0 of the tile on the rows' axis, i32
-  static constexpr std::int64_t first = 28, end = 32;                       ///< rows of the tile that exist, i32
-  static constexpr std::int64_t place = 36;                                 ///< of the stage, i32
-  static constexpr std::int64_t columns = 40;                               ///< of the tile that exist, i32
-  static constexpr std::int64_t kind = 44;                                  ///< number of the stage that is alike, or -1: no more commands, i32
+  static constexpr std::int64_t element = 0;                        ///< address of the first column of row 0, i64
+  static constexpr std::int64_t row_stride = 8, inner_stride = 16;  ///< bytes, i64
+  static constexpr std::int64_t start = 24;                         ///< row 0 of the tile on the rows' axis, i32
+  static constexpr std::int64_t first = 28, end = 32;               ///< rows of the tile that exist, i32
+  static constexpr std::int64_t place = 36;                         ///< of the stage, i32
+  static constexpr std::int64_t columns = 40;                       ///< of the tile that exist, i32
+  static constexpr std::int64_t kind = 44;                          ///< number of the stage that is alike, or -1: no more commands, i32
 };
 
 void ThreadEmitter::command_copy(int stage, LV* slot) {
@@ -61,7 +61,9 @@ void ThreadEmitter::command_copy(int stage, LV* slot) {
   LV* address = e_.b.CreatePtrToInt(e_.at(cell_type(s.dtype), whole.base, element), e_.i64());
   const auto kind = std::find_if(stages.begin(), stages.end(), [&](const Stage& x) { return x.bulk && alike(x, s); }) - stages.begin();
   e_.if_then(e_.b.CreateICmpEQ(lane_, i32(0)), [&] {
-    const auto put = [&](std::int64_t offset, LV* v, int align) { shared_store(v, shared_address(plan_.roles()->tickets + kCommandOffset + offset), align); };
+    const auto put = [&](std::int64_t offset, LV* v, int align) {
+      shared_store(v, shared_address(plan_.roles()->tickets + kCommandOffset + offset), align);
+    };
     put(Command::element, address, 8);
     put(Command::row_stride, row_stride, 8);
     put(Command::inner_stride, inner_stride, 8);
@@ -105,7 +107,8 @@ void ThreadEmitter::obey_commands() {
       LV* number = e_.b.CreateAdd(start, row);
       LV* outer = s.bulk->group > 1 ? e_.b.CreateUDiv(number, i32(s.bulk->group)) : number;
       LV* byte = e_.add(e_.b.CreateMul(e_.b.CreateSExt(outer, e_.i64()), row_stride), e_.b.CreateZExt(e_.b.CreateMul(col, i32(cell)), e_.i64()));
-      if (s.bulk->group > 1) byte = e_.add(byte, e_.b.CreateMul(e_.b.CreateZExt(e_.b.CreateURem(number, i32(s.bulk->group)), e_.i64()), inner_stride));
+      if (s.bulk->group > 1)
+        byte = e_.add(byte, e_.b.CreateMul(e_.b.CreateZExt(e_.b.CreateURem(number, i32(s.bulk->group)), e_.i64()), inner_stride));
       LV* from = e_.b.CreateIntToPtr(e_.add(element, byte), e_.b.getPtrTy(1));
       const auto read = [&] { return Values{e_.load(cell_type(s.dtype), from, static_cast<int>(cell))}; };
       LV* x = e_.choose(exists, read, [&] { return Values{e_.zero(cell_type(s.dtype))}; })[0];
@@ -123,7 +126,8 @@ void ThreadEmitter::obey_commands() {
         },
         [&](llvm::ArrayRef<LV*>) {
           for (std::size_t i = 0; i < stages.size(); ++i) {
-            const auto same = std::find_if(stages.begin(), stages.end(), [&](const Stage& x) { return x.bulk && stages[i].bulk && alike(x, stages[i]); });
+            const auto same =
+                std::find_if(stages.begin(), stages.end(), [&](const Stage& x) { return x.bulk && stages[i].bulk && alike(x, stages[i]); });
             if (same != stages.begin() + static_cast<std::ptrdiff_t>(i)) continue;
             e_.if_then(e_.b.CreateICmpEQ(kind, i32(static_cast<std::int64_t>(i))), [&] { copy(stages[i]); });
           }

@@ -128,9 +128,8 @@ void ThreadEmitter::ask() {
     const auto ticket = [&] {
       LV* t = e_.b.CreateAtomicRMW(llvm::AtomicRMWInst::Add, counter, i32(1), llvm::Align(4), llvm::AtomicOrdering::Monotonic);
       // As many are drawn as there are instances: each CTA ends by one that stands for none.
-      e_.if_then(e_.b.CreateICmpEQ(t, e_.b.CreateSub(all, i32(1))), [&] {
-        e_.b.CreateAtomicRMW(llvm::AtomicRMWInst::Xchg, counter, i32(0), llvm::Align(4), llvm::AtomicOrdering::Monotonic);
-      });
+      e_.if_then(e_.b.CreateICmpEQ(t, e_.b.CreateSub(all, i32(1))),
+                 [&] { e_.b.CreateAtomicRMW(llvm::AtomicRMWInst::Xchg, counter, i32(0), llvm::Align(4), llvm::AtomicOrdering::Monotonic); });
       return Values{e_.b.CreateAdd(ctas, t)};
     };
     return e_.choose(e_.b.CreateAnd(one, e_.b.CreateICmpNE(tickets_, e_.idx(0))), ticket, [&] { return Values{all}; })[0];

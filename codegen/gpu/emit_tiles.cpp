@@ -246,7 +246,8 @@ Elements ThreadEmitter::turn_quads(const Elements& regs, DType t) {
 }
 
 Elements ThreadEmitter::convert(const Tile& tile, DType t, const ir::Dims& dims, const Layout& to) {
-  if (is_half(t) && dims.size() == 2 && to.axes[0] == tile.layout.axes[0] && tile.layout.axes[1] == mma_cols(dims[1]) && to.axes[1] == quad_cols(dims[1]))
+  if (is_half(t) && dims.size() == 2 && to.axes[0] == tile.layout.axes[0] && tile.layout.axes[1] == mma_cols(dims[1]) &&
+      to.axes[1] == quad_cols(dims[1]))
     return turn_quads(tile.regs, t);
   // Row-major in shared memory, rows one bank apart from multiples of all banks.
   const std::int64_t cell = cell_bytes(t);

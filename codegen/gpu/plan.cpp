@@ -51,7 +51,8 @@ const Value* through_transposes(const Value* v, bool& flipped) {
   return v;
 }
 
-Plan::Plan(const ir::Kernel& kernel, const GpuTarget& target, const Schedule& schedule) : kernel_(kernel), target_(target), uses_(kernel), affine_(kernel) {
+Plan::Plan(const ir::Kernel& kernel, const GpuTarget& target, const Schedule& schedule)
+    : kernel_(kernel), target_(target), uses_(kernel), affine_(kernel) {
   ir::walk(kernel.body, [&](const Op& op) {
     if (op.kind == OpKind::Dot) dot_ops_.push_back(&op);
   });
@@ -310,8 +311,8 @@ std::vector<std::string> Plan::notes() const {
                               d.mma ? info(*d.mma).name : "multiply-adds", d.warps_m, d.warps_n, d.a.stage < 0 ? "registers" : "shared memory"));
   }
   if (roles_)
-    out.push_back(fmt::format("roles: one warpgroup asks for tiles with {} registers, {} compute with {}; a CTA takes instances by tickets", roles_->asking,
-                              warps_ / 4, roles_->computing));
+    out.push_back(fmt::format("roles: one warpgroup asks for tiles with {} registers, {} compute with {}; a CTA takes instances by tickets",
+                              roles_->asking, warps_ / 4, roles_->computing));
   for (const auto& [loop, skews] : skews_) {
     for (const Skew& k : skews)
       out.push_back(fmt::format("product {}: one trip behind", k.sum->result()->hint.empty() ? "-" : k.sum->result()->hint));

@@ -139,14 +139,14 @@ struct Skew {
   std::size_t carried = 0;          ///< the loop's result that the sum is
 };
 
-/// Warpgroups with tasks of their own: the last one of a CTA asks for tiles, the others compute. CTAs stay: each takes instance after instance, and the
-/// tiles of the next are on their way while the one before is finished.
+/// Warpgroups with tasks of their own: the last one of a CTA asks for tiles, the others compute. CTAs stay: each takes instance after instance, and
+/// the tiles of the next are on their way while the one before is finished.
 struct Roles {
   std::vector<const ir::Op*> slice;   ///< ops of the kernel's block that tell where tiles lie, in order
   std::vector<const ir::Op*> chains;  ///< loops over rings, without those that go on where another ends, in order
   std::vector<int> tiles;             ///< stages that come once an instance
   std::int64_t tickets = 0;           ///< offset of the instance numbers that the producer hands on, kTickets in turn, and their barriers
-  int asking = 24, computing = 240;   ///< registers of a thread
+  int asking = 32, computing = 232;   ///< registers of a thread
 };
 inline constexpr int kTickets = 2;
 /// For each ticket two barriers and a number; then a command to copy.

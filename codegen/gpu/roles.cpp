@@ -14,6 +14,7 @@ using ir::Value;
 namespace {
 
 constexpr std::int64_t kRegisterFile = 65536;
+constexpr int kAsking = 32;  ///< registers that asking takes; the rest is for those that compute
 constexpr int kMostRegisters = 240;
 /// What the estimate of a thread's registers counts for fetching tiles beside products, which here is others' work.
 constexpr std::int64_t kForFetching = 24;
@@ -53,12 +54,10 @@ bool Plan::add_to_slice(const Value* v, const ir::Block* loop, std::set<const Op
 void Plan::choose_roles(const Schedule& schedule) {
   const std::int64_t groups = warps_ / 4;
   if (bulk_barriers_.empty() || groups < 2 || groups > 3 || turned_off(schedule)) return;
-  // What the asking threads need; the rest is for those that compute.
-  const int asking = groups == 2 ? 24 : 32;
-  const std::int64_t computing = std::min<std::int64_t>(kMostRegisters, ((groups + 1) * even_share(groups + 1) - asking) / groups / 8 * 8);
+  const std::int64_t computing = std::min<std::int64_t>(kMostRegisters, ((groups + 1) * even_share(groups + 1) - kAsking) / groups / 8 * 8);
   if (registers_ - kForFetching > computing) return;
   Roles r;
-  r.asking = asking;
+  r.asking = kAsking;
   r.computing = static_cast<int>(computing);
   std::set<const Op*> fed, slice;
   for (const auto& op : kernel_.body.ops) {

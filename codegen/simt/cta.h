@@ -84,8 +84,8 @@ struct Warp {
   std::uint32_t id = 0;
   std::vector<Product> products;  ///< issued and not waited for
   std::uint32_t product_groups = 0, product_numbers = 0;
-  std::uint32_t arrived = 0;  ///< lanes waiting in the collective
-  std::uint32_t ready = 0;    ///< lanes that can run
+  std::uint32_t arrived = 0;    ///< lanes waiting in the collective
+  std::uint32_t ready = 0;      ///< lanes that can run
   std::uint32_t registers = 0;  ///< of a thread
 };
 

@@ -30,7 +30,7 @@ class Persistent : public WithFakeDriver {
     plan_ = std::make_unique<LaunchPlan>(*kernel_, sources_);
     GpuObject o{.ptx = ptx_text("k", words + 1), .entry = "k", .target = *gpu_target_from_name("sm_80"), .threads = kThreads};
     o.persistent = true;
-    executable_ = on_gpu(std::move(o), "k", sources_, false);
+    executable_ = on_gpu(std::move(o), "k", sources_);
   }
   void launch(const Context& context, std::int64_t m) const { executable_->run(context, bound(context, m), {}); }
   Launch bound(const Context& context, std::int64_t m) const {
@@ -38,7 +38,7 @@ class Persistent : public WithFakeDriver {
     const Argument arguments[] = {x};
     return plan_->bind(arguments, context);
   }
-  static const fake_cuda::Launch& seen() { return fake().launch.at(static_cast<std::size_t>(fake().launches - 1)); }
+  static const fake_cuda::Launch& seen() { return fake().launch.at(static_cast<std::size_t>(fake().launches - 1) % fake().launch.size()); }
   static std::uint64_t counter() { return seen().parameters[seen().words - 1]; }
 
   Context context_ = fake_context();

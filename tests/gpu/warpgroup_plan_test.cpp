@@ -101,7 +101,7 @@ TEST(WarpgroupPlan, AttentionRunsItsSecondProductATripBehind) {
 
 TEST(Roles, AWarpgroupAsksForTilesBesideTwoOrThree) {
   const Planned two = planned(attention_text({.bm = 128, .bn = 128}), kHopper), three = planned(attention_text({.bm = 192}), kHopper);
-  EXPECT_THAT(two.notes, Contains(Says("roles", "one warpgroup asks for tiles with 24 registers, 2 compute with 240")));
+  EXPECT_THAT(two.notes, Contains(Says("roles", "one warpgroup asks for tiles with 32 registers, 2 compute with 232")));
   EXPECT_THAT(three.notes, Contains(Says("roles", "one warpgroup asks for tiles with 32 registers, 3 compute with 160")));
   EXPECT_TRUE(two.persistent && three.persistent);
   EXPECT_EQ(three.threads, 512);

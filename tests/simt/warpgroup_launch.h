@@ -108,7 +108,8 @@ inline std::vector<Way> ways() {
   return out;
 }
 inline std::string text_of(const Way& w) {
-  return std::string(name(w.options.policy)) + (w.options.maps ? "" : ", without maps") + (w.shift ? ", shifted" : "") + (w.options.persistent ? "" : ", a CTA an instance");
+  return std::string(name(w.options.policy)) + (w.options.maps ? "" : ", without maps") + (w.shift ? ", shifted" : "") +
+         (w.options.persistent ? "" : ", a CTA an instance");
 }
 
 /// The parameter that ends a loop by number.

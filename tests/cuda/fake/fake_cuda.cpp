@@ -271,9 +271,7 @@ FAKE cuGraphLaunch(CUgraphExec_st* exec, CUstream_st* stream) {
 }
 
 #ifndef FAKE_CUDA_WITHOUT_TENSOR_MAPS
-FAKE cuStreamGetId(CUstream_st* stream, unsigned long long* number) {
-  return *number = reinterpret_cast<std::uintptr_t>(stream) / 8, in_context();
-}
+FAKE cuStreamGetId(CUstream_st* stream, unsigned long long* number) { return *number = reinterpret_cast<std::uintptr_t>(stream) / 8, in_context(); }
 // The rules are those of the CUDA Driver API.
 FAKE cuTensorMapEncodeTiled(TensorMap* map, TensorMapType type, std::uint32_t rank, void* address, const std::uint64_t* extents,
                             const std::uint64_t* strides, const std::uint32_t* box, const std::uint32_t* element_strides,
