@@ -7,14 +7,32 @@
 #include "codegen/gpu/emit.h"
 
 namespace tessera {
+namespace {
+
+Schedule without_roles(Schedule schedule) {
+  schedule.directives.push_back({DirectiveKind::Roles, {{.subject = "producer", .index = {}, .number = 0, .word = ""}}, {}});
+  return schedule;
+}
+
+void emit(const ir::Kernel& kernel, const GpuTarget& target, const GpuOptions& options, const Schedule& schedule, GpuIr& out) {
+  out.context = std::make_unique<llvm::LLVMContext>();
+  out.module = std::make_unique<llvm::Module>(kernel.name, *out.context);
+  const gpu::Plan plan(kernel, target, schedule);
+  gpu::ThreadEmitter(kernel, plan, target, options, *out.module).emit(out);
+}
+
+}  // namespace
 
 GpuIr emit_gpu(const ir::Kernel& kernel, const GpuTarget& target, const GpuOptions& options, Diagnostics& diagnostics) {
   GpuIr out;
-  out.context = std::make_unique<llvm::LLVMContext>();
-  out.module = std::make_unique<llvm::Module>(kernel.name, *out.context);
   try {
-    const gpu::Plan plan(kernel, target, options.schedule);
-    gpu::ThreadEmitter(kernel, plan, target, options, *out.module).emit(out);
+    emit(kernel, target, options, options.schedule, out);
+    // Where tiles of the next instance lie while this one ends, there may be no room left for what the end exchanges.
+    if (out.persistent && out.shared_bytes > target.max_shared_cta()) {
+      out.module.reset();  // before its context
+      out = GpuIr();
+      emit(kernel, target, options, without_roles(options.schedule), out);
+    }
   } catch (const gpu::Unsupported& u) {
     Diagnostic d;
     d.code = Code::E0804;
