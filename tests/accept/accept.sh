@@ -6,7 +6,7 @@
 #   MEASURE  tests REGEX     the tests of build/dev whose names match; measured = how many passed
 #            bench KEY       a figure of the one bench run, by its key
 #            command TEXT    run by bash in the repository; the last line of its output is the figure, or `skip REASON`
-#            device KEY      a figure that a machine with a GPU has measured: a line `KEY, tab, FIGURE` of tests/accept/NAME.device.tsv, which is what
+#            device KEY      a figure that a machine with a GPU has measured: a line `KEY, tab, FIGURE` of tests/accept/NAME.device.tsv (else gpu.device.tsv), which is what
 #                            gpu-accept of `./dev bundle` writes there
 #            none REASON     nothing measures it yet
 #   BOUND    `>= X`, `<= X`, `= X`, or `-` (tests: all must pass; report: no bound)
@@ -17,6 +17,7 @@ name=$1
 rows=tests/accept/$name.rows
 table=tests/accept/$name.md
 device=tests/accept/$name.device.tsv
+[[ -f $device ]] || device=tests/accept/gpu.device.tsv # one machine's figures serve several tables
 work=build/accept
 mkdir -p "$work"
 
