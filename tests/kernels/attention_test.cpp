@@ -290,6 +290,16 @@ TEST(Attention, TileSizes) {
   }
 }
 
+TEST(Attention, TileSizesOfSeveralWarpgroups) {
+  // Heads that share a key head are rows of one tile; 128 rows are no multiple of 3 of them.
+  for (const int r : {1, 2, 3}) {
+    for (const int bm : {128, 192}) {
+      const Shape s{.lq = 150, .lk = 170, .r = r, .bm = bm, .bn = 64};
+      check(dense("flash_causal", s), s, causal, {On::Cpu});
+    }
+  }
+}
+
 TEST(Attention, TileSizesGiveEqualBitsOnIntegers) {
   // q = 0 makes every weight 1, so that sums are exact; the number of keys is a power of two, so that the quotient is.
   Shape s{.lq = 30, .lk = 64, .g = 1, .r = 2};
