@@ -104,35 +104,19 @@ Current::~Current() {
   if (pushed_) device_.api().ctx_pop(&ours);
 }
 
-namespace {
-
-/// Where the driver's assembler writes what it dislikes.
-class ErrorLog {
- public:
-  unsigned count() const { return static_cast<unsigned>(options_.size()); }
-  JitOption* options() { return options_.data(); }
-  void** values() { return values_.data(); }
-  std::string text() const { return std::string(buffer_.data(), ::strnlen(buffer_.data(), buffer_.size())); }
-
- private:
-  std::vector<char> buffer_ = std::vector<char>(16 << 10);
-  std::array<JitOption, 2> options_{JitOption::ErrorLogBuffer, JitOption::ErrorLogBufferSizeBytes};
-  std::array<void*, 2> values_{buffer_.data(), reinterpret_cast<void*>(buffer_.size())};
-};
-
-[[noreturn]] void fail_to_load(const Device& device, Result r, const std::string& entry, const ErrorLog& log) {
-  device.api().fail(r, fmt::format("loading `{}` on GPU {} ({})", entry, device.ordinal(), device.properties().name), log.text());
-}
-
-}  // namespace
-
 LoadedCode::LoadedCode(std::shared_ptr<const Device> device, const std::string& ptx, const std::string& entry, std::int64_t shared_bytes)
     : device_(std::move(device)) {
   const Driver& d = device_->api();
   const Current current(*device_);
-  ErrorLog log;
-  const Result r = d.module_load(&module_, ptx.c_str(), log.count(), log.options(), log.values());
-  if (r != Result::Success) fail_to_load(*device_, r, entry, log);
+  std::string errors(16 << 10, '\0');
+  const auto value = [](std::size_t n) { return reinterpret_cast<void*>(n); };
+  std::array options{JitOption::ErrorLogBuffer, JitOption::ErrorLogBufferSizeBytes};
+  std::array<void*, options.size()> values{errors.data(), value(errors.size())};
+  const Result r = d.module_load(&module_, ptx.c_str(), static_cast<unsigned>(options.size()), options.data(), values.data());
+  if (r != Result::Success) {
+    errors.resize(std::strlen(errors.c_str()));
+    d.fail(r, fmt::format("loading `{}` on GPU {} ({})", entry, device_->ordinal(), device_->properties().name), errors);
+  }
   try {
     d.check(d.module_get_function(&function_, module_, entry.c_str()), "finding a kernel in its code");
     if (shared_bytes > 0) {

@@ -7,7 +7,6 @@
 #include "codegen/nvptx/ptx.h"
 #include "codegen/passes/pipeline.h"
 #include "dsl/text.h"
-#include "runtime/cache/head.h"
 #include "runtime/cache/kernel_key.h"
 #include "runtime/errors.h"
 #include "runtime/kernel_impl.h"
@@ -44,9 +43,8 @@ bool KernelImpl::recall(Form& form) const {
   const cache::Key key = form_key(form.absent);
   const std::optional<Entry> entry = link_.store->find(Kind::Form, key);
   if (!entry) return false;
-  const std::string *text = entry->find("head"), *named = entry->find("key ");
-  const std::optional<std::vector<Span>> spans = cache::read_spans(entry->find("span"));
-  const std::unique_ptr<ir::Kernel> head = text && spans ? cache::read_head({*text, *spans}) : nullptr;
+  const std::string* named = entry->find("key ");
+  const std::unique_ptr<ir::Kernel> head = cache::head_in(*entry);
   if (!head || !named || named->size() != cache::Key().bytes.size()) {
     link_.store->drop(Kind::Form, key);
     return false;
@@ -79,10 +77,9 @@ void KernelImpl::build(Form& form) const {
     form.source->in_place = in_place;
     form.plan = std::make_unique<LaunchPlan>(*form.source, sources_);
   }
-  const cache::Head head = cache::head_of(*form.source);
-  link_.store->put({Kind::Form,
-                    form_key(form.absent),
-                    {{"key ", std::string(key.bytes.begin(), key.bytes.end())}, {"head", head.text}, {"span", cache::spans_text(head.spans)}}});
+  std::vector<cache::Section> sections = cache::head_sections(*form.source);
+  sections.insert(sections.begin(), {"key ", std::string(key.bytes.begin(), key.bytes.end())});
+  link_.store->put({Kind::Form, form_key(form.absent), std::move(sections)});
 }
 
 void KernelImpl::compile_into(Form& form, const cache::Key* key) const {

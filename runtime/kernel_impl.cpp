@@ -6,7 +6,6 @@
 #include <chrono>
 #include <mutex>
 
-#include "runtime/cache/head.h"
 #include "runtime/cuda_device.h"
 #include "runtime/errors.h"
 
@@ -26,16 +25,9 @@ std::vector<Parameter> public_parameters(const ir::Kernel& kernel) {
 std::unique_ptr<ir::Kernel> recall_signature(cache::Store& store, const cache::Key& key) {
   const std::optional<cache::Entry> entry = store.find(cache::Kind::Signature, key);
   if (!entry) return nullptr;
-  const std::string* text = entry->find("head");
-  const std::optional<std::vector<Span>> spans = cache::read_spans(entry->find("span"));
-  std::unique_ptr<ir::Kernel> out = text && spans ? cache::read_head({*text, *spans}) : nullptr;
+  std::unique_ptr<ir::Kernel> out = cache::head_in(*entry);
   if (!out) store.drop(cache::Kind::Signature, key);
   return out;
-}
-
-void keep_signature(cache::Store& store, const cache::Key& key, const ir::Kernel& kernel) {
-  const cache::Head head = cache::head_of(kernel);
-  store.put({cache::Kind::Signature, key, {{"head", head.text}, {"span", cache::spans_text(head.spans)}}});
 }
 
 }  // namespace
@@ -84,7 +76,7 @@ KernelImpl::KernelImpl(std::unique_ptr<const KernelSource> source, std::shared_p
     if (hooks_.timed) hooks_.timed("lower", std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
     if (diagnostics.any()) throw to_error(diagnostics, *sources_);
     TESSERA_ASSERT(signature_, "no kernel and no diagnostic");
-    if (link_.store) keep_signature(*link_.store, link_.key, *signature_);
+    if (link_.store) link_.store->put({cache::Kind::Signature, link_.key, cache::head_sections(*signature_)});
     whole_signature_ = true;
   }
   parameters_ = public_parameters(*signature_);

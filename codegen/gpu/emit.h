@@ -109,7 +109,6 @@ class ThreadEmitter {
   LV* ring_barrier(const RingLoop& r, LV* slot, bool free);
   void bulk_fetch(const RingLoop& r, const Turn& turn, LV* slot, LV* free);
   void bulk_load(int stage, LV* slot, LV* barrier);
-  void bulk_tiles(const RingLoop& r, const Turn& turn, LV* slot);
   /// Calls `load` for each tile of the trip ahead that exists, behind the ops that tell where it lies.
   void ring_tiles(const RingLoop& r, const Turn& turn, const std::function<void(LV* bytes, LV* any)>& expect,
                   const std::function<void(int stage)>& load);

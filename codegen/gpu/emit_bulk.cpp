@@ -115,12 +115,6 @@ void ThreadEmitter::bulk_load(int stage, LV* slot, LV* barrier) {
           [&](LV* r) { boxes(e_.b.CreateAdd(base, e_.b.CreateMul(r, i32(kPanelBytes))), e_.b.CreateAdd(rows, r)); });
 }
 
-void ThreadEmitter::bulk_tiles(const RingLoop& r, const Turn& turn, LV* slot) {
-  ring_tiles(
-      r, turn, [&](LV* bytes, LV* any) { call(e_.b, e_.module, Primitive::MbarExpect, {ring_barrier(r, slot, false), bytes, any}); },
-      [&](int stage) { bulk_load(stage, slot, ring_barrier(r, slot, false)); });
-}
-
 void ThreadEmitter::ring_tiles(const RingLoop& r, const Turn& turn, const std::function<void(LV* bytes, LV* any)>& expect,
                                const std::function<void(int stage)>& load) {
   // Where the tiles lie is the same function of the trip in all parts.
@@ -155,7 +149,10 @@ void ThreadEmitter::ring_tiles(const RingLoop& r, const Turn& turn, const std::f
 void ThreadEmitter::bulk_fetch(const RingLoop& r, const Turn& turn, LV* slot, LV* free) {
   e_.if_then(e_.b.CreateICmpEQ(tid_, i32(0)), [&] {
     if (free) call(e_.b, e_.module, Primitive::MbarWait, {ring_barrier(r, slot, true), free});
-    bulk_tiles(r, turn, slot);
+    LV* barrier = ring_barrier(r, slot, false);
+    ring_tiles(
+        r, turn, [&](LV* bytes, LV* any) { call(e_.b, e_.module, Primitive::MbarExpect, {barrier, bytes, any}); },
+        [&](int stage) { bulk_load(stage, slot, barrier); });
   });
 }
 

@@ -22,16 +22,17 @@ constexpr std::int64_t kTicketBarriers = 16;  ///< bytes of a ticket's barriers:
 void ThreadEmitter::make_barriers() {
   const Roles& roles = *plan_.roles();
   LV* first = e_.b.CreateICmpEQ(tid_, i32(0));
-  const auto pair = [&](std::int64_t at, std::int64_t filled) {
-    call(e_.b, e_.module, Primitive::MbarInit, {shared_address(at), i32(filled), first});
+  // It has come: told once; it is free: by each computing warp.
+  const auto pair = [&](std::int64_t at) {
+    call(e_.b, e_.module, Primitive::MbarInit, {shared_address(at), i32(1), first});
     call(e_.b, e_.module, Primitive::MbarInit, {shared_address(at + 8), i32(plan_.warps()), first});
   };
   for (const Op* loop : roles.chains) {
     const int slots = plan_.stages()[static_cast<std::size_t>(plan_.rings_of(*loop)[0])].slots;
-    for (int s = 0; s < slots; ++s) pair(*plan_.bulk_barriers(*loop) + 16 * s, 1);
+    for (int s = 0; s < slots; ++s) pair(*plan_.bulk_barriers(*loop) + 16 * s);
   }
-  for (const int s : roles.tiles) pair(plan_.stages()[static_cast<std::size_t>(s)].barriers, 1);
-  for (int t = 0; t < kTickets; ++t) pair(roles.tickets + kTicketBarriers * t, 1);
+  for (const int s : roles.tiles) pair(plan_.stages()[static_cast<std::size_t>(s)].barriers);
+  for (int t = 0; t < kTickets; ++t) pair(roles.tickets + kTicketBarriers * t);
   call(e_.b, e_.module, Primitive::FenceMbarInit, {});
   call(e_.b, e_.module, Primitive::BarSyncAll, {});
 }
@@ -183,7 +184,8 @@ Values ThreadEmitter::ask_instance(LV* instance, llvm::ArrayRef<LV*> standing) {
 }
 
 void ThreadEmitter::ask_loop(const Op& op, const std::function<void()>& in_between) {
-  const RingLoop r = ring_loop(op);
+  RingLoop r = ring_loop(op);
+  r.fed = false;  // by this thread
   Turn turn = first_turn(r);
   auto& [slot, parity] = rings_stand_.at(&op);
   turn.slot = slot;
@@ -191,16 +193,15 @@ void ThreadEmitter::ask_loop(const Op& op, const std::function<void()>& in_betwe
   // While there are trips, at most `most` if it is not 0.
   const auto fill = [&](int most) {
     Values init;
-    carry(turn, init);
     if (most) init.push_back(i32(0));
-    const auto turn_at = [&](llvm::ArrayRef<LV*> now) { return Turn{now[0], now[1], now[2], now[3], now[4], now[5]}; };
+    carry(turn, init);
     const auto goes_on = [&](llvm::ArrayRef<LV*> now) {
-      LV *trip = nullptr, *any = exists(r, turn_at(now), 0, &trip);
-      if (r.behind > 0) any = e_.b.CreateOr(any, exists(r, turn_at(now), 1, &trip));
-      return most ? e_.b.CreateAnd(any, e_.b.CreateICmpSLT(now.back(), i32(most))) : any;
+      LV *trip = nullptr, *any = exists(r, turn_of(r, now), 0, &trip);
+      if (r.behind > 0) any = e_.b.CreateOr(any, exists(r, turn_of(r, now), 1, &trip));
+      return most ? e_.b.CreateAnd(any, e_.b.CreateICmpSLT(now.front(), i32(most))) : any;
     };
     const auto ask_trip = [&](llvm::ArrayRef<LV*> now) {
-      Turn t = turn_at(now);
+      Turn t = turn_of(r, now);
       LV* there = ring_barrier(r, t.slot, false);
       // Free: in the phase before, which a new barrier's has none of.
       call(e_.b, e_.module, Primitive::MbarWait, {ring_barrier(r, t.slot, true), e_.b.CreateXor(t.parity, i32(1))});
@@ -209,11 +210,11 @@ void ThreadEmitter::ask_loop(const Op& op, const std::function<void()>& in_betwe
       look_further(r, t);
       go_on(r, t);
       Values out;
+      if (most) out.push_back(e_.b.CreateAdd(now.front(), i32(1)));
       carry(t, out);
-      if (most) out.push_back(e_.b.CreateAdd(now.back(), i32(1)));
       return out;
     };
-    turn = turn_at(repeat(init, goes_on, ask_trip));
+    turn = turn_of(r, repeat(init, goes_on, ask_trip));
   };
   fill(r.slots);
   in_between();

@@ -37,7 +37,7 @@ struct ThreadEmitter::RingLoop {
   /// otherwise wait for the slowest warp of the trip before, and all warps would march in step.
   int distance() const { return barriers && slots > 2 ? slots - 2 : slots - 1; }
   LV* step = nullptr;
-  bool fed = false;                       ///< others fill it: this thread computes, or is the one that fills it for those
+  bool fed = false;                       ///< others fill it
   std::optional<std::int64_t> barriers;   ///< filled by bulk copies: where the barriers lie in shared memory
   std::vector<const ir::Value*> results;  ///< of the last part; those of the others have the same layouts
 

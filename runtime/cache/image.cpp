@@ -1,6 +1,7 @@
 #include "runtime/cache/image.h"
 
 #include "codegen/nvptx/ptx.h"
+#include "runtime/cache/head.h"
 
 namespace tessera::cache {
 namespace {
@@ -129,20 +130,21 @@ std::optional<InPlace> in_place_of(const Entry& entry) {
   return out;
 }
 
-std::string spans_text(const std::vector<Span>& spans) {
-  Writer w;
-  w.number(spans.size());
-  for (const Span& s : spans) put_span(w, s);
-  return w.take();
+std::vector<Section> head_sections(const ir::Kernel& kernel) {
+  const Head head = head_of(kernel);
+  Writer spans;
+  spans.number(head.spans.size());
+  for (const Span& s : head.spans) put_span(spans, s);
+  return {{"head", head.text}, {"span", spans.take()}};
 }
 
-std::optional<std::vector<Span>> read_spans(const std::string* text) {
-  if (!text) return std::nullopt;
-  Reader r(*text);
-  std::vector<Span> out(r.count());
-  for (Span& s : out) s = get_span(r);
-  if (!r.done()) return std::nullopt;
-  return out;
+std::unique_ptr<ir::Kernel> head_in(const Entry& entry) {
+  const std::string *text = entry.find("head"), *spans = entry.find("span");
+  if (!text || !spans) return nullptr;
+  Reader r(*spans);
+  Head head{*text, std::vector<Span>(r.count())};
+  for (Span& s : head.spans) s = get_span(r);
+  return r.done() ? read_head(head) : nullptr;
 }
 
 }  // namespace tessera::cache

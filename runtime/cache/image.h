@@ -1,6 +1,7 @@
 // A compiled kernel as the sections of a cache entry.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "codegen/cpu/compile.h"
+#include "dsl/ir.h"
 #include "runtime/cache/entry.h"
 
 namespace tessera {
@@ -27,7 +29,9 @@ using InPlace = std::vector<std::pair<std::string, std::string>>;
 Section in_place_section(const InPlace& pairs);
 std::optional<InPlace> in_place_of(const Entry& entry);
 
-std::string spans_text(const std::vector<Span>& spans);
-std::optional<std::vector<Span>> read_spans(const std::string* text);
+/// What a kernel's launches need (head.h), as sections "head" and "span".
+std::vector<Section> head_sections(const ir::Kernel& kernel);
+/// Null unless the entry holds what head_sections() makes.
+std::unique_ptr<ir::Kernel> head_in(const Entry& entry);
 
 }  // namespace tessera::cache

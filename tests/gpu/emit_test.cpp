@@ -8,6 +8,7 @@
 #include "codegen/gpu/compile.h"
 #include "codegen/gpu/layout.h"
 #include "dsl/text.h"
+#include "tests/ir/kernels.h"
 
 namespace tessera::test {
 namespace {
@@ -18,15 +19,6 @@ using gpu::mma_cols;
 using gpu::mma_rows;
 using gpu::strided;
 using testing::HasSubstr;
-
-std::unique_ptr<ir::Kernel> parsed(const std::string& text) {
-  SourceMap sources;
-  const FileId file = sources.add("kernel.ir", text);
-  Diagnostics problems;
-  auto kernel = ir::parse_kernel(sources, file, problems);
-  for (const Diagnostic& d : problems.list()) ADD_FAILURE() << d.message;
-  return kernel;
-}
 
 TEST(Emit, SharedMemoryBeyondTheArchitectureIsRefused) {
   const auto kernel = parsed(R"(kernel k(

@@ -14,19 +14,24 @@
 
 namespace tessera::test {
 
-/// The kernel in tests/ir/NAME.ir. Throws std::runtime_error with the rendered diagnostics if it does not parse.
+/// A kernel from text. Throws std::runtime_error with the rendered diagnostics if it does not parse.
+inline std::unique_ptr<ir::Kernel> parsed(const std::string& text, const std::string& name = "kernel.ir") {
+  SourceMap sources;
+  const FileId file = sources.add(name, text);
+  Diagnostics diagnostics;
+  auto kernel = ir::parse_kernel(sources, file, diagnostics);
+  if (!kernel) throw std::runtime_error(render(diagnostics, sources));
+  return kernel;
+}
+
+/// The kernel in tests/ir/NAME.ir.
 inline std::unique_ptr<ir::Kernel> load_kernel(const std::string& name) {
   const std::string path = std::string(TESSERA_SOURCE_DIR) + "/tests/ir/" + name + ".ir";
   std::ifstream in(path);
   if (!in) throw std::runtime_error("cannot read " + path);
   std::stringstream text;
   text << in.rdbuf();
-  SourceMap sources;
-  const FileId file = sources.add(name + ".ir", text.str());
-  Diagnostics diagnostics;
-  auto kernel = ir::parse_kernel(sources, file, diagnostics);
-  if (!kernel) throw std::runtime_error(render(diagnostics, sources));
-  return kernel;
+  return parsed(text.str(), name + ".ir");
 }
 
 struct AttentionShape {

@@ -8,18 +8,11 @@
 #include "codegen/gpu/compile.h"
 #include "codegen/simt/simulate.h"
 #include "dsl/text.h"
+#include "tests/ir/kernels.h"
 #include "tests/ir/launch.h"
 
 namespace tessera::test {
 namespace {
-
-std::unique_ptr<ir::Kernel> parsed(const std::string& text) {
-  SourceMap sources;
-  Diagnostics problems;
-  auto kernel = ir::parse_kernel(sources, sources.add("k.ir", text), problems);
-  if (!kernel) throw std::runtime_error(render(problems, sources));
-  return kernel;
-}
 
 /// Launches one instance on tensors in the order of the parameters; the last one is written.
 void launch(const std::string& text, std::vector<std::pair<std::string, Buffer*>> tensors, const std::map<std::string, double>& scalars) {

@@ -13,14 +13,6 @@
 namespace tessera::test {
 namespace {
 
-std::unique_ptr<ir::Kernel> parsed(const std::string& text) {
-  SourceMap sources;
-  Diagnostics problems;
-  auto kernel = ir::parse_kernel(sources, sources.add("k.ir", text), problems);
-  if (!kernel) throw std::runtime_error(problems.list()[0].message);
-  return kernel;
-}
-
 /// Runs a kernel of `x`, which it reads, and `y`, which it writes.
 SimtResult simulated(const ir::Kernel& kernel, const GpuOptions& options, Buffer& x, Buffer& y,
                      std::vector<std::pair<std::string, std::int64_t>> symbols) {
