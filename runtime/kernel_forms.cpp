@@ -31,9 +31,10 @@ const Form& KernelImpl::form(std::uint64_t mask) {
 }
 
 cache::Key KernelImpl::form_key(std::uint64_t mask) const {
-  const cache::KernelInputs machine = cache::machine_inputs(target_.target, target_.gpu, target_.context);
   cache::Fields fields;
-  fields.add("what", "form").add("kernel", link_.key).add("machine", machine.key()).add("debug", options_.debug ? "1" : "0");
+  fields.add("what", "form").add("kernel", link_.key).add("debug", options_.debug ? "1" : "0");
+  // A bundle says itself which machine it is for.
+  if (!link_.store->portable()) fields.add("machine", cache::machine_inputs(target_.target, target_.gpu, target_.context).key());
   for (const std::string& n : names_of(mask)) fields.add("absent", n);
   return fields.key();
 }
@@ -142,7 +143,9 @@ std::shared_ptr<const Executable> KernelImpl::cached_code(const cache::Key& key,
       if (!options_.debug) store.remember(key, code);
       return code;
     }
-  } catch (const MachineError&) {  // code that cannot be loaded is made again, and if that cannot be loaded either, its error is told
+  } catch (const MachineError&) {
+    if (store.portable()) throw;  // nothing else can be made of a bundle
+    // Code that cannot be loaded is made again, and if that cannot be loaded either, its error is told.
   } catch (const InternalError&) {}
   store.drop(Kind::Kernel, key);
   return nullptr;

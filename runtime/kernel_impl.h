@@ -69,6 +69,9 @@ class KernelImpl {
   /// What the passes and the target are told.
   CompileOptions compile_options() const { return {target_.target, target_.gpu, options_.debug, hooks_, source_->schedule(), options_.seed}; }
   LazyLoader& loader() const { return *loader_; }
+  const CacheLink& link() const { return link_; }
+  /// The optional views, by name.
+  std::vector<std::string> optional_views() const { return names_of(~std::uint64_t{0}); }
   /// The form without these views. Compiles it unless it exists, and loads it on the device that the options name. Throws Error.
   const Form& form(std::uint64_t absent_mask);
   std::uint64_t mask_of(const std::vector<std::string>& absent) const;

@@ -138,6 +138,15 @@ std::vector<Section> head_sections(const ir::Kernel& kernel) {
   return {{"head", head.text}, {"span", spans.take()}};
 }
 
+Section without_places(const Section& spans) {
+  Reader r(spans.bytes);
+  Writer out;
+  const std::size_t count = r.count();
+  out.number(count);
+  for (std::size_t i = 0; i < count; ++i) put_span(out, Span{});
+  return {spans.tag, out.take()};
+}
+
 std::unique_ptr<ir::Kernel> head_in(const Entry& entry) {
   const std::string *text = entry.find("head"), *spans = entry.find("span");
   if (!text || !spans) return nullptr;

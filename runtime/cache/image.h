@@ -31,6 +31,8 @@ std::optional<InPlace> in_place_of(const Entry& entry);
 
 /// What a kernel's launches need (head.h), as sections "head" and "span".
 std::vector<Section> head_sections(const ir::Kernel& kernel);
+/// The "span" section with all places unknown: for who has no sources to show.
+Section without_places(const Section& spans);
 /// Null unless the entry holds what head_sections() makes.
 std::unique_ptr<ir::Kernel> head_in(const Entry& entry);
 

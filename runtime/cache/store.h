@@ -22,17 +22,24 @@ class Store {
  public:
   explicit Store(std::string folder, Limits limits = {}, Disk::Warn warn = {}, std::shared_ptr<FileCalls> calls = std::make_shared<FileCalls>());
 
+  /// Entries in memory alone, whose names depend neither on this build of the library nor on a driver: what bundles are made of. `read_only`: put()
+  /// keeps nothing, and a broken entry is not removed.
+  explicit Store(std::vector<Entry> entries, bool read_only);
+
   /// The process's store for a folder; one that lives as long as the process, so that trouble is told once. Warnings go to stderr.
   static std::shared_ptr<Store> of(const std::string& folder, Limits limits = {});
 
   bool on() const { return on_; }
+  bool portable() const { return portable_; }
+  /// Those of a portable store.
+  std::vector<Entry> entries() const;
   Disk& disk() { return disk_; }
 
   /// The entry, if its file is sound; one that is not is removed and counts as none.
   std::optional<Entry> find(Kind kind, const Key& key);
   void put(const Entry& entry);
   void drop(Kind kind, const Key& key);
-  Disk::Claim claim(const Key& key) { return disk_.claim(key); }
+  Disk::Claim claim(const Key& key) { return portable_ ? Disk::Claim(-1) : disk_.claim(key); }
 
   /// Code that a kernel of this process still uses.
   std::shared_ptr<const Executable> loaded(const Key& key);
@@ -46,9 +53,10 @@ class Store {
   } counts;
 
  private:
-  bool on_;
+  bool on_, portable_ = false, read_only_ = false;
   Disk disk_;
-  std::mutex mutex_;  ///< of loaded_
+  mutable std::mutex mutex_;  ///< of loaded_ and entries_
+  std::map<std::pair<Kind, Key>, Entry> entries_;
   std::map<Key, std::weak_ptr<const Executable>> loaded_;
 };
 

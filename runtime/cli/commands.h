@@ -23,6 +23,7 @@ void add_compile(CLI::App& app, Action& action);
 void add_run(CLI::App& app, Action& action);
 void add_bench(CLI::App& app, Action& action);
 void add_tune(CLI::App& app, Action& action);
+void add_bundle(CLI::App& app, Action& action);
 void add_cache(CLI::App& app, Action& action);
 
 }  // namespace tessera::cli

@@ -48,6 +48,7 @@ int run(int argc, char** argv) {
   add_run(app, action);
   add_bench(app, action);
   add_tune(app, action);
+  add_bundle(app, action);
   add_cache(app, action);
   app.add_flag("--json", report.json, "one JSON object on stdout instead of text");
   for (CLI::App* sub : app.get_subcommands({})) sub->add_flag("--json", report.json, "one JSON object on stdout instead of text");

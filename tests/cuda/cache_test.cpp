@@ -1,6 +1,8 @@
 // The cache on a GPU, without a GPU: PTX is kept, and what a driver refuses is made again.
 #include <gmock/gmock.h>
 
+#include "runtime/bundle.h"
+#include "runtime/kernel_impl.h"
 #include "tests/cache/support.h"
 #include "tests/cuda/fake_driver.h"
 
@@ -91,6 +93,26 @@ TEST_F(GpuCache, CodeOfAnArchitectureAlone) {
   const Cache warm = fresh(folder_.path());
   launch(scale(warm, 8, {.target = "sm_90a"}));
   EXPECT_EQ(warm.counts().compiled, 0u);
+}
+
+TEST_F(GpuCache, ABundleIsLoadedAndLaunchedWithoutCompiling) {
+  write(folder_ / "scale.tile", scale_source);
+  write(folder_ / "a.bundle", cache::encode(make_bundle({{folder_ / "scale.tile", "scale", {{"N", 8}}, "", {}, {}}}, "sm_90a")));
+  const Bundle bundle = load_bundle(folder_ / "a.bundle");
+  const Scale k = bundle.kernel<In<float, 2>, Out<float, 2>, float>("scale", {}, {.context = gpu_});
+  EXPECT_EQ(fake().modules_loaded, 1) << "loaded before the first launch";
+  launch(k);
+  EXPECT_EQ(fake().modules_loaded, 1);
+  EXPECT_EQ(k.any().impl().link().store->counts.compiled, 0u);
+  launch(bundle.kernel<In<float, 2>, Out<float, 2>, float>("scale"));
+}
+
+TEST_F(GpuCache, ADriverThatRefusesABundleIsHeard) {
+  write(folder_ / "scale.tile", scale_source);
+  write(folder_ / "a.bundle", cache::encode(make_bundle({{folder_ / "scale.tile", "scale", {{"N", 8}}, "", {}, {}}}, "sm_90a")));
+  const Bundle bundle = load_bundle(folder_ / "a.bundle");
+  fake().newest_ptx = 60;
+  EXPECT_THAT(message_of([&] { bundle.kernel("scale", {}, {.context = gpu_}); }), ::testing::HasSubstr("too old"));
 }
 
 }  // namespace

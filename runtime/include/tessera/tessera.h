@@ -13,6 +13,7 @@
 #pragma once
 
 #include "tessera/argument.h"
+#include "tessera/bundle.h"
 #include "tessera/cache.h"
 #include "tessera/context.h"
 #include "tessera/device_buffer.h"
