@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <mutex>
+#include <set>
 
 #include "runtime/errors.h"
 #include "runtime/files.h"
@@ -39,6 +40,15 @@ const Program& detail::ModuleImpl::program() const {
 
 namespace {
 
+/// Once a line and process.
+void warn_of_stale(const std::string& line) {
+  static std::mutex& mutex = *new std::mutex;
+  static auto& told = *new std::set<std::string>;
+  const std::lock_guard lock(mutex);
+  if (told.insert(line).second)
+    fmt::print(stderr, "tessera: warning: the winner `{}` is not used: the kernel has changed since it was tuned; run `tessera tune` again\n", line);
+}
+
 /// A kernel of a module with its constants. The module is parsed when Tile IR is asked for.
 class ModuleKernel : public detail::KernelSource {
  public:
@@ -56,7 +66,7 @@ class ModuleKernel : public detail::KernelSource {
     const Constants& c = constants();
     return absent ? instantiate(module_->program(), name_, c, *absent, ds) : instantiate_signature(module_->program(), name_, c, ds);
   }
-  Schedule schedule() const override { return schedule_for(module_->program(), name_, family_); }
+  Schedule schedule() const override { return schedule_for(module_->program(), name_, family_, constants()); }
 
   /// Names the kernel and everything that chooses its constants.
   cache::Key key() const {
@@ -72,9 +82,10 @@ class ModuleKernel : public detail::KernelSource {
     const std::lock_guard lock(mutex_);
     if (!chosen_) {
       Diagnostics diagnostics;
-      Constants c = choose_tuned(module_->program(), name_, target_, given_, parse_winners(winners_, "winners"), sizes_, diagnostics);
+      Choice c = choose_tuned(module_->program(), name_, target_, given_, parse_winners(winners_, "winners"), sizes_, diagnostics);
       if (diagnostics.any()) throw to_error(diagnostics, *module_->sources());
-      chosen_ = std::move(c);
+      for (const std::string& line : c.stale) warn_of_stale(line);
+      chosen_ = std::move(c.constants);
     }
     return *chosen_;
   }
@@ -99,7 +110,7 @@ bool worth_keeping(const detail::ResolvedTarget& target, const CompileHooks& hoo
 AnyKernel detail::make_kernel(const ModuleImpl& module, const std::string& name, const Consts& consts, const Options& options,
                               std::span<const SignatureEntry> signature, const MakeOptions& more) {
   const ResolvedTarget target = resolve_target(options);
-  auto source = std::make_unique<const ModuleKernel>(module.shared_from_this(), name, to_constants(consts), options.winners, more.sizes, target.name,
+  auto source = std::make_unique<const ModuleKernel>(module.shared_from_this(), name, to_constants(consts), options.winners, more.sizes, winners_target(target.name),
                                                      schedule_family(target.target, target.gpu));
   CacheLink link;
   if (module.store()->on() && worth_keeping(target, more.hooks)) link = {module.store(), source->key()};

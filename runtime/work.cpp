@@ -10,12 +10,32 @@ using ir::Op;
 using ir::OpKind;
 using ir::Value;
 
-constexpr std::int64_t sample_limit = 4096;
+constexpr std::int64_t sample_limit = 4096, effort_sample_limit = 64;
 
-/// Evaluates idx scalars as far as they follow from symbols, grid indices and loop variables, and adds up products.
+/// What is added up: products alone, whose number must be exact, or all of an Effort.
+enum class Count : std::uint8_t { Products, Everything };
+
+Effort operator+(Effort a, const Effort& b) {
+  a.flops += b.flops;
+  a.elements += b.elements;
+  a.steps += b.steps;
+  a.traffic += b.traffic;
+  return a;
+}
+Effort operator*(double factor, Effort e) {
+  e.flops *= factor;
+  e.elements *= factor;
+  e.steps *= factor;
+  e.traffic *= factor;
+  return e;
+}
+
+bool is_product(const Op& op) { return op.kind == OpKind::Dot || op.kind == OpKind::DotScaled; }
+
+/// Evaluates idx scalars as far as they follow from symbols, grid indices and loop variables, and adds up efforts.
 class Counter {
  public:
-  Counter(const ir::Kernel& kernel, const SymbolValues& symbols) : symbols_(symbols) {
+  Counter(const ir::Kernel& kernel, const SymbolValues& symbols, Count count) : symbols_(symbols), count_(count) {
     std::size_t arg = 0;
     for (const ir::Param& p : kernel.params) {
       if (p.is_view && !p.present) continue;
@@ -27,7 +47,7 @@ class Counter {
       }
     }
     ir::walk(kernel.body, [&](const Op& op) {
-      if (op.kind == OpKind::Dot || op.kind == OpKind::DotScaled) {
+      if (counts(op)) {
         for (const Op* o = &op; o; o = o->parent->parent) busy_[o] = true;
       }
     });
@@ -35,50 +55,83 @@ class Counter {
 
   std::map<const Value*, std::int64_t>& known() { return known_; }
 
-  /// FLOP of one run of `block`; empty if unknown.
-  std::optional<double> block(const ir::Block& b) {
-    double sum = 0;
+  /// Of one run of `block`; empty if unknown.
+  std::optional<Effort> block(const ir::Block& b) {
+    Effort sum;
     for (const std::unique_ptr<Op>& op : b.ops) {
       if (!busy_.contains(op.get())) continue;
-      const std::optional<double> f = flops(*op);
-      if (!f) return std::nullopt;
-      sum += *f;
+      const std::optional<Effort> e = effort(*op);
+      if (!e) return std::nullopt;
+      sum = sum + *e;
     }
     return sum;
   }
 
  private:
-  std::optional<double> flops(const Op& op) {
-    if (op.kind == OpKind::Dot || op.kind == OpKind::DotScaled) {
-      const ir::TileType& out = ir::tile(op.result()->type);
-      return 2.0 * static_cast<double>(out.elements()) * static_cast<double>(ir::tile(op.operands[0]->type).dims[1]);
+  bool counts(const Op& op) const {
+    if (count_ == Count::Products) return is_product(op);
+    return op.kind == OpKind::Store || (op.results.size() == 1 && !ir::is_scalar(op.result()->type) && ir::is_tile(op.result()->type));
+  }
+
+  static Effort of_one(const Op& op) {
+    Effort out;
+    if (op.kind == OpKind::Store) {
+      const Value* v = op.operands[1];
+      if (ir::is_tile(v->type)) out.traffic = bytes_of(v);
+      return out;
     }
+    out.steps = 1;
+    if (is_product(op)) {
+      out.flops = 2.0 * static_cast<double>(ir::tile(op.result()->type).elements()) * static_cast<double>(ir::tile(op.operands[0]->type).dims[1]);
+    } else if (op.kind == OpKind::Load) {
+      out.traffic = bytes_of(op.result());
+    } else if (ir::has(op.kind, ir::Elementwise)) {
+      out.elements = static_cast<double>(ir::tile(op.result()->type).elements());
+    } else if (op.kind == OpKind::Reduce) {
+      out.elements = static_cast<double>(ir::tile(op.operands[0]->type).elements());
+    }
+    return out;
+  }
+
+  static double bytes_of(const Value* v) {
+    const ir::TileType& t = ir::tile(v->type);
+    return static_cast<double>(t.elements()) * bits(t.dtype) / 8;
+  }
+
+  std::optional<Effort> effort(const Op& op) {
+    if (is_product(op)) return of_one(op);
     if (op.kind == OpKind::For) return loop(op);
     if (op.kind == OpKind::If) {
       if (const auto c = value(op.operands[0])) return block(op.region(*c ? 0 : 1));
       const auto a = block(op.region(0)), b = block(op.region(1));
-      return a && b ? std::optional(std::max(*a, *b)) : std::nullopt;
+      if (!a || !b) return std::nullopt;
+      return a->flops > b->flops || (a->flops == b->flops && a->traffic > b->traffic) ? a : b;
     }
-    return std::nullopt;  // a while loop or a region of a reduction: its trips depend on data
+    if (count_ == Count::Products) return std::nullopt;  // a while loop or a region of a reduction: its trips depend on data
+    Effort sum = of_one(op);
+    if (op.kind == OpKind::While) {
+      for (const auto& region : op.regions) sum = sum + block(*region).value_or(Effort());
+    }
+    return sum;
   }
 
-  std::optional<double> loop(const Op& op) {
+  std::optional<Effort> loop(const Op& op) {
     const auto lo = value(op.operands[0]), hi = value(op.operands[1]), step = value(op.operands[2]);
-    if (!lo || !hi || !step || *step <= 0) return std::nullopt;
-    if (*hi <= *lo) return 0.0;
+    if (!lo || !hi || !step || *step <= 0) return count_ == Count::Products ? std::nullopt : block(op.region());
+    if (*hi <= *lo) return Effort();
     const std::int64_t trips = ceil_div(*hi - *lo, *step);
     const Value* iv = op.region().args[0].get();
     // The inner trips may depend on the loop variable; where they do not, one trip stands for all.
-    double sum = 0;
-    const std::int64_t samples = std::min<std::int64_t>(trips, depends(op.region()) ? 64 : 1);
+    Effort sum;
+    const std::int64_t samples = std::min<std::int64_t>(trips, depends(op.region()) ? (count_ == Count::Products ? 64 : 8) : 1);
     for (std::int64_t s = 0; s < samples; ++s) {
       forget(op.region());
       known_[iv] = *lo + *step * (samples == 1 ? 0 : s * (trips - 1) / (samples - 1));
-      const std::optional<double> f = block(op.region());
-      if (!f) return std::nullopt;
-      sum += *f;
+      const std::optional<Effort> e = block(op.region());
+      if (!e) return std::nullopt;
+      sum = sum + *e;
     }
-    return sum / static_cast<double>(samples) * static_cast<double>(trips);
+    return static_cast<double>(trips) / static_cast<double>(samples) * sum;
   }
 
   /// Whether what runs inside could depend on the loop variable: there is a loop or a branch around a product.
@@ -145,41 +198,34 @@ class Counter {
   }
 
   const SymbolValues& symbols_;
+  Count count_;
   std::map<const Value*, const ir::Param*> views_;
   std::map<const Value*, std::int64_t> scalars_;
-  std::map<const Op*, bool> busy_;  ///< ops with a product inside
+  std::map<const Op*, bool> busy_;  ///< ops that count, or have one inside
   std::map<const Value*, std::int64_t> known_;
 };
 
-}  // namespace
-
-Work count_work(const ir::Kernel& kernel, const SymbolValues& symbols) {
-  Work out;
-  for (const ir::Param& p : kernel.params) {
-    if (!p.is_view || !p.present) continue;
-    const auto shape = extents(p, symbols);
-    if (!shape) continue;
-    std::int64_t n = bits(p.dtype);
-    for (std::int64_t e : *shape) n *= e;
-    out.bytes += (n + 7) / 8 * (p.mode == ir::Mode::InOut || p.mode == ir::Mode::Add ? 2 : 1);
-  }
+/// The mean of a sample of the instances, and how many there are; empty if it is unknown. `instances` is set if the grid is known, else negative.
+std::optional<Effort> mean_effort(const ir::Kernel& kernel, const SymbolValues& symbols, Count count, std::int64_t limit, double& instances) {
   std::vector<std::int64_t> grid;
-  double instances = 1;
+  instances = 1;
   for (const ir::GridAxis& g : kernel.grid) {
-    const auto count = g.count.eval([&](const std::string& n) -> std::optional<std::int64_t> {
+    const auto extent = g.count.eval([&](const std::string& n) -> std::optional<std::int64_t> {
       const auto at = symbols.find(n);
       return at == symbols.end() ? std::nullopt : std::optional(at->second);
     });
-    if (!count) return out;
-    grid.push_back(std::max<std::int64_t>(0, *count));
+    if (!extent) {
+      instances = -1;
+      return std::nullopt;
+    }
+    grid.push_back(std::max<std::int64_t>(0, *extent));
     instances *= static_cast<double>(grid.back());
   }
-  out.flops = 0;
-  if (instances == 0) return out;
-  Counter counter(kernel, symbols);
-  const auto samples = static_cast<std::int64_t>(std::min<double>(instances, static_cast<double>(sample_limit)));
+  if (instances == 0) return Effort();
+  Counter counter(kernel, symbols, count);
+  const auto samples = static_cast<std::int64_t>(std::min<double>(instances, static_cast<double>(limit)));
   const std::size_t first_index = kernel.body.args.size() - grid.size();
-  double sum = 0;
+  Effort sum;
   for (std::int64_t s = 0; s < samples; ++s) {
     auto linear = static_cast<std::int64_t>(instances / static_cast<double>(samples) * static_cast<double>(s));
     counter.known().clear();
@@ -187,14 +233,47 @@ Work count_work(const ir::Kernel& kernel, const SymbolValues& symbols) {
       counter.known()[kernel.body.args[first_index + axis].get()] = linear % grid[axis];
       linear /= grid[axis];
     }
-    const std::optional<double> f = counter.block(kernel.body);
-    if (!f) {
-      out.flops = std::nullopt;
-      return out;
-    }
-    sum += *f;
+    const std::optional<Effort> e = counter.block(kernel.body);
+    if (!e) return std::nullopt;
+    sum = sum + *e;
   }
-  out.flops = sum / static_cast<double>(samples) * instances;
+  return 1 / static_cast<double>(samples) * sum;
+}
+
+std::int64_t bytes_of_views(const ir::Kernel& kernel, const SymbolValues& symbols) {
+  std::int64_t out = 0;
+  for (const ir::Param& p : kernel.params) {
+    if (!p.is_view || !p.present) continue;
+    const auto shape = extents(p, symbols);
+    if (!shape) continue;
+    std::int64_t n = bits(p.dtype);
+    for (std::int64_t e : *shape) n *= e;
+    out += (n + 7) / 8 * (p.mode == ir::Mode::InOut || p.mode == ir::Mode::Add ? 2 : 1);
+  }
+  return out;
+}
+
+}  // namespace
+
+Work count_work(const ir::Kernel& kernel, const SymbolValues& symbols) {
+  double instances = 0;
+  const std::optional<Effort> mean = mean_effort(kernel, symbols, Count::Products, sample_limit, instances);
+  return {mean ? std::optional(mean->flops * instances) : std::nullopt, bytes_of_views(kernel, symbols)};
+}
+
+Effort count_effort(const ir::Kernel& kernel, const SymbolValues& symbols) {
+  double instances = 0;
+  Effort out = mean_effort(kernel, symbols, Count::Everything, effort_sample_limit, instances).value_or(Effort());
+  out = std::max(instances, 0.0) * out;
+  out.instances = std::max(instances, 0.0);
+  out.bytes = static_cast<double>(bytes_of_views(kernel, symbols));
+  ir::walk(kernel.body, [&](const Op& op) {
+    for (const auto& r : op.results) {
+      if (!ir::is_tile(r->type)) continue;
+      const ir::TileType& t = ir::tile(r->type);
+      out.largest_tile = std::max(out.largest_tile, static_cast<double>(t.elements()) * bits(t.dtype) / 8);
+    }
+  });
   return out;
 }
 

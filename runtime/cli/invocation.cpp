@@ -70,7 +70,8 @@ Invocation::Invocation(const InvocationOptions& options, Report& report) {
   dry_ = options.dry;
   if (dry_) return;
   make_tensors(options);
-  kernel_->prepare(*context_, absent_);
+  dry_ = !options.compile;  // what follows from the kernel follows from its uncompiled form
+  if (options.compile) kernel_->prepare(*context_, absent_);
   if (context_->is_cuda()) move_to_device();
 }
 
@@ -175,11 +176,6 @@ Work Invocation::work() const {
   if (dry_) return count_work(*kernel_->impl().lower(mask), sizes());
   if (const auto& compiled = kernel_->impl().form(mask).compiled) return count_work(*compiled, sizes());
   return count_work(*kernel_->impl().after_passes(mask), sizes());
-}
-
-std::optional<AssembledCode> Invocation::assembled() const {
-  if (!context_->is_cuda()) return std::nullopt;
-  return kernel_->impl().form(kernel_->impl().mask_of(absent_)).executable->assembled(*context_);
 }
 
 SymbolValues Invocation::sizes() const {

@@ -21,6 +21,7 @@ struct InvocationOptions {
   std::vector<std::string> with;  ///< bench: optional views that are not left out though the kernel reads them
   SymbolValues sizes;             ///< bench: symbols given by the user
   bool random_inputs = false;     ///< bench: what is in no file is made up
+  bool compile = true;            ///< false: only arguments() may be asked beside what dry allows, and kernel() not be launched
   bool dry = false;               ///< no tensors and no code: only kernel(), symbols(), sizes() and work() may be asked
 };
 
@@ -42,8 +43,8 @@ class Invocation {
   Work work() const;
   /// Launch symbols and idx scalars, for counting.
   SymbolValues sizes() const;
-  /// What a GPU's assembler made of it; empty on the host.
-  std::optional<AssembledCode> assembled() const;
+  /// One a parameter; they name memory of this object.
+  std::vector<Argument> arguments() const;
   /// Launches once and waits; on a GPU, on the tensors there. Before the first launch, outputs hold the bytes of NaN and of -1.
   void launch() const;
   /// Brings what a GPU's kernel wrote into tensors(); nothing to do on the CPU.
@@ -55,7 +56,6 @@ class Invocation {
   double median_seconds(double seconds, bool cold = false);
 
  private:
-  std::vector<Argument> arguments() const;
   void move_to_device();
   double median_seconds_on_gpu(double seconds, bool cold);
   void read_inputs(const InvocationOptions& options);

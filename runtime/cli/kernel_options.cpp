@@ -162,13 +162,13 @@ Scalar scalar_from_text(const Parameter& p, const std::string& text) {
   return s;
 }
 
-AnyKernel uncompiled(const KernelOptions& options, const CompileHooks& hooks) {
+AnyKernel uncompiled(const KernelOptions& options, const CompileHooks& hooks, const std::map<std::string, std::int64_t>& sizes) {
   const Module module = load_timed(options, hooks);
   Options o;
   o.target = options.target;
   o.winners = winners_text(options);
   return detail::make_kernel(module.impl(), kernel_name(module, options), consts_from_text(options.constants), o, {},
-                             {.hooks = hooks, .compile = false});
+                             {.hooks = hooks, .sizes = sizes, .compile = false});
 }
 
 llvm::json::Object constants_of(const AnyKernel& kernel) {

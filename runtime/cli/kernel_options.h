@@ -39,8 +39,9 @@ std::string kernel_name(const Module& module, const KernelOptions& options);
 /// The file, checked; the time goes to the hooks.
 Module load_timed(const KernelOptions& options, const CompileHooks& hooks);
 
-/// The file's kernel with its constants, not compiled yet: for commands that show and do not run.
-AnyKernel uncompiled(const KernelOptions& options, const CompileHooks& hooks);
+/// The file's kernel with its constants, not compiled yet: for commands that show and do not run. `sizes`: launch symbols known already, for choosing
+/// among winners.
+AnyKernel uncompiled(const KernelOptions& options, const CompileHooks& hooks, const std::map<std::string, std::int64_t>& sizes = {});
 /// The constants a kernel was made with, for the report.
 llvm::json::Object constants_of(const AnyKernel& kernel);
 

@@ -17,10 +17,10 @@ struct Budget {
 };
 constexpr Budget interpreter_budget{3e7, 4 << 20, 1 << 20}, cpu_budget{1e10, 256 << 20, 16 << 20};
 
-Results results_of(Invocation& call) {
+tuning::Results results_of(Invocation& call) {
   call.launch();
   call.fetch();
-  Results out;
+  tuning::Results out;
   for (const Parameter* p : call.written()) out.emplace(p->name, call.tensors().at(p->name).copy());
   return out;
 }
@@ -60,6 +60,12 @@ Oracle::Oracle(const InvocationOptions& candidate, Report& report) : target_(can
     if (try_shape(o, report) || !shrinks) break;
   }
   small_is_full_ = small_ && *small_ == candidate.sizes;
+  if (!small_) return;
+  o = candidate;
+  o.sizes = *small_;
+  o.compile = false;
+  here_.emplace(o, report);
+  subject_.emplace(here_->context(), here_->kernel().parameters(), here_->arguments());
 }
 
 bool Oracle::try_shape(InvocationOptions options, Report& report) {
@@ -71,8 +77,7 @@ bool Oracle::try_shape(InvocationOptions options, Report& report) {
     if (work.bytes > (work.flops ? budget.bytes : budget.bytes_of_unknown_work) || (work.flops && *work.flops > budget.flops)) return false;
     options.dry = false;
     Invocation call(options, report);
-    at_small_ = results_of(call);
-    tolerance_ = tolerance_for(call.kernel().parameters());
+    want_ = results_of(call);
     small_ = options.sizes;
     return true;
   } catch (const Error& e) {
@@ -82,36 +87,20 @@ bool Oracle::try_shape(InvocationOptions options, Report& report) {
   }
 }
 
-std::string Oracle::objection_at_small(const InvocationOptions& candidate, Report& report) const {
-  InvocationOptions o = candidate;
-  o.sizes = *small_;
-  Results here;
+std::string Oracle::objection(const AnyKernel& kernel) {
+  if (!subject_) return "";
   try {
-    Invocation call(o, report);
-    here = results_of(call);
+    subject_->set_back();
+    subject_->poison();
+    kernel.launch(here_->context(), subject_->arguments());
+    const std::string text = tuning::difference(subject_->fetch(), want_, tuning::tolerance_for(kernel.parameters()));
+    if (text.empty()) return "";
+    return small_is_full_ ? "wrong: " + text : fmt::format("wrong at {}: {}", shape_text(*small_), text);
   } catch (const Error& e) {
     // A `where` may tie this candidate's tile to sizes: it has no such launch, which says nothing about the full one.
     if (e.code() != "E0705" && e.code() != "E0509") throw;
     return "";
   }
-  const std::string text = difference(here, at_small_, tolerance_);
-  return text.empty() ? "" : fmt::format("wrong at {}: {}", shape_text(*small_), text);
-}
-
-std::string Oracle::objection(const InvocationOptions& candidate, Invocation& full, Report& report) {
-  if (small_ && !small_is_full_) {
-    if (std::string text = objection_at_small(candidate, report); !text.empty()) return text;
-  }
-  Results here = results_of(full);
-  const Results& want = small_is_full_ ? at_small_ : at_full_;
-  if (!want.empty()) {
-    const std::string text = difference(here, want, tolerance_);
-    if (text.empty()) return "";
-    return small_is_full_ ? "wrong: " + text : "unlike the first candidate: " + text;
-  }
-  tolerance_ = tolerance_for(full.kernel().parameters());
-  at_full_ = std::move(here);
-  return "";
 }
 
 std::string Oracle::description() const {

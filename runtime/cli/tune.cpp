@@ -1,20 +1,19 @@
-// tessera tune FILE: which candidate of a kernel's `tune` block is the fastest on this machine. Every candidate is tried, and its results are
-// compared before it may win. All are timed briefly, then the faster half in turns for longer, and so on until three are left; timings are kept in
-// the folder of the cache, and what is known is not measured again.
+// tessera tune FILE: which candidate of a kernel's `tune` block is the fastest on this machine (tessera::tune), on random tensors.
+#include "tessera/tune.h"
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-
+#include <signal.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <chrono>
+#include <atomic>
 #include <filesystem>
 
-#include "runtime/cache/kernel_key.h"
+#include "runtime/cache/key.h"
 #include "runtime/cli/commands.h"
 #include "runtime/cli/invocation.h"
 #include "runtime/cli/oracle.h"
-#include "runtime/cli/tune_log.h"
+#include "runtime/cli/tune_html.h"
 #include "runtime/errors.h"
 #include "runtime/files.h"
 #include "runtime/winners.h"
@@ -22,281 +21,192 @@
 namespace tessera::cli {
 namespace {
 
-struct TuneOptions {
+constexpr int interrupted_exit = 130;  // what shells give a command that SIGINT ended
+
+struct TuneCommand {
   InvocationOptions invocation;
-  std::vector<std::string> sizes;
-  std::string out;
-  double seconds = 0.2;
-  bool cold = false;
-  bool again = false;
+  std::vector<std::string> sizes, rivals;
+  std::string out, html;
+  TuneOptions how;
+  bool warm = false;
 };
 
-struct Candidate {
-  Constants constants;
-  std::string text;     ///< "BM=64 BN=128"
-  std::string dropped;  ///< why it cannot win; empty: it may
-  bool spills = false;
-  bool known = false;  ///< timed and compared in an earlier run
-  double seconds = 0;
-};
-
-/// Whether another candidate may fare better: budgets, limits of the target, an assembler that refuses the code.
-bool is_the_candidates(const Error& e) {
-  if (e.kind() == Error::Kind::Machine) return true;
-  return e.code().starts_with("E06") || e.code() == "E0804" || e.code() == "E0509";
-}
-
-class Tuner {
+/// While it lives, the first SIGINT is noted, and a second one ends the process as usual. A process that was told to ignore it goes on to.
+class Interrupts {
  public:
-  Tuner(const TuneOptions& options, Report& report) : options_(options), report_(report), module_(load_timed(options.invocation.kernel, {})) {
-    // Trouble with the device is no candidate's fault.
-    Options o;
-    o.target = options.invocation.kernel.target;
-    const Context context = context_for(options.invocation.kernel);
-    if (context.is_cuda()) o.context = context;
-    target_ = detail::resolve_target(o).name;
-    device_ = context.is_cuda() ? context.description() : fmt::format("cpu, {} threads", context.threads());
-    kernel_ = kernel_name(module_, options.invocation.kernel);
-    machine_ = cache::machine_inputs(context.is_cuda() ? Target::Cuda : Target::Cpu, detail::resolve_target(o).gpu, o.context).key();
-    fixed_ = detail::to_constants(consts_from_text(options.invocation.kernel.constants));
-    Diagnostics diagnostics;
-    for (Constants& c : tune_candidates(module_.impl().program(), kernel_, fixed_, diagnostics)) {
-      std::vector<std::string> words;
-      for (const auto& [n, v] : c) words.push_back(fmt::format("{}={}", n, str(v)));
-      candidates_.push_back({std::move(c), fmt::format("{}", fmt::join(words, " ")), "", false, 0});
-    }
-    if (diagnostics.any()) throw to_error(diagnostics, *module_.impl().sources());
+  Interrupts() {
+    noted() = false;
+    struct sigaction mine{};
+    mine.sa_handler = [](int) { noted() = true; };
+    mine.sa_flags = static_cast<int>(SA_RESETHAND);
+    ::sigaction(SIGINT, nullptr, &before_);
+    if (before_.sa_handler != SIG_IGN) ::sigaction(SIGINT, &mine, nullptr);
   }
+  ~Interrupts() { ::sigaction(SIGINT, &before_, nullptr); }
+  Interrupts(const Interrupts&) = delete;
+  Interrupts& operator=(const Interrupts&) = delete;
 
-  void run() {
-    if (candidates_.empty() || candidates_.front().constants.empty()) refuse_empty();
-    read_inputs_once();
-    report_.line(fmt::format("{} on {}: {} candidates", kernel_, device_, candidates_.size()));
-    for (std::size_t i = 0; i < candidates_.size(); ++i) {
-      show_progress(i);
-      recall_or_measure(candidates_[i]);
-      hide_progress();
-      tell(candidates_[i]);
-    }
-    std::vector<Candidate*> legal = survivors();
-    if (legal.empty()) {
-      // Spills are slow, not wrong: where nothing else is left, the best of those.
-      for (Candidate& c : candidates_) {
-        if (!c.spills) continue;
-        measure(c, true);
-        tell(c);
-      }
-      legal = survivors();
-    }
-    if (legal.empty()) {
-      report_candidates();
-      fail(Code::E0802, fmt::format("no candidate of `{}` is left", kernel_), "the report says why each was dropped");
-    }
-    // The clock of a machine drifts while it works: the faster half is asked again, near each other in time, until few are left; those for longest.
-    for (bool last = false; !last && legal.size() > 1;) {
-      last = legal.size() <= most_finalists;
-      legal.resize(last ? legal.size() : std::max(most_finalists, (legal.size() + 1) / 2));
-      for (Candidate* c : legal) c->seconds = std::min(c->seconds, seconds_of(*c, last ? 1 : 0.5));
-      std::sort(legal.begin(), legal.end(), faster);
-    }
-    report_candidates();
-    finish(**std::min_element(legal.begin(), legal.end(), faster));
+  /// A signal handler sees nothing but what outlives it.
+  static std::atomic<bool>& noted() {
+    static std::atomic<bool> flag = false;
+    return flag;
   }
 
  private:
-  static constexpr std::size_t most_finalists = 3;
-
-  static bool faster(const Candidate* a, const Candidate* b) { return a->seconds < b->seconds; }
-
-  [[noreturn]] void refuse_empty() const {
-    // A constant that is missing or unknown is why no candidate fits; making the kernel says so.
-    detail::make_kernel(module_.impl(), kernel_, consts_from_text(options_.invocation.kernel.constants), {.target = "interp"}, {},
-                        {.compile = false});
-    if (candidates_.empty()) fail(Code::E0802, fmt::format("no candidate of `{}` fits these constants", kernel_));
-    fail(Code::E0802, fmt::format("there is nothing to choose: `{}` has no `tune` block, or --const gives all of its names", kernel_));
-  }
-
-  /// Trouble with the inputs is no candidate's fault either.
-  void read_inputs_once() {
-    InvocationOptions o = options_of(candidates_.front());
-    o.dry = true;
-    try {
-      guarded([&] { sizes_ = Invocation(o, report_).sizes(); });
-    } catch (const Error& e) {
-      if (e.kind() == Error::Kind::Machine || !is_the_candidates(e)) throw;
-    }
-  }
-
-  InvocationOptions options_of(const Candidate& c) const {
-    InvocationOptions o = options_.invocation;
-    for (const auto& [n, v] : c.constants) o.kernel.constants.push_back(fmt::format("{}={}", n, str(v)));
-    return o;
-  }
-
-  /// `share` of the time that --seconds gives.
-  double seconds_of(const Candidate& c, double share) {
-    Invocation call(options_of(c), report_);
-    return call.median_seconds(share * options_.seconds, options_.cold);
-  }
-
-  /// Names everything that a timing depends on, as far as it is known.
-  cache::Key timing_key(const Candidate& c) const {
-    const InvocationOptions& o = options_.invocation;
-    cache::Fields fields;
-    fields.add("what", "timing").add("sources", module_.impl().key()).add("kernel", kernel_).add("machine", machine_).add("device", device_);
-    for (const Constants* constants : {&fixed_, &c.constants}) {
-      for (const auto& [n, v] : *constants) fields.add("constant", n).add("value", str(v));
-    }
-    for (const auto& [n, v] : o.sizes) fields.add("size", n).add("value", std::to_string(v));
-    for (const std::vector<std::string>* words : {&o.shapes, &o.scalars, &o.with, &o.without}) {
-      fields.add("words", std::to_string(words->size()));
-      for (const std::string& w : *words) fields.add("word", w);
-    }
-    return fields.add("cold", options_.cold ? "1" : "0").add("seconds", fmt::format("{}", options_.seconds)).key();
-  }
-
-  void recall_or_measure(Candidate& c) {
-    const bool keeps = options_.invocation.in.empty();  // what lies in a file of tensors may change
-    const cache::Key key = timing_key(c);
-    if (const std::optional<double> known = keeps && !options_.again ? log_.seconds(key) : std::nullopt) {
-      c.known = true;
-      c.seconds = *known;
-      return;
-    }
-    measure(c, false);
-    if (keeps && c.dropped.empty()) log_.add(key, c.seconds, fmt::format("{} {} {}", kernel_, target_, c.text));
-  }
-
-  /// On a terminal: how far it is and how long the rest may take.
-  void show_progress(std::size_t done) const {
-    if (!terminal_ || report_.json) return;
-    const double spent = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-    const std::string left =
-        done == 0 ? "" : fmt::format(", about {:.0f} s left", spent / static_cast<double>(done) * static_cast<double>(candidates_.size() - done));
-    fmt::print(stderr, "\r\x1b[K{}/{}: {}{}", done + 1, candidates_.size(), candidates_[done].text, left);
-  }
-  void hide_progress() const {
-    if (terminal_ && !report_.json) fmt::print(stderr, "\r\x1b[K");
-  }
-
-  void measure(Candidate& c, bool spills_too) {
-    c.dropped.clear();
-    const InvocationOptions given = options_of(c);
-    std::optional<Invocation> call;
-    try {
-      guarded([&] { call.emplace(given, report_); });
-    } catch (const Error& e) {
-      if (!is_the_candidates(e)) throw;
-      c.dropped = e.kind() == Error::Kind::Machine ? e.message() : fmt::format("{}: {}", e.code(), e.message());
-      return;
-    }
-    if (const std::optional<AssembledCode> code = call->assembled(); code && code->local_bytes > 0) {
-      c.spills = true;
-      c.dropped = fmt::format("{} bytes of local memory a thread, {} registers", code->local_bytes, code->registers);
-      if (!spills_too) return;
-      c.dropped.clear();
-    }
-    if (!oracle_) oracle_.emplace(given, report_);
-    if (c.dropped = oracle_->objection(given, *call, report_); !c.dropped.empty()) return;
-    c.seconds = call->median_seconds(0.25 * options_.seconds, options_.cold);
-    sizes_ = call->sizes();
-  }
-
-  std::vector<Candidate*> survivors() {
-    std::vector<Candidate*> out;
-    for (Candidate& c : candidates_) {
-      if (c.dropped.empty()) out.push_back(&c);
-    }
-    std::sort(out.begin(), out.end(), faster);
-    return out;
-  }
-
-  void tell(const Candidate& c) const {
-    report_.line(c.dropped.empty() ? fmt::format("  {:<28} {:10.2f} us{}", c.text, c.seconds * 1e6, c.known ? ", known" : "")
-                                   : fmt::format("  {:<28} dropped: {}", c.text, c.dropped));
-  }
-
-  void report_candidates() const {
-    llvm::json::Array tried;
-    for (const Candidate& c : candidates_) {
-      llvm::json::Object o{{"constants", constants_json(c)}};
-      if (c.dropped.empty()) {
-        o["median_s"] = c.seconds;
-        o["known"] = c.known;
-      } else {
-        o["dropped"] = c.dropped;
-      }
-      tried.push_back(std::move(o));
-    }
-    report_.fields["candidates"] = std::move(tried);
-  }
-
-  void finish(const Candidate& best) {
-    Constants all = fixed_;
-    all.insert(best.constants.begin(), best.constants.end());
-    Winner winner{kernel_, target_, winner_keys(module_.impl().program(), kernel_, all, sizes_), {}};
-    for (const auto& [n, v] : best.constants) winner.choices.emplace(n, str(v));
-    const std::string line = with_winner("#\n", winner, "").substr(2);
-    const std::string checked = oracle_ ? oracle_->description() : "what it was when it was first timed";
-    report_.line(fmt::format("checked against {}", checked));
-    report_.line(fmt::format("winner, {:.2f} us: {}", best.seconds * 1e6, line.substr(0, line.size() - 1)));
-    if (!options_.out.empty()) {
-      std::error_code none;
-      const std::string before = std::filesystem::exists(options_.out, none) ? read_file(options_.out, 64 << 20) : "";
-      write_file(options_.out, with_winner(before, winner, options_.out));
-    }
-    report_.fields["kernel"] = kernel_;
-    report_.fields["target"] = target_;
-    report_.fields["device"] = device_;
-    report_.fields["checked"] = checked;
-    report_.fields["winner"] = constants_json(best);
-    report_.fields["median_s"] = best.seconds;
-    report_.fields["line"] = line.substr(0, line.size() - 1);
-  }
-
-  static llvm::json::Object constants_json(const Candidate& c) {
-    llvm::json::Object out;
-    for (const auto& [n, v] : c.constants) out[n] = str(v);
-    return out;
-  }
-
-  const TuneOptions& options_;
-  Report& report_;
-  Module module_;
-  std::string kernel_, target_, device_;
-  cache::Key machine_;
-  Constants fixed_;
-  std::vector<Candidate> candidates_;
-  TuneLog log_{Cache::standard()};
-  const bool terminal_ = ::isatty(STDERR_FILENO) != 0;
-  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-  std::optional<Oracle> oracle_;
-  SymbolValues sizes_;
+  struct sigaction before_{};
 };
 
-void tune(TuneOptions options, Report& report) {
-  const std::string& target = options.invocation.kernel.target;
+/// A bar with the time that is left, on a terminal only.
+class Bar {
+ public:
+  explicit Bar(bool quiet) : shown_(!quiet && ::isatty(STDERR_FILENO) != 0) {}
+  ~Bar() {
+    if (shown_) fmt::print(stderr, "\r\x1b[K");
+  }
+  Bar(const Bar&) = delete;
+  Bar& operator=(const Bar&) = delete;
+  void show(const TuneProgress& p) const {
+    if (!shown_) return;
+    constexpr std::size_t width = 24;
+    const std::size_t full = p.all > 0 ? width * p.done / p.all : 0;
+    const std::string left = p.done > 0 ? fmt::format(", about {:.0f} s left", p.seconds_left) : "";
+    fmt::print(stderr, "\r\x1b[K[{}{}] {}/{}{}  {}", std::string(full, '#'), std::string(width - full, '-'), p.done, p.all, left, p.text);
+    std::fflush(stderr);
+  }
+
+ private:
+  bool shown_;
+};
+
+/// The kernel's first candidate, which gives the tensors: their shapes do not depend on tuned constants.
+InvocationOptions with_first_candidate(InvocationOptions o, const Module& module, const std::string& kernel) {
+  Diagnostics diagnostics;
+  const Constants given = detail::to_constants(consts_from_text(o.kernel.constants));
+  const std::vector<Constants> candidates = tune_candidates(module.impl().program(), kernel, given, diagnostics);
+  if (diagnostics.any()) throw to_error(diagnostics, *module.impl().sources());
+  if (!candidates.empty()) {
+    for (const auto& [n, v] : candidates.front()) o.kernel.constants.push_back(fmt::format("{}={}", n, str(v)));
+  }
+  return o;
+}
+
+llvm::json::Object constants_json(const TunedCandidate& c) {
+  llvm::json::Object out;
+  for (const auto& [n, v] : c.constants) out[n] = v;
+  return out;
+}
+
+void report_candidates(const TuneResult& r, Report& report) {
+  llvm::json::Array tried;
+  for (const TunedCandidate& c : r.candidates) {
+    llvm::json::Object o{{"constants", constants_json(c)}, {"estimate_s", c.estimate_s}, {"launches", c.launches}, {"known", c.known}};
+    if (!c.dropped.empty()) {
+      o["dropped"] = c.dropped;
+      report.line(fmt::format("  {:<28} dropped: {}", c.text, c.dropped));
+    } else if (c.median_s > 0) {
+      o["median_s"] = c.median_s;
+      o["spread"] = c.spread;
+      o["final"] = c.final;
+      report.line(fmt::format("  {:<28} {:10.2f} us{}{}{}", c.text, c.median_s * 1e6,
+                              c.launches > 0 ? fmt::format(", spread {:.1f} %", c.spread * 100) : "", c.known ? ", known" : "",
+                              c.final ? ", final" : ""));
+    } else {
+      report.line(fmt::format("  {:<28} not measured", c.text));
+    }
+    tried.push_back(std::move(o));
+  }
+  report.fields["candidates"] = std::move(tried);
+  report.fields["stopped"] = r.stopped;
+  report.fields["throttled"] = r.throttled;
+  report.fields["spent_s"] = r.spent_s;
+  report.fields["compile_s"] = r.compile_s;
+  if (r.throttled) report.line("the machine became slower while it was measured (throttled, or busy): ranks are of launches near each other in time");
+}
+
+void finish(const TuneCommand& o, const TuneResult& r, const std::string& kernel, const std::string& checked, Report& report) {
+  const TunedCandidate& best = r.candidates.at(static_cast<std::size_t>(r.winner));
+  report.line(fmt::format("checked against {}", checked));
+  report.line(fmt::format("winner, {:.2f} us: {}", best.median_s * 1e6, r.line));
+  if (!o.out.empty()) {
+    std::error_code none;
+    const std::string before = std::filesystem::exists(o.out, none) ? read_file(o.out, 64 << 20) : "";
+    write_file(o.out, with_winner(before, parse_winners(r.line, "").at(0), o.out));
+  }
+  report.fields["kernel"] = kernel;
+  report.fields["checked"] = checked;
+  report.fields["winner"] = constants_json(best);
+  report.fields["median_s"] = best.median_s;
+  report.fields["line"] = r.line;
+}
+
+void run(TuneCommand o, Report& report) {
+  const std::string& target = o.invocation.kernel.target;
   if (target != "cpu" && target != "cuda" && !target.starts_with("cuda:")) {
     report.error(Usage, "usage", fmt::format("--target {}: times of it would mean nothing; tune for cpu, cuda or cuda:N", target));
     return;
   }
-  options.invocation.sizes = sizes_from_text(options.sizes);
-  options.invocation.random_inputs = true;
-  Tuner(options, report).run();
+  o.invocation.sizes = sizes_from_text(o.sizes);
+  o.invocation.random_inputs = true;
+  o.how.cold = !o.warm;
+  const std::vector<Rival> rivals = rivals_from_text(o.rivals);
+  const Module module = load_timed(o.invocation.kernel, {});
+  const std::string kernel = kernel_name(module, o.invocation.kernel);
+  InvocationOptions first = with_first_candidate(o.invocation, module, kernel);
+  first.compile = false;
+  Invocation call(first, report);
+  const std::string device = call.context().is_cuda() ? call.context().description() : fmt::format("cpu, {} threads", call.context().threads());
+  report.line(fmt::format("{} on {}", kernel, device));
+  report.fields["device"] = device;
+
+  std::optional<Oracle> oracle;
+  const Bar bar(report.json);
+  const Interrupts interrupts;
+  o.how.sizes = call.sizes();
+  if (!o.invocation.in.empty()) o.how.data = cache::hash(read_file(o.invocation.in)).hex();
+  o.how.stop = [] { return Interrupts::noted().load(); };
+  o.how.progress = [&](const TuneProgress& p) { bar.show(p); };
+  o.how.check = [&](const AnyKernel& k) {
+    if (!oracle) {
+      InvocationOptions of_first = first;
+      of_first.compile = true;
+      oracle.emplace(of_first, report);
+    }
+    return oracle->objection(k);
+  };
+  Options options;
+  options.target = target;
+  const TuneResult r = tune(module, kernel, consts_from_text(o.invocation.kernel.constants), call.context(), call.arguments(), o.how, options);
+  report_candidates(r, report);
+  if (!o.html.empty()) {
+    const Work work = call.work();
+    write_file(o.html, tune_page({kernel, device, target, o.sizes, rivals, work}, r, call.context()));
+  }
+  if (r.stopped) {
+    std::size_t there = 0;
+    for (const TunedCandidate& c : r.candidates) there += c.median_s > 0;
+    report.error(interrupted_exit, "interrupted", fmt::format("interrupted; {} timings are kept: run it again to measure the rest", there));
+    return;
+  }
+  if (r.winner < 0) fail(Code::E0802, fmt::format("no candidate of `{}` is left", kernel), "the report says why each was dropped");
+  finish(o, r, kernel, oracle ? oracle->description() : "what it was when it was first timed", report);
 }
 
 }  // namespace
 
 void add_tune(CLI::App& app, Action& action) {
   CLI::App* sub = app.add_subcommand("tune", "find the fastest constants of a kernel's tune block on this machine");
-  auto o = std::make_shared<TuneOptions>();
+  auto o = std::make_shared<TuneCommand>();
   add_kernel_options(*sub, o->invocation.kernel, true);
   add_random_inputs(*sub, o->invocation, o->sizes);
   sub->add_option("-o,--out", o->out, "winners file to put the winner into; its other lines are kept");
-  sub->add_option("--seconds", o->seconds, "how long to repeat each candidate")->check(CLI::Range(0.0, 600.0))->capture_default_str();
-  sub->add_flag("--cold", o->cold, "on a GPU: empty its L2 cache before each launch");
-  sub->add_flag("--again", o->again, "measure all candidates, also those whose time an earlier run has kept");
-  sub->callback([&action, o] { action = [o](Report& r) { tune(*o, r); }; });
+  sub->add_option("--seconds", o->how.seconds, "how long the last few candidates are timed")->check(CLI::Range(0.0, 600.0))->capture_default_str();
+  sub->add_flag("--warm", o->warm, "on a GPU: leave its L2 cache as the launch before has left it");
+  sub->add_flag("--again", o->how.again, "measure all candidates, also those whose time an earlier run has kept");
+  sub->add_flag("--exhaustive", o->how.exhaustive, "leave none out, and time each for --seconds");
+  sub->add_option("--jobs", o->how.threads, "candidates compiled at the same time; default: all processors")->check(CLI::Range(1, 1024));
+  sub->add_option("--html", o->html, "write a page with the candidates, the roofline and the rivals, for a browser without a network");
+  sub->add_option("--rival", o->rivals, "NAME=SECONDS: what else computes this, for the page")->allow_extra_args(false);
+  sub->callback([&action, o] { action = [o](Report& r) { run(*o, r); }; });
 }
 
 }  // namespace tessera::cli

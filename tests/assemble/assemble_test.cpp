@@ -108,7 +108,7 @@ Assembled ptx_of(const Shipped& file, const KernelInfo& k, const GpuTarget& targ
   std::vector<Constants> candidates;
   for (const std::int64_t head : {128, 64}) {
     const Constants fixed = representative(k, target, head);
-    candidates.push_back(choose_tuned(program, k.name, target.name(), fixed, parse_winners(file.winners, "winners"), {}, problems));
+    candidates.push_back(choose_tuned(program, k.name, target.name(), fixed, parse_winners(file.winners, "winners"), {}, problems).constants);
     for (Constants& c : tune_candidates(program, k.name, fixed, problems)) {
       c.insert(fixed.begin(), fixed.end());
       candidates.push_back(std::move(c));

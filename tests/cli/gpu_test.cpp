@@ -59,7 +59,32 @@ TEST_F(Gpu, ExplainKernelSaysWhatTheKernelTakes) {
     EXPECT_EQ(j.getInteger("spill_store_bytes"), 0);
   }
   EXPECT_THAT(tessera("explain-kernel scale.tile --const N=8 --target sm_80").out, HasSubstr("shared memory"));
-  EXPECT_EQ(tessera("explain-kernel scale.tile --const N=8 --target cpu --json").code(), "E0802");
+  EXPECT_EQ(tessera("explain-kernel scale.tile --const N=8 --target interp --json").code(), "E0802");
+}
+
+TEST_F(Gpu, ExplainKernelSaysWhichWinnerChose) {
+  const auto tuned = [&](const std::string& more) {
+    const Result r = tessera("explain-kernel scale.tile --const N=8 --json " + more);
+    EXPECT_EQ(r.exit, 0) << r.out << r.err;
+    llvm::json::Object j = r.json();
+    return j.getObject("constants")->getString("BM").value_or("").str() + " " + j.getString("tuned").value_or("").str() + " " +
+           j.getString("tuned_line").value_or("").str();
+  };
+  EXPECT_EQ(tuned(""), "4 default ");
+  write("scale.winners", "scale sm_90a N=8 bucket(R)=64 : BM=8\nscale@0123456789abcdef sm_90a : BM=8\nscale cpu : BM=8\n");
+  EXPECT_EQ(tuned("--size R=64"), "8 exact scale sm_90a N=8 bucket(R)=64 : BM=8");
+  EXPECT_EQ(tuned("--size R=1000"), "8 nearest bucket scale sm_90a N=8 bucket(R)=64 : BM=8");
+  EXPECT_EQ(tuned("--target sm_80"), "4 default ");
+  EXPECT_EQ(tuned("--target cpu"), "8 exact scale cpu : BM=8");
+  const Result r = tessera("explain-kernel scale.tile --const N=8 --size R=64");
+  EXPECT_THAT(r.out, HasSubstr("tuned           by the line `scale sm_90a N=8 bucket(R)=64 : BM=8`"));
+  EXPECT_THAT(r.out, HasSubstr("stale           `scale@0123456789abcdef sm_90a : BM=8`"));
+  // Whoever compiles hears of it, once.
+  const Result bench = tessera("bench scale.tile --const N=8 --size R=5 --seconds 0 --target cpu");
+  EXPECT_EQ(bench.err, "");
+  write("scale.winners", "scale@0123456789abcdef cpu : BM=8\n");
+  EXPECT_THAT(tessera("bench scale.tile --const N=8 --size R=5 --seconds 0").err,
+              HasSubstr("warning: the winner `scale@0123456789abcdef cpu : BM=8` is not used"));
 }
 
 TEST_F(Gpu, WithoutADriverTheErrorNamesTheWayOut) {

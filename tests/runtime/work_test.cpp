@@ -51,16 +51,18 @@ TEST(Shapes, FollowFromSymbolsAndWhere) {
 }
 
 TEST(Winners, RoundTripAndMalformedLines) {
-  const std::string text = "# kernel target keys : tuned constants\nfwd cpu D=128 T=bf16 bucket(Sq)=1024 : BM=64 BN=128\n";
+  const std::string text = "# kernel target keys : tuned constants\nfwd@0123456789abcdef cpu D=128 T=bf16 bucket(Sq)=1024 : BM=64 BN=128\n";
   const std::vector<Winner> w = parse_winners(text, "w");
   ASSERT_EQ(w.size(), 1u);
   EXPECT_EQ(w[0].kernel, "fwd");
+  EXPECT_EQ(w[0].hash, "0123456789abcdef");
   EXPECT_EQ(w[0].keys.at("bucket(Sq)"), "1024");
   EXPECT_EQ(w[0].choices.at("BN"), "128");
   EXPECT_EQ(print_winners(w), text);
   EXPECT_TRUE(parse_winners("\n  # comment\n\n", "w").empty());
   for (const char* bad : {"fwd", "fwd cpu", "fwd cpu :", "fwd cpu BM=64", "fwd cpu : BM", "fwd cpu : =4", "fwd cpu : BM=", "fwd cpu : BM=1 BM=2",
-                          "fwd cpu : BM=1 : BN=2"}) {
+                          "fwd cpu : BM=1 : BN=2", "fwd@ cpu : BM=1", "fwd@123 cpu : BM=1", "@0123456789abcdef cpu : BM=1",
+                          "fwd@0123456789abcdeg cpu : BM=1"}) {
     EXPECT_EQ(code_of([&] { parse_winners(bad, "w"); }), "E0802") << bad;
   }
 }
@@ -76,7 +78,8 @@ TEST(Winners, SkeletonsServeTheirInstances) {
   ASSERT_TRUE(file.program);
   const auto tiles = [&](const std::string& winners, std::int64_t d, const char* kernel = "mine") {
     Diagnostics diagnostics;
-    const Constants all = choose_tuned(*file.program, kernel, "sm_90a", {{"T", DType::BF16}, {"D", d}}, parse_winners(winners, "w"), {}, diagnostics);
+    const Constants all =
+        choose_tuned(*file.program, kernel, "sm_90a", {{"T", DType::BF16}, {"D", d}}, parse_winners(winners, "w"), {}, diagnostics).constants;
     EXPECT_FALSE(diagnostics.any());
     return str(all.at("BM")) + "x" + str(all.at("BN"));
   };
@@ -89,8 +92,85 @@ TEST(Winners, SkeletonsServeTheirInstances) {
   EXPECT_EQ(tiles("fwd sm_90a : BM=64 BN=96\nother sm_90a : BM=64 BN=80\nmine sm_80 : BM=64 BN=80\n", 128), "128x128") << "lines of others";
 }
 
+constexpr const char* tuned_source = R"(// a kernel
+const half_ = 1;
+fn f(x: f32) -> f32 { return x + f32(half_); }
+kernel k[T: float, BM: int](x: view T[R], y: out view T[R]) over (i in tiles(R, BM)) { y[i] = T(f32(x[i]) * 2.0); }
+tune k { BM in {8, 16, 32, 64}; key T, bucket(R); }
+kernel other(x: view f32[R], y: out view f32[R]) over (i in tiles(R, 8)) { y[i] = x[i]; }
+)";
+
+TEST(Winners, ExactThenNearestBucketThenDefault) {
+  const LoadResult file = load_program("k.tile", tuned_source, {});
+  ASSERT_TRUE(file.program);
+  const auto choice = [&](const std::string& winners, std::int64_t r, const char* target = "sm_80") {
+    Diagnostics diagnostics;
+    const Choice c = choose_tuned(*file.program, "k", target, {{"T", DType::F32}}, parse_winners(winners, "w"), {{"R", r}}, diagnostics);
+    return str(c.constants.at("BM")) + " " + name(c.how) + " " + c.line;
+  };
+  const std::string lines =
+      "k sm_80 T=f32 bucket(R)=1024 : BM=16\nk sm_80 T=f32 bucket(R)=16384 : BM=32\nk sm_80 T=bf16 bucket(R)=4096 : BM=64\n";
+  EXPECT_EQ(choice(lines, 1000), "16 exact k sm_80 T=f32 bucket(R)=1024 : BM=16");
+  EXPECT_EQ(choice(lines, 2048), "16 nearest bucket k sm_80 T=f32 bucket(R)=1024 : BM=16");
+  EXPECT_EQ(choice(lines, 1 << 20), "32 nearest bucket k sm_80 T=f32 bucket(R)=16384 : BM=32");
+  EXPECT_EQ(choice("k sm_80 T=f32 : BM=64\n" + lines, 1 << 20), "64 exact k sm_80 T=f32 : BM=64") << "a line without the key serves every size";
+  EXPECT_EQ(choice("k sm_80 T=f32 : BM=64\n" + lines, 1000), "16 exact k sm_80 T=f32 bucket(R)=1024 : BM=16");
+  EXPECT_EQ(choice("k sm_80 T=bf16 : BM=64\n", 1000), "8 default ") << "another type is another kernel";
+  EXPECT_EQ(choice("k sm_80 : BM=12\n", 1000), "8 default ") << "no candidate";
+  const std::string here = winners_target("cpu");
+  EXPECT_EQ(choice("k cpu : BM=16\nk " + here + " : BM=32\nk cpu:pentium : BM=64\n", 1000, "cpu"), "32 exact k " + here + " : BM=32");
+  EXPECT_EQ(choice("k cpu : BM=16\nk cpu:pentium : BM=64\n", 1000, "cpu"), "16 exact k cpu : BM=16");
+}
+
+TEST(Winners, AChangedKernelMakesItsLinesStale) {
+  const auto chosen = [](const std::string& source, const std::string& winners) {
+    const LoadResult file = load_program("k.tile", source, {});
+    EXPECT_TRUE(file.program);
+    Diagnostics diagnostics;
+    const Choice c = choose_tuned(*file.program, "k", "sm_80", {{"T", DType::F32}}, parse_winners(winners, "w"), {{"R", 100}}, diagnostics);
+    return str(c.constants.at("BM")) + (c.stale.empty() ? "" : " stale " + c.stale[0]);
+  };
+  const LoadResult file = load_program("k.tile", tuned_source, {});
+  const std::string line = "k@" + winner_hash(*file.program, "k") + " sm_80 : BM=32";
+  const auto edited = [](const std::string& from, const std::string& to) {
+    std::string text = tuned_source;
+    text.replace(text.find(from), from.size(), to);
+    return text;
+  };
+  EXPECT_EQ(chosen(tuned_source, line), "32");
+  EXPECT_EQ(chosen(edited("// a kernel", "// the kernel\n\n"), line), "32") << "a comment";
+  EXPECT_EQ(chosen(edited("BM in {8, 16,", "BM in {8, 16, 24,"), line), "32") << "more candidates";
+  EXPECT_EQ(chosen(edited("= x[i]; }", "= x[i] + 1.0; }"), line), "32") << "another kernel of the file";
+  EXPECT_EQ(chosen(edited("const half_ = 1", "const half_ = 2"), line), "32") << "what it does not name";
+  EXPECT_EQ(chosen(edited("* 2.0", "* 3.0"), line), "8 stale " + line);
+  EXPECT_EQ(chosen(tuned_source, "k@0000000000000000 sm_80 : BM=32\nk sm_80 : BM=16\n").substr(0, 8), "16 stale") << "the next line serves";
+}
+
+TEST(Winners, AKernelIsItsFunctionsConstantsImportsAndSchedulesToo) {
+  const auto hash = [](const std::string& fn, const std::string& constant, const std::string& helper, const std::string& ring) {
+    const ImportResolver import = [&](const std::string& path) -> std::optional<ModuleText> {
+      if (path != "helper") return std::nullopt;
+      return ModuleText{"helper.tile", "fn unused() -> i32 { return 1; }\nfn g(x: f32) -> f32 { return " + helper + "; }\n"};
+    };
+    const LoadResult file = load_program("k.tile",
+                                         "import helper as h;\nconst c = " + constant + ";\nfn f(x: f32) -> f32 { return " + fn +
+                                             "; }\nkernel k(x: view f32[R], y: out view f32[R], a: f32) over (i in tiles(R, 8)) { let t = x[i]; "
+                                             "y[i] = t * (f(a) + h.g(a)); }\nschedule k on sm80 { ring t: " +
+                                             ring + "; }\n",
+                                         import);
+    EXPECT_TRUE(file.program);
+    return file.program ? winner_hash(*file.program, "k") : "";
+  };
+  const std::string first = hash("x + f32(c)", "1", "x", "2");
+  EXPECT_EQ(hash("x + f32(c)", "1", "x", "2"), first);
+  EXPECT_NE(hash("x - f32(c)", "1", "x", "2"), first);
+  EXPECT_NE(hash("x + f32(c)", "2", "x", "2"), first);
+  EXPECT_NE(hash("x + f32(c)", "1", "x + x", "2"), first);
+  EXPECT_NE(hash("x + f32(c)", "1", "x", "3"), first);
+}
+
 TEST(Winners, ALineIsReplacedOrAdded) {
-  const Winner w{"fwd", "cpu", {{"D", "64"}}, {{"BM", "8"}}};
+  const Winner w{"fwd", "cpu", "", {{"D", "64"}}, {{"BM", "8"}}};
   EXPECT_EQ(with_winner("", w, "w"), "# kernel target keys : tuned constants\nfwd cpu D=64 : BM=8\n");
   EXPECT_EQ(with_winner("# a\nfwd sm_80 D=64 : BM=1\nfwd cpu D=64 : BM=2\n\nfwd cpu : BM=3\nfwd cpu D=64 : BM=4", w, "w"),
             "# a\nfwd sm_80 D=64 : BM=1\nfwd cpu D=64 : BM=8\n\nfwd cpu : BM=3\n");

@@ -25,4 +25,5 @@
 #include "tessera/module.h"
 #include "tessera/prepare.h"
 #include "tessera/stream.h"
+#include "tessera/tune.h"
 #include "tessera/view.h"

@@ -5,9 +5,10 @@
 #include <string>
 #include <vector>
 
-#include "runtime/cli/tensors.h"
+#include "runtime/host_tensor.h"
+#include "tessera/module.h"
 
-namespace tessera::cli {
+namespace tessera::tuning {
 
 using Results = std::map<std::string, HostTensor>;
 
@@ -24,4 +25,4 @@ Tolerance tolerance_for(const std::vector<Parameter>& parameters);
 /// never within it. Precondition: the same tensors of the same shapes.
 std::string difference(const Results& got, const Results& want, const Tolerance& tolerance);
 
-}  // namespace tessera::cli
+}  // namespace tessera::tuning

@@ -1,4 +1,4 @@
-#include "runtime/cli/results.h"
+#include "runtime/tune/results.h"
 
 #include <fmt/format.h>
 
@@ -8,7 +8,7 @@
 
 #include "dsl/dtype.h"
 
-namespace tessera::cli {
+namespace tessera::tuning {
 namespace {
 
 /// Half the distance from 1 to the next number.
@@ -88,4 +88,4 @@ std::string difference(const Results& got, const Results& want, const Tolerance&
   return "";
 }
 
-}  // namespace tessera::cli
+}  // namespace tessera::tuning
