@@ -4,7 +4,7 @@ namespace tessera {
 
 namespace {
 constexpr DirectiveInfo kDirectives[] = {
-#define TESSERA_DIRECTIVE(id, text, families, subject, doc) {text, families, subject, doc},
+#define TESSERA_DIRECTIVE(id, text, families, subject, words, doc) {text, families, subject, words, doc},
 #include "dsl/directives.def"
 };
 }  // namespace

@@ -194,9 +194,12 @@ class Loader {
         fn_schedules_.push_back({s, &m});
         return;
       }
-      if (KernelDecl* k = find_kernel(m, s->target))
-        for (auto& [other_name, other] : m.kernels)
-          if (other->ast == k->ast) other->schedules.push_back({s, &m});
+      KernelDecl* k = find_kernel(m, s->target);
+      const KernelDecl* like = k && s->like ? find_kernel(m, *s->like) : nullptr;
+      if (!k || (s->like && !like)) return;
+      const auto added = like ? like->schedules : decltype(k->schedules){{s, &m}};
+      for (auto& [other_name, other] : m.kernels)
+        if (other->ast == k->ast) other->schedules.insert(other->schedules.end(), added.begin(), added.end());
     }
   }
 

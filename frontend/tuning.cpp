@@ -1,7 +1,10 @@
 // `tune` and `schedule` blocks: names, candidates, directives.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <functional>
+#include <iterator>
+#include <sstream>
 
 #include "frontend/elaborate.h"
 #include "frontend/recursion.h"
@@ -218,6 +221,15 @@ bool Elaborator::mentions(const ast::Expr& e, const std::string& name) const {
   return false;
 }
 
+namespace {
+
+std::vector<std::string> words_of(DirectiveKind kind) {
+  std::istringstream in(info(kind).words);
+  return {std::istream_iterator<std::string>(in), {}};
+}
+
+}  // namespace
+
 void Elaborator::check_schedule(LoadedModule& m, const ast::Schedule& s) {
   auto [owner, name] = resolve_path(m, s.target);
   if (!owner) return;
@@ -250,9 +262,19 @@ void Elaborator::check_schedule(LoadedModule& m, const ast::Schedule& s) {
     if (s.on && (" " + std::string(info(*kind).families) + " ").find(" " + s.on->name + " ") == std::string::npos)
       report(Code::E0514, d.name.span, fmt::format("`{}` does not exist for {}", d.name.name, s.on->name),
              fmt::format("it exists for {}", info(*kind).families));
-    if (std::string(info(*kind).subject) != "value") continue;
+    const bool of_values = std::string_view(info(*kind).subject) == "value";
+    const std::vector<std::string> words = words_of(*kind);
     for (const auto& a : d.args) {
       std::string subject = dotted(a.subject);
+      // A word that is not in the directive's list.
+      const auto* word = a.value ? std::get_if<ast::Name>(&a.value->node) : nullptr;
+      const std::string said = !of_values ? subject : word ? word->name : "";
+      if (!words.empty() && !said.empty() && std::find(words.begin(), words.end(), said) == words.end()) {
+        const std::string guess = did_you_mean(said, words);
+        report(Code::E0513, of_values ? a.value->span : a.subject.span, fmt::format("`{}` has no `{}`", d.name.name, said),
+               guess.empty() ? fmt::format("it has {}", fmt::join(words, ", ")) : fmt::format("did you mean `{}`?", guess));
+      }
+      if (!of_values) continue;
       // A field of a variable is named through the variable: `st.acc`.
       std::string root = a.subject.parts[0].name;
       if (subject.empty() || names.count(subject) || names.count(root)) continue;
@@ -281,7 +303,8 @@ Schedule Elaborator::schedule(const KernelDecl& k, const std::string& family, co
         ScheduleArg arg;
         arg.subject = dotted(a.subject);
         if (a.modifier) arg.word = a.modifier->name;
-        if (a.index) arg.index = const_int(eval(*a.index, s), a.index->span, "an axis").as_constant();
+        // A number alone, `swizzle 8`, or an axis: `divide acc 1: group`.
+        if (a.index) (a.subject.parts.empty() ? arg.number : arg.index) = const_int(eval(*a.index, s), a.index->span, "a number").as_constant();
         if (a.value) {
           auto* n = std::get_if<ast::Name>(&a.value->node);
           if (n && !s->names.count(n->name))

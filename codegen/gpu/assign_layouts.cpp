@@ -29,6 +29,8 @@ std::int64_t power_above(std::int64_t n) {
 constexpr std::int64_t kGroupSums = 128 * 128;
 /// Registers of a thread beside its sums and operands, as ptxas reports them of loops with one or two products.
 constexpr std::int64_t kBesideSums = 56;
+/// That a thread has at most.
+constexpr std::int64_t kMostRegisters = 255;
 
 std::int64_t div_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
@@ -395,6 +397,17 @@ std::int64_t Plan::elements_a_thread(std::int64_t largest) const {
   return most == 0 ? 16 : std::clamp<std::int64_t>(power_below(std::max<std::int64_t>(1, 64 / most)), 16, 32);
 }
 
+/// Of warpgroups, those that a schedule asks for.
+std::int64_t Plan::asked_groups(std::int64_t blocks) const {
+  const std::int64_t g = wishes_.groups->number;
+  const bool columns = !rows_only_ && (g & (g - 1)) == 0;
+  if (blocks % g != 0 && !columns)
+    throw Unsupported{
+        wishes_.groups->span,
+        fmt::format("its schedule lets {} warpgroups compute, but products have {} times 64 rows, which they cannot share evenly", g, blocks)};
+  return g;
+}
+
 void Plan::choose_warps() {
   std::int64_t accumulators = 0, operands = 0, largest = 0, rows = 0;
   rows_only_ = false;
@@ -428,9 +441,15 @@ void Plan::choose_warps() {
       // Rows of their own for each warpgroup, or as few as hold the sums in half of their registers.
       if (rows_only_ ? blocks % g == 0 && g <= 3 : groups * kGroupSums < accumulators) groups = g;
     }
+    if (wishes_.groups) groups = asked_groups(blocks);
     warps_ = static_cast<int>(4 * groups);
     // Sums, 16-bit operands made of them, and kBesideSums for the rest.
     registers_ = (accumulators + operands / 2) / threads() + kBesideSums;
+    if (wishes_.groups && registers_ > kMostRegisters) {
+      throw Unsupported{wishes_.groups->span,
+                        fmt::format("its schedule lets {} warpgroups compute, which leaves a thread {} registers to keep, but it has {}", groups,
+                                    registers_, kMostRegisters)};
+    }
     return;
   }
   ir::walk(kernel_.body, [&](const Op& op) {

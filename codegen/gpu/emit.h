@@ -38,12 +38,6 @@ struct Position {
   std::int64_t offset = 0;
 };
 
-/// Thrown for what this target cannot run; becomes E0804.
-struct Unsupported {
-  Span span;
-  std::string what;
-};
-
 /// Of named barriers: the computing threads'; of the asking warpgroup: a command is there, it has been obeyed.
 inline constexpr int kComputingBarrier = 1, kCommandBarrier = 2, kObeyedBarrier = 3;
 

@@ -59,7 +59,7 @@ void ThreadEmitter::bind_parameters(llvm::Function* f) {
     maps_encoded_ = e_.b.CreateICmpNE(word(next++), e_.idx(0));
     for (std::size_t m = 0; m < maps_.size(); ++m) map_arguments_.push_back(word(next++));
   }
-  if (plan_.roles()) tickets_ = word(next++);
+  if (plan_.persistent()) tickets_ = word(next++);
 }
 
 void ThreadEmitter::bind_instance(LV* instance) {
@@ -100,7 +100,7 @@ void ThreadEmitter::emit(GpuIr& out) {
   if (!maps_.empty()) types.push_back(e_.i64());
   const std::size_t first_map = types.size();
   types.insert(types.end(), maps_.size(), e_.ptr());
-  if (plan_.roles()) types.push_back(e_.i64());
+  if (plan_.persistent()) types.push_back(e_.i64());
   auto* type = llvm::FunctionType::get(e_.b.getVoidTy(), types, false);
   llvm::Function* f = llvm::Function::Create(type, llvm::Function::ExternalLinkage, kernel_.name, m);
   for (std::size_t i = 0; i < maps_.size(); ++i) {
@@ -136,7 +136,7 @@ void ThreadEmitter::emit(GpuIr& out) {
   e_.b.CreateRetVoid();
   out.entry = kernel_.name;
   out.threads = plan_.launched_threads();
-  out.persistent = plan_.roles().has_value();
+  out.persistent = plan_.persistent();
   out.shared_bytes = std::max(plan_.staged_bytes(), scratch_end_);
   out.registers = plan_.roles() ? 0 : plan_.registers();
   out.checks = std::move(checks_);

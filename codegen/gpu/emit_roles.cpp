@@ -124,8 +124,14 @@ void ThreadEmitter::ask() {
   const auto views = views_;
   LV* const one = e_.b.CreateICmpEQ(lane_, i32(0));
   LV *all = instances(), *ctas = call(e_.b, e_.module, Primitive::Nctaid, {});
-  LV* counter = e_.b.CreateIntToPtr(tickets_, e_.b.getPtrTy(1));
-  const auto draw = [&]() -> LV* {
+  // After the instance given; of the first lane.
+  const auto draw = [&](LV* instance) -> LV* {
+    switch (plan_.persistence()) {
+      case Persistence::Off: return all;
+      case Persistence::Static: return e_.b.CreateAdd(instance, ctas);
+      case Persistence::Dynamic: break;
+    }
+    LV* counter = e_.b.CreateIntToPtr(tickets_, e_.b.getPtrTy(1));
     const auto ticket = [&] {
       LV* t = e_.b.CreateAtomicRMW(llvm::AtomicRMWInst::Add, counter, i32(1), llvm::Align(4), llvm::AtomicOrdering::Monotonic);
       // As many are drawn as there are instances: each CTA ends by one that stands for none.
@@ -149,7 +155,7 @@ void ThreadEmitter::ask() {
         return e_.b.CreateICmpULT(instance, all);
       },
       [&](llvm::ArrayRef<LV*> now) {
-        LV* drawn = draw();
+        LV* drawn = draw(now.back());
         Values out = ask_instance(now.back(), now.drop_back());
         out.push_back(call(e_.b, e_.module, Primitive::ShflIdx, {drawn, i32(0)}));
         return out;

@@ -60,11 +60,7 @@ class Trends {
 
 }  // namespace
 
-void Plan::order_instances(const Schedule& schedule) {
-  for (const ScheduleDirective& d : schedule.directives) {
-    if (d.kind != DirectiveKind::Swizzle || kernel_.grid.size() < 2) continue;
-    for (const ScheduleArg& a : d.args) group_rows_ = std::clamp<std::int64_t>(a.number.value_or(0), 0, 1 << 16);
-  }
+void Plan::order_instances() {
   std::vector<const Op*> loops;
   std::set<const Value*> ends;
   ir::walk(kernel_.body, [&](const Op& op) {
@@ -81,7 +77,7 @@ void Plan::order_instances(const Schedule& schedule) {
       // Where one loop goes on from another's end, the end alone counts.
       if (ends.count(loop->operands[0]) == 0) work = both(work, flip(trends.trend(loop->operands[0])));
     }
-    descending_.push_back(work == Trend::Up);
+    descending_.push_back(work == Trend::Up && !wishes_.row_major);
   }
 }
 

@@ -36,6 +36,15 @@ bool rows_and_columns(const Value* v) {
   return ranges == 2;
 }
 
+const char* taken(Persistence p) {
+  switch (p) {
+    case Persistence::Off: return "one instance";
+    case Persistence::Static: return "each n-th instance";
+    case Persistence::Dynamic: return "instances by tickets";
+  }
+  return "";
+}
+
 }  // namespace
 
 const Value* parameter_of(const Value* view) {
@@ -52,7 +61,7 @@ const Value* through_transposes(const Value* v, bool& flipped) {
 }
 
 Plan::Plan(const ir::Kernel& kernel, const GpuTarget& target, const Schedule& schedule)
-    : kernel_(kernel), target_(target), uses_(kernel), affine_(kernel) {
+    : kernel_(kernel), target_(target), wishes_(wishes_of(schedule)), uses_(kernel), affine_(kernel) {
   ir::walk(kernel.body, [&](const Op& op) {
     if (op.kind == OpKind::Dot) dot_ops_.push_back(&op);
   });
@@ -61,13 +70,13 @@ Plan::Plan(const ir::Kernel& kernel, const GpuTarget& target, const Schedule& sc
   assign_layouts();
   stage_operands();
   stage_row_numbers();
-  make_rings(schedule);
+  make_rings();
   place_stages();
-  skew_products(schedule);
+  skew_products();
   choose_bulk_copies();
   chain_loops();
-  order_instances(schedule);
-  choose_roles(schedule);
+  order_instances();
+  choose_roles();
 }
 
 bool Plan::fragments_in_registers(const Value* operand, const DotPlan& dot) const {
@@ -232,7 +241,7 @@ std::vector<const Op*> Plan::address_ops(const Op& loop, int behind) const {
   return out;
 }
 
-void Plan::make_rings(const Schedule& schedule) {
+void Plan::make_rings() {
   if (!target_.has_cp_async()) return;
   std::set<const Op*> loops;
   for (Stage& s : stages_) {
@@ -245,12 +254,10 @@ void Plan::make_rings(const Schedule& schedule) {
   const auto set_slots = [&](int slots) {
     for (Stage& s : stages_) s.slots = s.loop ? slots : 1;
     for (Stage& s : stages_) {
-      for (const ScheduleDirective& d : schedule.directives) {
-        if (d.kind != DirectiveKind::Ring || !s.loop) continue;
-        for (const ScheduleArg& a : d.args) {
-          if (a.number && a.subject == s.source->hint) s.slots = static_cast<int>(std::clamp<std::int64_t>(*a.number, 1, 8));
-        }
-      }
+      const auto wish = wishes_.slots.find(s.source->hint);
+      if (!s.loop || wish == wishes_.slots.end()) continue;
+      s.slots = static_cast<int>(wish->second.number);
+      asked_ring_ = wish->second.span;
     }
     // One loop has one depth: the trip that is computed finds all its tiles.
     for (const Op* loop : loops) {
@@ -311,8 +318,8 @@ std::vector<std::string> Plan::notes() const {
                               d.mma ? info(*d.mma).name : "multiply-adds", d.warps_m, d.warps_n, d.a.stage < 0 ? "registers" : "shared memory"));
   }
   if (roles_)
-    out.push_back(fmt::format("roles: one warpgroup asks for tiles with {} registers, {} compute with {}; a CTA takes instances by tickets",
-                              roles_->asking, warps_ / 4, roles_->computing));
+    out.push_back(fmt::format("roles: one warpgroup asks for tiles with {} registers, {} compute with {}; a CTA takes {}", roles_->asking, warps_ / 4,
+                              roles_->computing, taken(persistence())));
   for (const auto& [loop, skews] : skews_) {
     for (const Skew& k : skews)
       out.push_back(fmt::format("product {}: one trip behind", k.sum->result()->hint.empty() ? "-" : k.sum->result()->hint));

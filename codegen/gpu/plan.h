@@ -22,6 +22,7 @@
 #include "codegen/gpu/layout.h"
 #include "codegen/gpu/primitives.h"
 #include "codegen/gpu/target.h"
+#include "codegen/gpu/wishes.h"
 #include "codegen/passes/affine.h"
 #include "dsl/ir.h"
 #include "dsl/schedule.h"
@@ -154,7 +155,7 @@ inline constexpr std::int64_t kTicketBytes = 128, kCommandOffset = 64;
 
 class Plan {
  public:
-  /// Precondition: a verified kernel after the target-free passes.
+  /// Precondition: a verified kernel after the target-free passes. Throws Unsupported for a schedule that cannot be kept.
   Plan(const ir::Kernel& kernel, const GpuTarget& target, const Schedule& schedule);
 
   const Uses& uses() const { return uses_; }
@@ -162,6 +163,10 @@ class Plan {
   /// Of those that compute.
   int threads() const { return warps_ * kWarpLanes; }
   const std::optional<Roles>& roles() const { return roles_; }
+  Persistence persistence() const { return roles_ ? wishes_.persistence : Persistence::Off; }
+  bool persistent() const { return persistence() != Persistence::Off; }
+  /// The directive that gives a ring its depth, if one does.
+  std::optional<Span> asked_ring() const { return asked_ring_; }
   /// Of a CTA.
   int launched_threads() const { return threads() + (roles_ ? kGroupThreads : 0); }
   /// The last op of the kernel's block that reads a stage of a tile that comes once an instance.
@@ -196,7 +201,7 @@ class Plan {
   /// The instances of a grid axis run from the last to the first.
   bool descending(std::size_t axis) const { return descending_[axis]; }
   /// The first two grid axes are visited in groups of so many of the second; 0: not.
-  std::int64_t group_rows() const { return group_rows_; }
+  std::int64_t group_rows() const { return kernel_.grid.size() < 2 ? 0 : wishes_.group_rows; }
   /// Bytes of all stages and barriers; what lies above is scratch, as large as the emitted code asks for.
   std::int64_t staged_bytes() const { return staged_bytes_; }
   /// Where the last stage ends.
@@ -206,18 +211,19 @@ class Plan {
  private:
   class Axes;
   void choose_warps();
+  std::int64_t asked_groups(std::int64_t blocks) const;
   std::int64_t elements_a_thread(std::int64_t largest) const;
   void choose_dots();
   void assign_layouts();
   void stage_operands();
   void stage_row_numbers();
-  void make_rings(const Schedule& schedule);
-  void skew_products(const Schedule& schedule);
+  void make_rings();
+  void skew_products();
   void choose_bulk_copies();
   void chain_loops();
   bool goes_on(const ir::Op& loop, const ir::Op& next) const;
-  void order_instances(const Schedule& schedule);
-  void choose_roles(const Schedule& schedule);
+  void order_instances();
+  void choose_roles();
   bool add_to_slice(const ir::Value* v, const ir::Block* loop, std::set<const ir::Op*>& slice) const;
   std::optional<BulkCopy> bulk_copy(const Stage& s);
   bool quiet(const ir::Block& body, const ir::Op& loop) const;
@@ -230,6 +236,7 @@ class Plan {
 
   const ir::Kernel& kernel_;
   GpuTarget target_;
+  Wishes wishes_;
   Uses uses_;
   ir::Affine affine_;
   int warps_ = 4;
@@ -243,7 +250,7 @@ class Plan {
   std::map<const ir::Op*, std::vector<Skew>> skews_;
   std::map<const ir::Op*, std::int64_t> bulk_barriers_;
   std::map<const ir::Op*, std::vector<const ir::Op*>> chains_;
-  std::int64_t group_rows_ = 0;
+  std::optional<Span> asked_ring_;
   std::vector<bool> descending_;  ///< by grid axis
   std::optional<Roles> roles_;
   std::int64_t staged_bytes_ = 0, stage_end_ = 0;

@@ -1,6 +1,8 @@
 // Which kernels run by roles: a warpgroup that asks for tiles beside those that compute. See plan.h.
 //
 // What the asking thread does must be known from scalars alone: the bounds of the loops it feeds, and where their tiles lie.
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "codegen/gpu/plan.h"
@@ -22,15 +24,6 @@ constexpr std::int64_t kForFetching = 24;
 /// Of a thread, such that all threads of so many warpgroups have as many; allocated in eights.
 std::int64_t even_share(std::int64_t groups) { return kRegisterFile / (groups * kGroupThreads) / 8 * 8; }
 
-bool turned_off(const Schedule& schedule) {
-  for (const ScheduleDirective& d : schedule.directives) {
-    for (const ScheduleArg& a : d.args) {
-      if (d.kind == DirectiveKind::Roles && a.subject == "producer" && a.number == 0) return true;
-    }
-  }
-  return false;
-}
-
 }  // namespace
 
 /// Adds the ops of the kernel's block that `v` is computed by; false if it is no scalar, range or view known from parameters that are only read.
@@ -51,13 +44,20 @@ bool Plan::add_to_slice(const Value* v, const ir::Block* loop, std::set<const Op
   return true;
 }
 
-void Plan::choose_roles(const Schedule& schedule) {
+void Plan::choose_roles() {
   const std::int64_t groups = warps_ / 4;
-  if (bulk_barriers_.empty() || groups < 2 || groups > 3 || turned_off(schedule)) return;
-  const std::int64_t computing = std::min<std::int64_t>(kMostRegisters, ((groups + 1) * even_share(groups + 1) - kAsking) / groups / 8 * 8);
+  if (bulk_barriers_.empty() || groups < 2 || groups > 3 || !wishes_.asks) return;
+  const std::int64_t asking = wishes_.asking ? wishes_.asking->number : kAsking, all = (groups + 1) * even_share(groups + 1);
+  std::int64_t computing = std::min<std::int64_t>(kMostRegisters, (all - asking) / groups / 8 * 8);
+  if (wishes_.computing) computing = wishes_.computing->number;
+  if (asking + groups * computing > all) {
+    throw Unsupported{
+        (wishes_.computing ? wishes_.computing : wishes_.asking)->span,
+        fmt::format("its schedule gives {} warpgroups {} registers a thread and one {}, but all of them have {}", groups, computing, asking, all)};
+  }
   if (registers_ - kForFetching > computing) return;
   Roles r;
-  r.asking = kAsking;
+  r.asking = static_cast<int>(asking);
   r.computing = static_cast<int>(computing);
   std::set<const Op*> fed, slice;
   for (const auto& op : kernel_.body.ops) {

@@ -47,18 +47,9 @@ bool mentions(const Op& op, const Value* v) {
   return found;
 }
 
-bool turned_off(const Schedule& schedule, const Value* v) {
-  for (const ScheduleDirective& d : schedule.directives) {
-    for (const ScheduleArg& a : d.args) {
-      if (d.kind == DirectiveKind::Skew && a.number == 0 && a.subject == v->hint) return true;
-    }
-  }
-  return false;
-}
-
 }  // namespace
 
-void Plan::skew_products(const Schedule& schedule) {
+void Plan::skew_products() {
   std::map<const Op*, std::vector<Skew>> candidates;
   for (const Op* dot : dot_ops_) {
     const DotPlan& d = dots_.at(dot);
@@ -69,7 +60,7 @@ void Plan::skew_products(const Schedule& schedule) {
     bool shared = false;
     for (const auto& [other, e] : dots_) shared = shared || (other != dot && (e.a.stage == d.b.stage || e.b.stage == d.b.stage));
     const Op* sum = sum_of(*dot);
-    if (shared || !sum || turned_off(schedule, sum->result())) continue;
+    if (shared || !sum || wishes_.in_step.count(sum->result()->hint) != 0) continue;
     const std::vector<const Op*>& uses = uses_.of(sum->result());
     if (uses.size() != 1 || uses[0]->kind != OpKind::Yield || uses[0]->parent != &loop->region()) continue;
     Skew skew{dot, sum, sum->operands[0] == dot->result() ? sum->operands[1] : sum->operands[0], 0};

@@ -117,6 +117,45 @@ TEST(Roles, AScheduleForbidsThem) {
   EXPECT_GT(p.registers, 100);
 }
 
+Schedule schedule_of(DirectiveKind kind, const std::string& subject, std::optional<std::int64_t> number = {}) {
+  Schedule s;
+  s.directives.push_back({kind, {{.subject = subject, .index = {}, .number = number, .word = ""}}, {}});
+  return s;
+}
+
+TEST(Roles, AScheduleDealsOutRegisters) {
+  const auto with_regs = [](const std::string& role, std::int64_t n) {
+    return notes(attention_text({.bm = 128}), kHopper, schedule_of(DirectiveKind::Regs, role, n));
+  };
+  EXPECT_THAT(with_regs("producer", 40), Contains(Says("roles", "asks for tiles with 40 registers, 2 compute with 232")));
+  EXPECT_THAT(with_regs("consumer", 160), Contains(Says("roles", "asks for tiles with 32 registers, 2 compute with 160")));
+}
+
+TEST(Roles, AScheduleSaysHowCtasComeByInstances) {
+  const auto persistent = [](const std::string& word) {
+    return planned(attention_text({.bm = 128}), kHopper, schedule_of(DirectiveKind::Persistent, word));
+  };
+  EXPECT_THAT(persistent("dynamic").notes, Contains(HasSubstr("a CTA takes instances by tickets")));
+  const Planned fixed = persistent("static"), off = persistent("off");
+  EXPECT_THAT(fixed.notes, Contains(HasSubstr("a CTA takes each n-th instance")));
+  EXPECT_TRUE(fixed.persistent);
+  EXPECT_THAT(off.notes, Contains(HasSubstr("a CTA takes one instance")));
+  EXPECT_FALSE(off.persistent);
+  EXPECT_EQ(off.threads, 384);
+}
+
+TEST(Roles, AScheduleSaysHowManyWarpgroupsCompute) {
+  const auto threads = [](const std::string& text, std::int64_t n) {
+    return planned(text, kHopper, schedule_of(DirectiveKind::Roles, "consumer", n)).threads;
+  };
+  EXPECT_EQ(threads(attention_text({.bm = 128}), 1), 128);
+  EXPECT_EQ(threads(attention_text({.bm = 128}), 2), 384);
+  EXPECT_EQ(threads(attention_text({.bm = 192}), 3), 512);
+  // Columns of a gemm's tile may be shared as well.
+  EXPECT_EQ(threads(gemm_text({.bm = 64, .bn = 128}), 2), 384);
+  EXPECT_EQ(threads(gemm_text({.bm = 64, .bn = 128}), 0), 128);
+}
+
 TEST(Roles, WhatHindersThem) {
   const auto without = [](const std::string& text) {
     const Planned p = planned(text, kHopper);

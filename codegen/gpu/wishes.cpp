@@ -1,0 +1,84 @@
+#include "codegen/gpu/wishes.h"
+
+#include <fmt/format.h>
+
+namespace tessera::gpu {
+namespace {
+
+constexpr std::int64_t kMostSlots = 8, kMostAskingWarps = 4, kMostGroups = 4, kMostGroupRows = 1 << 16;
+/// Of setmaxnreg: a multiple of 8 (PTX ISA).
+constexpr std::int64_t kFewestRegisters = 24, kMostRegisters = 256;
+
+[[noreturn]] void refuse(const ScheduleDirective& d, const std::string& asked, const std::string& why) {
+  throw Unsupported{d.span, fmt::format("its schedule says `{} {}`, but {}", info(d.kind).name, asked, why)};
+}
+
+/// The number of an argument, within bounds.
+Wish number(const ScheduleDirective& d, const ScheduleArg& a, std::int64_t least, std::int64_t most, const std::string& what) {
+  const std::string asked = (a.subject.empty() ? "" : a.subject + ": ") + (a.number ? std::to_string(*a.number) : a.word);
+  if (!a.number) refuse(d, asked, "that is no number");
+  if (*a.number < least || *a.number > most) refuse(d, asked, fmt::format("{} {} to {}", what, least, most));
+  return {*a.number, d.span};
+}
+
+Wish registers(const ScheduleDirective& d, const ScheduleArg& a) {
+  const Wish w = number(d, a, kFewestRegisters, kMostRegisters, "a thread has");
+  if (w.number % 8 != 0) refuse(d, fmt::format("{}: {}", a.subject, w.number), "registers are given in eights");
+  return w;
+}
+
+void read(const ScheduleDirective& d, const ScheduleArg& a, Wishes& out) {
+  switch (d.kind) {
+    case DirectiveKind::Roles:
+      if (a.subject == "producer") out.asks = number(d, a, 0, kMostAskingWarps, "the warps that ask for tiles are").number > 0;
+      if (a.subject == "consumer") {
+        // 0, as `BM / 64` is of small tiles: whatever computes.
+        out.groups = number(d, a, 0, kMostGroups, "the warpgroups that compute are");
+        if (out.groups->number == 0) out.groups.reset();
+      }
+      return;
+    case DirectiveKind::Regs: (a.subject == "producer" ? out.asking : out.computing) = registers(d, a); return;
+    case DirectiveKind::Ring: out.slots[a.subject] = number(d, a, 1, kMostSlots, "the slots of a ring are"); return;
+    case DirectiveKind::Skew:
+      if (number(d, a, 0, 1, "a product runs behind by").number == 0) {
+        out.in_step.insert(a.subject);
+      } else {
+        out.in_step.erase(a.subject);
+      }
+      return;
+    case DirectiveKind::Persistent:
+      if (a.subject == "off") out.persistence = Persistence::Off;
+      if (a.subject == "static") out.persistence = Persistence::Static;
+      if (a.subject == "dynamic") out.persistence = Persistence::Dynamic;
+      if (a.subject == "row_major") out.row_major = true;
+      if (a.subject == "longest_first") out.row_major = false;
+      return;
+    case DirectiveKind::Swizzle: out.group_rows = number(d, a, 0, kMostGroupRows, "groups have").number; return;
+    // The compiler's own choice so far.
+    case DirectiveKind::PingPong:
+    case DirectiveKind::Divide:
+    case DirectiveKind::Cluster:
+    case DirectiveKind::Multicast:
+    case DirectiveKind::Home:
+    case DirectiveKind::Store:
+    case DirectiveKind::Unroll:
+    case DirectiveKind::Cache:
+    // Of other targets.
+    case DirectiveKind::Parallel:
+    case DirectiveKind::Vector:
+    case DirectiveKind::BlockBy:
+    case DirectiveKind::Fibers: return;
+  }
+}
+
+}  // namespace
+
+Wishes wishes_of(const Schedule& schedule) {
+  Wishes out;
+  for (const ScheduleDirective& d : schedule.directives) {
+    for (const ScheduleArg& a : d.args) read(d, a, out);
+  }
+  return out;
+}
+
+}  // namespace tessera::gpu

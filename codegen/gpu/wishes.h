@@ -1,0 +1,47 @@
+// What a schedule asks of a kernel on a GPU, read and checked once. Everything else is the compiler's own choice (plan.h).
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "dsl/schedule.h"
+
+namespace tessera::gpu {
+
+/// Thrown for what this target cannot do, at the place that asks for it; becomes E0804.
+struct Unsupported {
+  Span span;
+  std::string what;
+};
+
+/// A number and the directive that asks for it.
+struct Wish {
+  std::int64_t number = 0;
+  Span span;
+};
+
+/// How CTAs come by instances, of kernels with roles.
+enum class Persistence : std::uint8_t {
+  Off,      ///< one each
+  Static,   ///< CTA c of n those with numbers c, c + n, ..
+  Dynamic,  ///< the first by their number, others by tickets
+};
+
+struct Wishes {
+  bool asks = true;                       ///< a warpgroup may ask for tiles
+  std::optional<Wish> groups;             ///< warpgroups that compute
+  std::optional<Wish> asking, computing;  ///< registers of a thread
+  std::map<std::string, Wish> slots;      ///< of rings, by what is loaded
+  std::set<std::string> in_step;          ///< sums whose products must not run behind
+  Persistence persistence = Persistence::Dynamic;
+  bool row_major = false;       ///< instances in the order of their numbers, though work grows along an axis
+  std::int64_t group_rows = 0;  ///< the first two grid axes are visited in groups of so many of the second; 0: not
+};
+
+/// Later directives stand above earlier ones. Throws Unsupported for numbers that no kernel can be made by.
+Wishes wishes_of(const Schedule& schedule);
+
+}  // namespace tessera::gpu
