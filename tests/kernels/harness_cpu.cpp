@@ -23,12 +23,6 @@ ConstValue value_of(const Constant& c) {
   return std::get<std::string>(c);
 }
 
-Consts consts_of(const Constants& constants) {
-  Consts out;
-  for (const auto& [n, c] : constants) std::visit([&](const auto& v) { out.set({n, v}); }, value_of(c));
-  return out;
-}
-
 Context compiled_context() {
   const std::string target = compiled_target();
   if (!target.starts_with("cuda")) return Context::cpu(2);
@@ -65,6 +59,12 @@ class Kernels {
 };
 
 }  // namespace
+
+Consts consts_of(const Constants& constants) {
+  Consts out;
+  for (const auto& [n, c] : constants) std::visit([&](const auto& v) { out.set({n, v}); }, value_of(c));
+  return out;
+}
 
 std::string compiled_target() {
   const char* target = std::getenv("TESSERA_TEST_TARGET");

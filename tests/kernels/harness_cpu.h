@@ -16,6 +16,9 @@ std::string compiled_target();
 /// own.
 std::string compiled_code();
 
+/// Constants as the public API takes them.
+Consts consts_of(const Constants& constants);
+
 /// Launches through the public API with that target; `tensors` are written in place. Compiled kernels are kept for the life of the process.
 void run_cpu(const Call& call, std::map<std::string, Buffer>& tensors);
 

@@ -1,0 +1,161 @@
+#include "tests/kernels/scheduled.h"
+
+#include <fmt/format.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "codegen/passes/pipeline.h"
+#include "tests/kernels/made_up.h"
+
+namespace tessera::test {
+
+std::string scheduled_text(const Call& call, const std::string& directives) {
+  std::ifstream in(source_root() + "/" + call.file);
+  if (!in) throw std::runtime_error("cannot read " + call.file);
+  std::stringstream text;
+  text << in.rdbuf();
+  if (!directives.empty()) text << "\nschedule " << call.kernel << " on sm90 { " << directives << " }\n";
+  return text.str();
+}
+
+SimtCode emit_scheduled(const Call& call, const std::string& directives) {
+  const std::string path = source_root() + "/" + call.file;
+  const LoadResult loaded = load_program(path, scheduled_text(call, directives), import_beside(path));
+  if (!loaded.program) throw std::runtime_error(render(loaded.diagnostics, *loaded.sources));
+  std::vector<std::string> absent;
+  for (const KernelInfo& k : kernels(*loaded.program)) {
+    if (k.name != call.kernel) continue;
+    for (const ParameterInfo& p : k.parameters) {
+      if (p.type.ends_with("?") && !call.tensors.contains(p.name)) absent.push_back(p.name);
+    }
+  }
+  Diagnostics problems;
+  SimtCode out;
+  out.kernel = instantiate(*loaded.program, call.kernel, call.constants, absent, problems);
+  if (out.kernel && run_target_free_passes(*out.kernel, problems, {.gpu = true})) {
+    GpuOptions options;
+    options.schedule = schedule_for(*loaded.program, call.kernel, "sm90", call.constants);
+    out.ir = emit_gpu(*out.kernel, {90, true}, options, problems);
+  }
+  if (!out.ir.module) throw std::runtime_error(render(problems, *loaded.sources));
+  return out;
+}
+
+std::vector<ScheduleForm> schedule_forms() {
+  const DType h = DType::F16, b = DType::BF16;
+  const std::string flash = "kernels/attention/flash.tile", foreign = "tests/foreign/";
+  return {
+      {.name = "SoftCap",
+       .file = flash,
+       .kernel = "flash_soft_cap",
+       .constants = {{"T", b}, {"D", 64}, {"BN", 32}},
+       .h = 2,
+       .sq = 200,
+       .sk = 136,
+       .rings = {"kt", "vt"},
+       .sums = {"st.acc"},
+       .rows = {64, 128, 192, 256}},
+      {.name = "GroupedAlibi",
+       .file = flash,
+       .kernel = "flash_alibi",
+       .constants = {{"T", h}, {"D", 32}, {"R", 3}, {"BN", 64}},
+       .h = 1,
+       .sq = 90,
+       .sk = 200,
+       .rings = {"kt", "vt"},
+       .sums = {"st.acc"},
+       .rows = {64, 128, 192}},
+      {.name = "GemmEpilogue",
+       .file = foreign + "gemm_epilogue.tile",
+       .kernel = "gemm_epilogue",
+       .constants = {{"T", b}, {"BN", 64}, {"BK", 64}},
+       .m = 300,
+       .n = 200,
+       .k = 328,
+       .rings = {"at", "bt"},
+       .sums = {},
+       .rows = {64, 128, 192, 256},
+       .any_groups = true},
+      {.name = "TwoSoftmaxes",
+       .file = foreign + "two_softmaxes.tile",
+       .kernel = "two_softmaxes",
+       .constants = {{"T", b}, {"D", 32}, {"E", 64}, {"BN", 32}},
+       .h = 2,
+       .sq = 150,
+       .sk = 136,
+       .rings = {"k0", "k1", "vt"},
+       .sums = {"a0", "a1"},
+       .rows = {64, 128, 192},
+       .most_rows = 64},
+      {.name = "ThreeProducts",
+       .file = foreign + "three_products.tile",
+       .kernel = "three_products",
+       .constants = {{"T", h}, {"D", 32}, {"BN", 32}},
+       .h = 2,
+       .sq = 150,
+       .sk = 136,
+       .rings = {"kt", "gt", "vt"},
+       .sums = {"acc"},
+       .rows = {64, 128, 192}},
+      {.name = "NoProduct",
+       .file = "examples/ladder/01_copy.tile",
+       .kernel = "copy",
+       .constants = {{"T", h}, {"BM", 8}, {"BN", 32}},
+       .m = 60,
+       .n = 200,
+       .rings = {},
+       .sums = {},
+       .rows = {}},
+  };
+}
+
+Call call_of(const ScheduleForm& f, const Constants& constants) {
+  return made_up(f.file, f.kernel, constants, {.b = f.b, .h = f.h, .sq = f.sq, .sk = f.sk, .m = f.m, .n = f.n, .k = f.k}, false);
+}
+
+namespace {
+
+template <class T>
+const T& one_of(const std::vector<T>& list, std::mt19937& random) {
+  return list[random() % list.size()];
+}
+
+/// Registers of those that ask and of those that compute, in eights, that `groups` of 128 threads and one more have.
+std::string registers(std::int64_t groups, std::mt19937& random) {
+  const std::int64_t all = (groups + 1) * (65536 / ((groups + 1) * 128) / 8 * 8), asking = 24 + 8 * static_cast<std::int64_t>(random() % 3);
+  const std::int64_t most = std::min<std::int64_t>(240, (all - asking) / groups / 8 * 8);
+  return fmt::format("regs producer: {}, consumer: {}; ", asking, most - 8 * static_cast<std::int64_t>(random() % 2));
+}
+
+}  // namespace
+
+DrawnSchedule draw_schedule(const ScheduleForm& f, std::mt19937& random) {
+  DrawnSchedule out{"", f.constants};
+  const auto add = [&](const std::string& text) { out.directives += text; };
+  const auto coin = [&] { return random() % 2 == 0; };
+  std::int64_t rows = 0;
+  if (!f.rows.empty()) out.constants["BM"] = rows = one_of(f.rows, random);
+  for (const std::string& r : f.rings) {
+    if (coin()) add(fmt::format("ring {}: {}; ", r, 1 + random() % 5));
+  }
+  for (const std::string& s : f.sums) {
+    if (coin()) add(fmt::format("skew {}: {}; ", s, random() % 2));
+  }
+  if (rows > 0) {
+    std::vector<std::int64_t> groups;
+    for (const std::int64_t g : {1, 2, 3}) {
+      if (rows / g <= f.most_rows && (rows / 64 % g == 0 || (g == 2 && f.any_groups))) groups.push_back(g);
+    }
+    const std::int64_t g = one_of(groups, random);
+    const bool asks = random() % 4 != 0;
+    add(fmt::format("roles producer: {}, consumer: {}; ", asks ? 1 : 0, g));
+    if (asks && g > 1 && coin()) add(registers(g, random));
+    if (asks && coin()) add(fmt::format("persistent {}; ", one_of<std::string>({"off", "static", "dynamic"}, random)));
+    if (coin()) add("persistent row_major; ");
+  }
+  if (coin()) add(fmt::format("swizzle {}; ", 1 + random() % 5));
+  return out;
+}
+
+}  // namespace tessera::test

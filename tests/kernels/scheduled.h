@@ -1,0 +1,41 @@
+// Kernels of .tile files under schedules that are written behind them.
+#pragma once
+
+#include <ostream>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "tests/kernels/harness_simt.h"
+
+namespace tessera::test {
+
+/// The text of the call's file and `schedule KERNEL on sm90 { DIRECTIVES }`; no directives: the file alone.
+std::string scheduled_text(const Call& call, const std::string& directives);
+/// The code of that for sm_90a. Throws std::runtime_error with the diagnostics as a user sees them.
+SimtCode emit_scheduled(const Call& call, const std::string& directives);
+
+/// What may be drawn for a kernel: schedules that it can be made by.
+struct ScheduleForm {
+  std::string name, file, kernel;
+  Constants constants;
+  std::int64_t b = 1, h = 1, sq = 64, sk = 64, m = 64, n = 64, k = 64;  ///< as in made_up.h
+  std::vector<std::string> rings;                                       ///< loads within loops
+  std::vector<std::string> sums;                                        ///< of products that may run behind
+  std::vector<std::int64_t> rows;                                       ///< values of BM, which leave every element's order of sums alone
+  std::int64_t most_rows = 128;                                         ///< of a warpgroup, whose registers hold their sums
+  bool any_groups = false;                                              ///< columns of products may be shared too, so that 2 warpgroups take any tile
+};
+inline void PrintTo(const ScheduleForm& f, std::ostream* out) { *out << f.name; }
+std::vector<ScheduleForm> schedule_forms();
+
+struct DrawnSchedule {
+  std::string directives;
+  Constants constants;
+};
+DrawnSchedule draw_schedule(const ScheduleForm& form, std::mt19937& random);
+
+/// Of a form at its size, with random tensors.
+Call call_of(const ScheduleForm& form, const Constants& constants);
+
+}  // namespace tessera::test
