@@ -191,7 +191,7 @@ class Loader {
     } else if (const auto* s = std::get_if<ast::Schedule>(&item.node)) {
       auto [owner, name] = resolve_path(m, s->target);
       if (owner && owner->fns.count(name)) {
-        fn_schedules_.push_back({s, &m});
+        program_.fn_schedules[owner->fns.at(name)].push_back(s);
         return;
       }
       KernelDecl* k = find_kernel(m, s->target);
@@ -208,7 +208,6 @@ class Loader {
   Diagnostics& diagnostics_;
   std::map<std::string, LoadedModule*> by_path_;
   std::vector<std::string> loading_;
-  std::vector<std::pair<const ast::Schedule*, LoadedModule*>> fn_schedules_;
 };
 
 }  // namespace

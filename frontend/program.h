@@ -55,6 +55,8 @@ class Program {
   std::vector<std::unique_ptr<LoadedModule>> modules;  ///< the root first
   LoadedModule& root() const { return *modules.front(); }
   const KernelDecl* kernel(const std::string& name) const;
+  /// Schedules of functions, which hold for every kernel that calls them.
+  std::map<const ast::Fn*, std::vector<const ast::Schedule*>> fn_schedules;
 };
 
 /// Parses the root and everything it imports, fills the tables, resolves kernel instances, tune and schedule targets.

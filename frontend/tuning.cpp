@@ -48,6 +48,9 @@ class NameCollector {
     }
   }
 
+  /// The functions that it met, each with the path that its variables have.
+  const std::vector<std::pair<const ast::Fn*, std::string>>& called() const { return called_; }
+
  private:
   void calls(const ast::Expr& e, LoadedModule& m, const std::string& prefix, int depth) {
     if (depth > 8 || out_.size() > most_names) return;
@@ -67,6 +70,7 @@ class NameCollector {
         auto [owner, name] = resolve_path(m, path);
         if (owner)
           if (auto it = owner->fns.find(name); it != owner->fns.end() && seen_.insert({it->second, prefix}).second) {
+            called_.emplace_back(it->second, prefix);
             block(it->second->body, *owner, prefix, depth + 1);
             // `flash.kt` names a variable of the call by the function, when the call has no label.
             block(it->second->body, *owner, prefix + name + ".", depth + 1);
@@ -83,6 +87,7 @@ class NameCollector {
 
   std::set<std::string>& out_;
   std::set<std::pair<const ast::Fn*, std::string>> seen_;
+  std::vector<std::pair<const ast::Fn*, std::string>> called_;
 };
 
 std::string dotted(const ast::Path& p) {
@@ -291,32 +296,47 @@ Schedule Elaborator::schedule(const KernelDecl& k, const std::string& family, co
   s->parent = k.body_module->scope;
   for (const auto& [n, c] : constants)
     if (auto* i = std::get_if<std::int64_t>(&c)) s->names[n] = Binding{Val{IntConst{Sym(*i)}}, false, k.span, n, false};
-  for (const auto& [schedule, module] : k.schedules) {
-    if (schedule->on && schedule->on->name != family) continue;
-    for (const auto& d : schedule->directives) {
+  const auto read = [&](const ast::Schedule& schedule, const std::string& path) {
+    if (schedule.on && schedule.on->name != family) return;
+    for (const auto& d : schedule.directives) {
       ScheduleDirective x;
       auto kind = directive_from_name(d.name.name);
       if (!kind) continue;
       x.kind = *kind;
       x.span = d.name.span;
+      const bool of_values = std::string_view(info(*kind).subject) == "value";
       for (const auto& a : d.args) {
         ScheduleArg arg;
-        arg.subject = dotted(a.subject);
+        arg.subject = (of_values ? path : "") + dotted(a.subject);
         if (a.modifier) arg.word = a.modifier->name;
-        // A number alone, `swizzle 8`, or an axis: `divide acc 1: group`.
-        if (a.index) (a.subject.parts.empty() ? arg.number : arg.index) = const_int(eval(*a.index, s), a.index->span, "a number").as_constant();
-        if (a.value) {
-          auto* n = std::get_if<ast::Name>(&a.value->node);
-          if (n && !s->names.count(n->name))
-            arg.word = n->name;
-          else
-            arg.number = const_int(eval(*a.value, s), a.value->span, "a number").as_constant();
+        try {
+          // A number alone, `swizzle 8`, or an axis: `divide acc 1: group`.
+          if (a.index) (a.subject.parts.empty() ? arg.number : arg.index) = const_int(eval(*a.index, s), a.index->span, "a number").as_constant();
+          if (a.value) {
+            auto* n = std::get_if<ast::Name>(&a.value->node);
+            if (n && !s->names.count(n->name))
+              arg.word = n->name;
+            else
+              arg.number = const_int(eval(*a.value, s), a.value->span, "a number").as_constant();
+          }
+        } catch (const Failed&) {
+          continue;  // what a function is generic in is not known here
         }
         x.args.push_back(std::move(arg));
       }
       out.directives.push_back(std::move(x));
     }
+  };
+  // Those of functions first: the kernel's own stand above them.
+  std::set<std::string> names;
+  NameCollector collect(names);
+  collect.block(k.ast->body, *k.body_module, "", 0);
+  for (const auto& [fn, path] : collect.called()) {
+    const auto at = program_.fn_schedules.find(fn);
+    if (at == program_.fn_schedules.end()) continue;
+    for (const ast::Schedule* schedule : at->second) read(*schedule, path);
   }
+  for (const auto& [schedule, module] : k.schedules) read(*schedule, "");
   return out;
 }
 

@@ -13,10 +13,9 @@ constexpr std::int64_t kFewestRegisters = 24, kMostRegisters = 256;
   throw Unsupported{d.span, fmt::format("its schedule says `{} {}`, but {}", info(d.kind).name, asked, why)};
 }
 
-/// The number of an argument, within bounds.
+/// The number of an argument that has one, within bounds.
 Wish number(const ScheduleDirective& d, const ScheduleArg& a, std::int64_t least, std::int64_t most, const std::string& what) {
-  const std::string asked = (a.subject.empty() ? "" : a.subject + ": ") + (a.number ? std::to_string(*a.number) : a.word);
-  if (!a.number) refuse(d, asked, "that is no number");
+  const std::string asked = (a.subject.empty() ? "" : a.subject + ": ") + std::to_string(*a.number);
   if (*a.number < least || *a.number > most) refuse(d, asked, fmt::format("{} {} to {}", what, least, most));
   return {*a.number, d.span};
 }
@@ -28,6 +27,8 @@ Wish registers(const ScheduleDirective& d, const ScheduleArg& a) {
 }
 
 void read(const ScheduleDirective& d, const ScheduleArg& a, Wishes& out) {
+  // A name that stands for a tuned number which nobody has given: the compiler's choice.
+  if (!a.number && d.kind != DirectiveKind::Persistent) return;
   switch (d.kind) {
     case DirectiveKind::Roles:
       if (a.subject == "producer") out.asks = number(d, a, 0, kMostAskingWarps, "the warps that ask for tiles are").number > 0;
