@@ -1,5 +1,5 @@
-// Shipped kernels with products of warpgroups on the simulated Hopper: no hazards and the interpreter's results, with bulk copies and without them,
-// in memory that tensor maps describe and two elements behind it.
+// Shipped kernels with products of warpgroups, under their own schedules, on the simulated Hopper: no hazards and the interpreter's results, with
+// bulk copies and without them, in memory that tensor maps describe and two elements behind it.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -8,6 +8,7 @@
 
 #include "tests/kernels/harness_simt.h"
 #include "tests/kernels/made_up.h"
+#include "tests/kernels/scheduled.h"
 
 namespace tessera::test {
 namespace {
@@ -25,7 +26,7 @@ class SimtWarpgroups : public ::testing::TestWithParam<Shipped> {};
 
 TEST_P(SimtWarpgroups, RunCleanAndRight) {
   const Shipped& k = GetParam();
-  SimtCode code = emit_simt(made_up(k.file, k.kernel, k.constants, kSizes[0], false), {90, true});
+  SimtCode code = emit_scheduled(made_up(k.file, k.kernel, k.constants, kSizes[0], false), "");
   const std::vector<std::string> notes = code.ir.plan.notes;
   EXPECT_THAT(notes, ::testing::Contains(::testing::HasSubstr("wgmma")));
   EXPECT_EQ(::testing::Value(notes, ::testing::Contains(::testing::HasSubstr("by bulk copies"))), k.bulk);
@@ -61,9 +62,17 @@ INSTANTIATE_TEST_SUITE_P(All, SimtWarpgroups,
                                            Shipped{kFlash, "flash_window", attention(DType::BF16, 64, 64, 32)},
                                            Shipped{kFlash, "flash_alibi", attention(DType::BF16, 32, 64, 64)},
                                            Shipped{kFlash, "flash_document", attention(DType::F16, 32, 64, 64)},
+                                           Shipped{"examples/ladder/07_rings.tile", "gemm", gemm(DType::F16, 128, 64, 64)},
+                                           Shipped{"examples/ladder/08_overlap.tile", "attention", attention(DType::BF16, 64, 64, 64)},
+                                           Shipped{"examples/ladder/09_roles.tile", "attention", attention(DType::F16, 32, 128, 64)},
+                                           Shipped{"examples/ladder/10_order.tile", "causal", attention(DType::BF16, 64, 128, 32)},
                                            Shipped{"kernels/attention/paged.tile", "paged_prefill", attention(DType::BF16, 64, 64, 64), false},
                                            Shipped{"kernels/attention/ragged.tile", "ragged", attention(DType::BF16, 64, 64, 64), false}),
-                         [](const auto& info) { return std::string(info.param.kernel); });
+                         [](const auto& info) {
+                           const std::string file = info.param.file;
+                           const bool rung = file.starts_with("examples/ladder/");
+                           return (rung ? "Rung" + file.substr(16, 2) + "_" : "") + info.param.kernel;
+                         });
 
 }  // namespace
 }  // namespace tessera::test
