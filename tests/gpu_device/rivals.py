@@ -4,7 +4,8 @@
 usage: rivals.py [--results FILE] [--only PART] [TESSERA]
   TESSERA    the command, default bin/tessera beside this file. Needs PyTorch with CUDA.
   --results  file that gets a line `KEY, tab, FIGURE` for each cell: the device rows of `./dev accept gpu`
-  --only     attention, gemm, rows, decode, sampling or launch
+  --only     some of the parts, by commas: attention, half, accuracy, variants, head_dims, ragged, foreign, schedules, ladder, gemm, rows, decode,
+             sampling, launch
 FLOPs of attention: 4 B H N^2 D, halved for causal. Prints one Markdown table.
 """
 import argparse
@@ -12,6 +13,7 @@ import ctypes
 import json
 import math
 import os
+import re
 import statistics
 import struct
 import subprocess
@@ -152,7 +154,7 @@ ret;
 
 def write_tensors(path, tensors):
     """A safetensors file of CPU tensors by name."""
-    names = {torch.int32: "I32", torch.float32: "F32", torch.int64: "U64"}  # Tessera's seeds are unsigned
+    names = {torch.int32: "I32", torch.float32: "F32", torch.int64: "U64", torch.bfloat16: "BF16", torch.float16: "F16"}  # Tessera's seeds are unsigned
     header, at = {}, 0
     for n, t in tensors.items():
         size = t.numel() * t.element_size()
@@ -162,7 +164,17 @@ def write_tensors(path, tensors):
     with open(path, "wb") as f:
         f.write(struct.pack("<Q", len(text)) + text)
         for t in tensors.values():
-            f.write(t.contiguous().numpy().tobytes())
+            f.write(t.contiguous().view(torch.uint8).numpy().tobytes())
+
+
+def read_tensor(path, name, dtype):
+    """One tensor of a safetensors file."""
+    with open(path, "rb") as f:
+        size = struct.unpack("<Q", f.read(8))[0]
+        entry = json.loads(f.read(size))[name]
+        f.seek(8 + size + entry["data_offsets"][0])
+        data = bytearray(f.read(entry["data_offsets"][1] - entry["data_offsets"][0]))
+    return torch.frombuffer(data, dtype=dtype).reshape(entry["shape"])
 
 
 def row(key, name, ratio, text, must=None, goal=None):
@@ -175,19 +187,27 @@ def row(key, name, ratio, text, must=None, goal=None):
         print(f"{key}\t{'failed: no time, see the log' if ratio is None else f'{ratio:.3f}'}", file=results, flush=True)
 
 
-def attention_of(kernel, d, n, more=(), constants=(), r=1, sk=None):
-    """Seconds of one attention kernel at B * N = 16384, H * D = 2048."""
-    b, h = 16384 // n, 2048 // d
-    return ours("kernels/attention/flash.tile", kernel, ["T=bf16", f"D={d}", f"R={r}", *constants],
+def attention_of(kernel, d, n, more=(), constants=(), r=1, sk=None, t="bf16", h=None):
+    """Seconds of one attention kernel at B * N = 16384, H * D = 2048 or so many heads."""
+    b, h = 16384 // n, h or 2048 // d
+    return ours("kernels/attention/flash.tile", kernel, [f"T={t}", f"D={d}", f"R={r}", *constants],
                 f"B={b},H={h},G={h // r},Sq={n},Sk={sk or n}", "--arg", f"scale={1 / math.sqrt(d)}", *more)
 
 
-def attention():
-    plain = ("--without", "lse,sink")
+plain = ("--without", "lse,sink")
+
+
+def flash_attention_3():
+    """FlashAttention-3's function where it is installed."""
     try:
-        from flash_attn_interface import flash_attn_func as fa3
+        from flash_attn_interface import flash_attn_func
+        return flash_attn_func
     except ImportError:
-        fa3 = None  # FlashAttention-3 takes part where it is installed
+        return None
+
+
+def attention():
+    fa3 = flash_attention_3()
     best = []
     for d in (64, 128, 256):
         for causal in (False, True):
@@ -217,9 +237,178 @@ def attention():
         row("attention_geomean", "attention bf16, all cells, vs the best rival of each, geometric mean", statistics.geometric_mean(best), "", 1.0, 1.05)
 
 
+def half():
+    """Attention in f16 beside cuDNN and FlashAttention-3."""
+    fa3, best = flash_attention_3(), []
+    for d in (64, 128, 256):
+        for causal in (False, True):
+            for n in (2048, 16384):
+                b, h = 16384 // n, 2048 // d
+                q, k, v = (torch.randn(b, n, h, d, device="cuda", dtype=torch.float16).transpose(1, 2) for _ in range(3))
+
+                def cudnn_of():
+                    with sdpa_kernel(SDPBackend.CUDNN_ATTENTION):
+                        F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+
+                cudnn = theirs(cudnn_of)
+                third = theirs(lambda: fa3(*(x.transpose(1, 2) for x in (q, k, v)), causal=causal)) if fa3 else None
+                mine = attention_of("flash_causal" if causal else "flash", d, n, plain, t="f16")
+                flops = 4 * b * h * n * n * d / (2 if causal else 1) / 1e12
+                text = "" if mine is None else f"{flops / mine:.0f}, cuDNN {flops / cudnn:.0f}" + (f", FlashAttention-3 {flops / third:.0f}" if third else "") + " TFLOP/s"
+                cell, name = f"f16_d{d}_{'causal' if causal else 'full'}_{n}", f"attention f16 D={d}{' causal' if causal else ''} N={n} vs "
+                row("cudnn_" + cell, name + "cuDNN", None if mine is None else cudnn / mine, text, 0.95, 1.0)
+                if third:
+                    row("fa3_" + cell, name + "FlashAttention-3", None if mine is None else third / mine, "", 0.95, 1.0)
+                if mine is not None:
+                    best.append(min(cudnn, third or cudnn) / mine)
+    if best:
+        row("half_geomean", "attention f16, all cells, vs the best rival of each, geometric mean", statistics.geometric_mean(best), "", 1.0, 1.05)
+
+
+def accuracy():
+    """Root mean square errors against float64, of ours by those of the rivals on the same inputs: normal ones with a thousandth of outliers ten times
+    as wide, as FlashAttention-3's paper has them."""
+    fa3 = flash_attention_3()
+    b, h, n = 1, 4, 1024
+    for name, dtype in (("bf16", torch.bfloat16), ("f16", torch.float16)):
+        for d in (64, 128, 256):
+            for causal in (False, True):
+                torch.manual_seed(d + causal)
+                draw = lambda: (torch.randn(b, n, h, d) + 10 * torch.randn(b, n, h, d) * (torch.rand(b, n, h, d) < 0.001)).to(dtype)
+                q, k, v = draw(), draw(), draw()
+                exact = F.scaled_dot_product_attention(*(x.cuda().double().transpose(1, 2) for x in (q, k, v)), is_causal=causal).transpose(1, 2)
+                error = lambda o: (o.double() - exact).square().mean().sqrt().item()
+                with sdpa_kernel(SDPBackend.CUDNN_ATTENTION):
+                    cudnn = error(F.scaled_dot_product_attention(*(x.cuda().transpose(1, 2) for x in (q, k, v)), is_causal=causal).transpose(1, 2))
+                third = error((lambda o: o[0] if isinstance(o, tuple) else o)(fa3(q.cuda(), k.cuda(), v.cuda(), causal=causal))) if fa3 else None
+                with tempfile.TemporaryDirectory() as folder:
+                    write_tensors(folder + "/in.safetensors", {"q": q, "k": k, "v": v})
+                    done = subprocess.run([tessera, "run", "kernels/attention/flash.tile", "--kernel", "flash_causal" if causal else "flash", "--target", "cuda",
+                                           "--const", f"T={name}", f"D={d}", "--arg", f"scale={1 / math.sqrt(d)}", "--without", "lse", "--in",
+                                           folder + "/in.safetensors", "--out", folder + "/out.safetensors"], capture_output=True, text=True)
+                    if done.returncode != 0:
+                        print(done.stderr or done.stdout, file=sys.stderr)
+                    mine = error(read_tensor(folder + "/out.safetensors", "o", dtype).cuda()) if done.returncode == 0 else None
+                cell, what = f"{name}_d{d}_{'causal' if causal else 'full'}", f"attention {name} D={d}{' causal' if causal else ''} N={n}, error by that of "
+                text = "" if mine is None else f"RMSE {mine:.3e}, cuDNN {cudnn:.3e}" + (f", FlashAttention-3 {third:.3e}" if third else "")
+                row("rmse_cudnn_" + cell, what + "cuDNN", None if mine is None else mine / cudnn, text, 1.01, 1.0)
+                if third:
+                    row("rmse_fa3_" + cell, what + "FlashAttention-3", None if mine is None else mine / third, "", 1.01, 1.0)
+
+
+def head_dims():
+    """Head dims beside the larger one that fills the tiles of theirs: the same heads and lengths, so they should take no longer."""
+    n, h = 4096, 8
+    known = {}
+
+    def seconds(d, e):
+        if (d, e) not in known:
+            known[d, e] = attention_of("flash", d, n, plain, constants=[f"E={e}"] if e != d else [], h=h)
+        return known[d, e]
+
+    for d, e, at in ((40, 40, 64), (80, 80, 96), (96, 96, 128), (112, 112, 128), (160, 160, 192), (192, 192, 256), (192, 128, 192)):
+        mine, other = seconds(d, e), seconds(at, at)
+        text = "" if mine is None else f"{2 * 16384 * n * h * (d + e) / mine / 1e12:.0f} TFLOP/s"
+        row(f"head_dim_{d}" + (f"_{e}" if e != d else ""), f"attention bf16 D={d}" + (f" E={e}" if e != d else "") + f" N={n}, of the time at D={at}",
+            None if mine is None or other is None else other / mine, text, 0.90, 1.0)
+
+
+def ragged():
+    """A packed batch of lengths 1 to 16k that add up to 32k, beside the dense kernel at equal work."""
+    d, h = 128, 16
+    lengths = [16384, 8192, 4096, 2048, 1024, 512, 256, 128, 64, 32, 16, 8, 4, 2, 1]
+    lengths.append(32768 - sum(lengths))
+    dense_n = 4096
+    dense = attention_of("flash", d, dense_n, plain)
+    starts = torch.tensor([sum(lengths[:i]) for i in range(len(lengths) + 1)], dtype=torch.int32)
+    times = []
+    for bm, bn in ((64, 64), (64, 128), (128, 128)):
+        with tempfile.NamedTemporaryFile(suffix=".safetensors") as pointers:
+            write_tensors(pointers.name, {"qptr": starts, "kptr": starts, "slots": torch.zeros(-(-max(lengths) // bm), dtype=torch.int32)})
+            t = ours("kernels/attention/ragged.tile", "ragged", ["T=bf16", f"D={d}", f"BM={bm}", f"BN={bn}"], f"NQ=32768,NK=32768,H={h},G={h}", "--in",
+                     pointers.name, "--arg", f"scale={1 / math.sqrt(d)}", "--without", "lse,sink")
+        if t is not None:
+            times.append((t, bm, bn))
+    work = sum(n * n for n in lengths) / (16384 * dense_n)
+    mine, bm, bn = min(times) if times else (None, 0, 0)
+    row("ragged", "ragged batch, lengths 1 to 16k, sum 32k, D=128, vs the dense kernel at equal work", None if mine is None or dense is None else dense * work / mine,
+        "" if mine is None else f"tile {bm} x {bn}, {4 * h * d * sum(n * n for n in lengths) / mine / 1e12:.0f} TFLOP/s", 0.90, 0.97)
+
+
+def foreign():
+    """Kernels of no library: the rate of their products beside that of attention, a plain loop of two."""
+    b, h, n = 4, 16, 4096
+    mine = attention_of("flash", 128, n, plain)
+    loop = None if mine is None else 4 * b * h * n * n * 128 / mine
+    sizes = f"B={b},H={h},Sq={n},Sk={n}"
+    for key, constants, flops, args in (
+        ("three_products", ["T=bf16", "D=128"], 6 * b * h * n * n * 128, ["scale=0.01"]),
+        ("two_softmaxes", ["T=bf16", "D=64", "E=128"], 2 * b * h * n * n * 2 * (64 + 128), ["scale=0.125"]),
+        ("sigmoid_weights", ["T=bf16", "D=128"], 2 * b * h * n * n * 128, ["scale=0.09", "bias=-1"]),
+    ):
+        times = []
+        for bm, bn in ((64, 64), (128, 64), (128, 128)):
+            t = ours(f"tests/foreign/{key}.tile", key, [*constants, f"BM={bm}", f"BN={bn}"], sizes, *(w for a in args for w in ("--arg", a)))
+            if t is not None:
+                times.append((t, bm, bn))
+        best, bm, bn = min(times) if times else (None, 0, 0)
+        row(f"foreign_{key}", f"{key}, of the rate of attention's loop", None if best is None or loop is None else flops / best / loop,
+            "" if best is None or loop is None else f"tile {bm} x {bn}, {flops / best / 1e12:.0f} of {loop / 1e12:.0f} TFLOP/s", 0.85, 1.0)
+
+
+def with_schedule(file, kernel, directives):
+    """A file beside the given one whose kernel has this schedule and no other; directives None: none at all."""
+    text = re.sub(r"schedule [^;{]* on sm90 \{[^}]*\}", "", open(os.path.join(here, file)).read())
+    text = re.sub(r"schedule [\w.]* like [\w.]*;", "", text)
+    path = os.path.join(here, os.path.dirname(file), f"scheduled_{os.getpid()}.tile")
+    with open(path, "w") as f:
+        f.write(text + (f"\nschedule {kernel} on sm90 {{ {directives} }}\n" if directives else ""))
+    return path
+
+
+def under(file, kernel, directives, *rest):
+    path = with_schedule(file, kernel, directives)
+    try:
+        return ours(path, kernel, *rest)
+    finally:
+        os.remove(path)
+
+
+def schedules():
+    """Kernels without a schedule beside the same with the one they are shipped with."""
+    n, d = 4096, 128
+    sizes, constants, scale = f"B=4,H=16,Sq={n},Sk={n}", ["T=bf16", f"D={d}", "BM=128", "BN=128"], ("--arg", f"scale={1 / math.sqrt(d)}")
+    tile = ["T=bf16", "BM=256", "BN=128", "BK=64"]
+    for key, file, kernel, directives, rest in (
+        ("gemm", "kernels/gemm/gemm.tile", "gemm", "swizzle 8; roles producer: 1; ring at: 4, bt: 4; persistent row_major;", (tile, "M=8192,N=8192,K=4096")),
+        ("attention", "examples/ladder/09_roles.tile", "attention", "roles producer: 1, consumer: 2; regs producer: 32, consumer: 232;", (constants, sizes, *scale)),
+        ("causal", "examples/ladder/10_order.tile", "causal", "persistent dynamic, longest_first;", (constants, sizes, *scale)),
+    ):
+        with_it, without = under(file, kernel, directives, *rest), under(file, kernel, None, *rest)
+        row(f"unscheduled_{key}", f"{kernel} without a schedule, of its rate with one", None if with_it is None or without is None else with_it / without, "", 0.90, 1.0)
+
+
+def ladder():
+    """What each directive of rungs 7 to 10 gives: TFLOP/s under schedules that differ in it."""
+    n, d = 4096, 128
+    attention_sizes = (["T=bf16", f"D={d}"], f"B=4,H=16,Sq={n},Sk={n}", "--arg", f"scale={1 / math.sqrt(d)}")
+    gemm_sizes, flops = (["T=bf16"], "M=8192,N=8192,K=8192"), 4 * 4 * 16 * n * n * d
+    for rung, kernel, rest, work, tried in (
+        ("07_rings", "gemm", gemm_sizes, 2 * 8192**3, [f"roles producer: 0; ring at: {r}, bt: {r};" for r in (1, 2, 3, 4)]),
+        ("08_overlap", "attention", attention_sizes, flops, [f"roles producer: 0; skew acc: {s};" for s in (0, 1)]),
+        ("09_roles", "attention", attention_sizes, flops, ["roles producer: 0, consumer: 2;", "roles producer: 1, consumer: 2; regs producer: 40, consumer: 216;",
+                                                         "roles producer: 1, consumer: 2; regs producer: 32, consumer: 232;", None]),
+        ("10_order", "causal", attention_sizes, flops / 2, [f"persistent {p}, {o};" for p in ("off", "static", "dynamic") for o in ("row_major", "longest_first")]),
+        ("07_rings", "gemm", gemm_sizes, 2 * 8192**3, [f"roles producer: 1, consumer: 2; swizzle {s}; ring at: 4, bt: 4; persistent {p};" for p in ("off", "dynamic") for s in (0, 8, 16)]),
+    ):
+        for i, directives in enumerate(tried):
+            t = under(f"examples/ladder/{rung}.tile", kernel, directives, *rest)
+            key = re.sub(r"\W+", "_", directives or "none").strip("_")
+            row(f"ladder_{rung}_{key}", f"`{rung}.tile` under `{directives or ''}`, TFLOP/s", None if t is None else work / t / 1e12, "")
+
+
 def variants():
     """What a variant costs beside the plain kernel at equal visible work; head groupings beside the dense kernel at equal work."""
-    plain = ("--without", "lse,sink")
     n, d = 4096, 128
     full, causal = attention_of("flash", d, n, plain), attention_of("flash_causal", d, n, plain)
     for key, kernel, base, work, more in (
@@ -324,6 +513,8 @@ def launch():
     row("launch_row_us", "launches in a row, microseconds each (host and GPU, whichever is slower)", None if mine is None else mine * 1e6, "", None, None)
     own = us("launch_us") - us("bare_16_us") if figures else None
     row("launch_own_us", "of a typed launch, what is not the driver's own call, microseconds", own, "", None, None)
+    row("cold_attention_s", "flash_causal, text to launchable with an empty cache, seconds", None if us("cold_attention_us") is None else us("cold_attention_us") / 1e6,
+        "", 0.6, 0.4)
     row("launch_attention_us", "the same of flash_causal, with tensor maps", us("launch_attention_us"), f"the driver alone {us('bare_56_4_us')} us")
 
 
@@ -331,6 +522,6 @@ print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}\n")
 print("| cell | ratio | must / goal | | measured |\n|---|---|---|---|---|")
 if results:
     print(f"# {torch.cuda.get_device_name()}, PyTorch {torch.__version__}", file=results)
-for part in (attention, variants, gemm, rows, decode, sampling, launch):
-    if options.only in (None, part.__name__):
+for part in (attention, half, accuracy, variants, head_dims, ragged, foreign, schedules, ladder, gemm, rows, decode, sampling, launch):
+    if options.only is None or part.__name__ in options.only.split(","):
         part()

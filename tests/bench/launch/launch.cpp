@@ -110,6 +110,15 @@ void bare_launches(const Context& gpu, bool fake) {
   tell("bare_legacy_16_us", "the same on the legacy default stream", microseconds([&] { kernel.launch(); }, drain));
 }
 
+/// The first kernel of a process, from the text of its file to code that the GPU has loaded, with no cache.
+void cold_start(const Context& gpu, const std::string& root) {
+  const double start = now();
+  const Module module = load(root + "/kernels/attention/flash.tile", Cache::off());
+  const AnyKernel kernel = module.kernel("flash_causal", {{"T", ElementType::BF16}, {"D", 128}, {"BM", 128}, {"BN", 128}}, Options{.context = gpu});
+  kernel.prepare(gpu, {"lse", "sink"});
+  tell("cold_attention_us", "flash_causal, text to launchable, no cache", (now() - start) * 1e6);
+}
+
 void typed_launches(const Context& gpu, const std::string& root) {
   const Stream stream(gpu);
   const auto drain = [&] { stream.synchronize(); };
@@ -148,6 +157,7 @@ int main(int argc, char** argv) {
   try {
     const Context gpu(std::make_shared<const cuda::Device>(cuda::Driver::open(library), 0));
     fmt::print(stderr, "{}\n", gpu.description());
+    bench::cold_start(gpu, root);
     bench::driver_calls(gpu);
     bench::bare_launches(Stream(gpu), argc > 2);
     bench::typed_launches(gpu, root);
