@@ -51,6 +51,7 @@ class ThreadEmitter {
   // --- emit_kernel.cpp: the function, blocks, control
   void bind_parameters(llvm::Function* f);
   /// The grid's indices of the instance that is CTA `instance` where each CTA has one.
+  std::pair<LV*, LV*> grouped(LV* number, LV* columns, LV* rows, LV* group);
   void bind_instance(LV* instance);
   void emit_block(const ir::Block& block);
   // --- emit_stream.cpp: from memory to memory, piece by piece

@@ -1,6 +1,7 @@
 // The function, its parameters, blocks and control flow. All control is uniform: conditions are scalars, which every thread computes alike.
 #include <fmt/format.h>
 
+#include <tuple>
 #include <utility>
 
 #include "codegen/gpu/emit.h"
@@ -62,31 +63,44 @@ void ThreadEmitter::bind_parameters(llvm::Function* f) {
   if (plan_.persistent()) tickets_ = word(next++);
 }
 
+/// Instance `number` of a plane `columns` x `rows` that is visited in groups of so many rows, column by column in each: its column and row.
+std::pair<LV*, LV*> ThreadEmitter::grouped(LV* number, LV* columns, LV* rows, LV* group) {
+  LV* group_size = e_.b.CreateMul(columns, group);
+  LV* first_row = e_.b.CreateMul(e_.b.CreateUDiv(number, group_size), group);
+  LV* height = e_.min(group, e_.b.CreateSub(rows, first_row));
+  LV* in_group = e_.b.CreateURem(number, group_size);
+  return {e_.b.CreateUDiv(in_group, height), e_.b.CreateAdd(first_row, e_.b.CreateURem(in_group, height))};
+}
+
 void ThreadEmitter::bind_instance(LV* instance) {
   instance_ = instance;
   std::size_t arg = kernel_.body.args.size() - kernel_.grid.size();
   LV *rest = instance_, *number = nullptr, *scale = i32(1);
   const auto count = [&](std::size_t a) { return counts_[a]; };
   LV *column = nullptr, *row = nullptr;  // of the first two axes, visited in groups of rows
+  LV* uneven = nullptr;                  // of the axis along which trips become fewer
   if (const std::int64_t rows = plan_.group_rows(); rows > 0) {
-    LV *columns = count(0), *all_rows = count(1), *plane = e_.b.CreateMul(columns, all_rows);
-    LV *in_plane = e_.b.CreateURem(rest, plane), *group_size = e_.b.CreateMul(columns, i32(rows));
-    LV* first_row = e_.b.CreateMul(e_.b.CreateUDiv(in_plane, group_size), i32(rows));
-    LV* height = e_.min(i32(rows), e_.b.CreateSub(all_rows, first_row));
-    LV* in_group = e_.b.CreateURem(in_plane, group_size);
-    row = e_.b.CreateAdd(first_row, e_.b.CreateURem(in_group, height));
-    column = e_.b.CreateUDiv(in_group, height);
+    LV* plane = e_.b.CreateMul(count(0), count(1));
+    std::tie(column, row) = grouped(e_.b.CreateURem(rest, plane), count(0), count(1), i32(rows));
+  } else if (const std::optional<std::size_t> axis = plan_.uneven_axis()) {
+    LV* others = i32(1);
+    for (std::size_t a = 0; a < counts_.size(); ++a) {
+      if (a != *axis) others = e_.b.CreateMul(others, count(a));
+    }
+    LV* width = e_.b.CreateUDiv(e_.b.CreateAdd(i32(kGroupInstances - 1), count(*axis)), count(*axis));
+    std::tie(uneven, rest) = grouped(rest, count(*axis), others, width);
   }
   for (std::size_t a = 0; a < kernel_.grid.size(); ++a) {
     LV* n = count(a);
     const bool last = a + 1 == kernel_.grid.size();
-    LV* at = last ? rest : e_.b.CreateURem(rest, n);
+    const bool own = uneven && a == *plan_.uneven_axis();
+    LV* at = own ? uneven : last ? rest : e_.b.CreateURem(rest, n);
     if (column && a < 2) at = a == 0 ? column : row;
     if (plan_.descending(a)) at = e_.b.CreateSub(e_.b.CreateSub(n, i32(1)), at);
     set(kernel_.body.args[arg++].get(), {}, {{e_.b.CreateZExt(at, e_.i64())}});
     number = number ? e_.b.CreateAdd(number, e_.b.CreateMul(at, scale)) : at;
     scale = e_.b.CreateMul(scale, n);
-    if (!last) rest = e_.b.CreateUDiv(rest, n);
+    if (!last && !own) rest = e_.b.CreateUDiv(rest, n);
   }
   if (number) instance_ = number;  // what reports name
 }

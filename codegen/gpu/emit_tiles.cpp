@@ -347,7 +347,8 @@ void ThreadEmitter::emit_elementwise_op(const Op& op) {
                       op.int_attr(ir::Attr::Saturate) == 0 && op.int_attr(ir::Attr::Rounding) == 0 && (target_.sm >= 80 || dtype(v) == DType::F16);
   for (std::int64_t r = 0; r < n; r += rounds ? 2 : 1) {
     if (!rounds) {
-      out.push_back(emit_elementwise(e_, op, operands_of(r), kernel_.strict, target_.sm, plan_.uses().coarse(op)));
+      const bool coarse = op.kind == OpKind::Exp2 ? plan_.by_polynomial(op, r) : plan_.uses().coarse(op);
+      out.push_back(emit_elementwise(e_, op, operands_of(r), kernel_.strict, target_.sm, coarse));
       continue;
     }
     LV* word = pack_rounded(e_, dtype(v), plain(e_, operands_of(r)[0]), plain(e_, operands_of(r + 1)[0]));

@@ -81,4 +81,10 @@ void Plan::order_instances() {
   }
 }
 
+std::optional<std::size_t> Plan::uneven_axis() const {
+  const auto at = std::find(descending_.begin(), descending_.end(), true);
+  if (at == descending_.end() || descending_.size() < 2) return std::nullopt;
+  return static_cast<std::size_t>(at - descending_.begin());
+}
+
 }  // namespace tessera::gpu

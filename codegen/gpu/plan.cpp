@@ -77,6 +77,7 @@ Plan::Plan(const ir::Kernel& kernel, const GpuTarget& target, const Schedule& sc
   chain_loops();
   order_instances();
   choose_roles();
+  balance_units();
 }
 
 bool Plan::fragments_in_registers(const Value* operand, const DotPlan& dot) const {

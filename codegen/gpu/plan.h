@@ -41,6 +41,7 @@ inline std::int64_t cell_bytes(DType t) { return cpu::arena_cell(t).bytes(); }
 const ir::Value* through_transposes(const ir::Value* v, bool& flipped);
 
 inline constexpr std::int64_t kPanelBytes = 128;
+inline constexpr int kGroupInstances = 256;  ///< two for each multiprocessor of a large GPU
 inline constexpr int kGroupThreads = 4 * kWarpLanes;  ///< a warpgroup's
 
 /// A load of rows and columns as boxes of a view parameter: axes of the parameter are fixed at a number, or are the tile's rows or columns. Rows may
@@ -149,6 +150,7 @@ struct Roles {
   std::int64_t tickets = 0;           ///< offset of the instance numbers that the producer hands on, kTickets in turn, and their barriers
   int asking = 32, computing = 232;   ///< registers of a thread
 };
+inline constexpr std::int64_t kShares = 16;
 inline constexpr int kTickets = 2;
 /// For each ticket two barriers and a number; then a command to copy.
 inline constexpr std::int64_t kTicketBytes = 128, kCommandOffset = 64;
@@ -188,6 +190,8 @@ class Plan {
   const ir::Op* sum_of(const ir::Op& dot) const;
   bool warpgroups() const { return warpgroups_; }
   bool has_products() const { return !dot_ops_.empty(); }
+  /// Register `i` of this op is computed by multiply-adds rather than by the unit for transcendental functions.
+  bool by_polynomial(const ir::Op& exp2, std::int64_t i) const;
   /// An estimate of what a thread's code needs, of those whose products stay in registers over a loop; 0: no more than usual.
   std::int64_t registers() const { return registers_; }
   /// The tiles of the loop's rings come by bulk copies, whose arrival barriers in shared memory tell; no barrier of all threads stands in the loop.
@@ -200,6 +204,10 @@ class Plan {
   const std::vector<const ir::Op*>& continued_by(const ir::Op& loop) const;
   /// The instances of a grid axis run from the last to the first.
   bool descending(std::size_t axis) const { return descending_[axis]; }
+  /// The axis whose instances run from the last to the first, if there is one beside others: along it they become shorter. The others are visited in
+  /// groups of about kGroupInstances, in each the long ones first, so that only short ones are left when the last group ends, while the tiles that
+  /// a group shares stay in the cache.
+  std::optional<std::size_t> uneven_axis() const;
   /// The first two grid axes are visited in groups of so many of the second; 0: not.
   std::int64_t group_rows() const { return kernel_.grid.size() < 2 ? 0 : wishes_.group_rows; }
   /// Bytes of all stages and barriers; what lies above is scratch, as large as the emitted code asks for.
@@ -224,6 +232,7 @@ class Plan {
   bool goes_on(const ir::Op& loop, const ir::Op& next) const;
   void order_instances();
   void choose_roles();
+  void balance_units();
   bool add_to_slice(const ir::Value* v, const ir::Block* loop, std::set<const ir::Op*>& slice) const;
   std::optional<BulkCopy> bulk_copy(const Stage& s);
   bool quiet(const ir::Block& body, const ir::Op& loop) const;
@@ -253,6 +262,7 @@ class Plan {
   std::optional<Span> asked_ring_;
   std::vector<bool> descending_;  ///< by grid axis
   std::optional<Roles> roles_;
+  std::map<const ir::Op*, std::int64_t> polynomial_;  ///< of each kShares registers so many
   std::int64_t staged_bytes_ = 0, stage_end_ = 0;
 };
 

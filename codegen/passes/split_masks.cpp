@@ -62,6 +62,45 @@ class Splitter {
       if (!r.possible.lower.empty() || !r.possible.upper.empty()) possible_.push_back({c, wanted, r});
       settle(std::move(r));
     });
+    walk(loop_.region(), [&](Op& op) {
+      if (op.kind == OpKind::Abs && tile(op.result()->type).dtype == DType::Idx) settle_sign(op);
+    });
+  }
+
+  /// |x| where a settled comparison tells the sign of x.
+  void settle_sign(const Op& abs) {
+    const auto x = affine_.element(abs.operands[0]);
+    if (!x) return;
+    for (const auto& [v, truth] : settled_) {
+      const std::optional<Sym> d = is_range(v->type) || !v->def ? std::nullopt : distance(*v->def, truth);
+      if (!d) continue;
+      const auto at_least = [&](const Sym& y) {
+        const auto more = (y - *d).as_constant();
+        return more && *more >= 0;
+      };
+      if (at_least(*x)) signs_[abs.result()] = true;
+      if (at_least(-*x)) signs_[abs.result()] = false;
+    }
+  }
+
+  /// What is not negative because the comparison is `truth`.
+  std::optional<Sym> distance(const Op& comparison, bool truth) {
+    bool less = false, equal = false;
+    switch (comparison.kind) {
+      case OpKind::Lt: less = true; break;
+      case OpKind::Le: less = equal = true; break;
+      case OpKind::Gt: break;
+      case OpKind::Ge: equal = true; break;
+      default: return std::nullopt;
+    }
+    if (tile(comparison.operands[0]->type).dtype != DType::Idx) return std::nullopt;
+    const auto a = affine_.element(comparison.operands[0]), b = affine_.element(comparison.operands[1]);
+    if (!a || !b) return std::nullopt;
+    if (!truth) {
+      less = !less;
+      equal = !equal;
+    }
+    return (less ? *b - *a : *a - *b) - (equal ? 0 : 1);
   }
 
   const Op* find_def(const Value* v) const { return v->def ? v->def : &loop_; }
@@ -198,6 +237,11 @@ class Splitter {
       Value* c = insert_before(*mine->def, [&](Builder& b) { return b.constant(tile(mine->type), std::int64_t{value}); });
       constants[mine] = c;
     }
+    for (const auto& [v, positive] : signs_) {
+      Op& abs = *map.at(v)->def;
+      Value* x = abs.operands[0];
+      constants[map.at(v)] = positive ? x : insert_before(abs, [&](Builder& b) { return b.value(OpKind::Neg, {x}); });
+    }
     replace_uses(op->region(), constants);
     return op;
   }
@@ -207,6 +251,7 @@ class Splitter {
   Affine affine_;
   std::optional<ValueClasses> classes_;
   std::map<const Value*, bool> settled_;  ///< ranges: full
+  std::map<const Value*, bool> signs_;    ///< of absolute values: what they are of is never negative, or never positive
   Interval inside_;                       ///< where all of them are
   std::vector<Possible> possible_;
   std::vector<Sym> assumed_;

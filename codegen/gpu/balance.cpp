@@ -1,0 +1,77 @@
+// Which exponentials are computed by multiply-adds. The unit for transcendental functions takes a warp's instruction every 8 cycles, the scheduler
+// issues one in each: in a loop of products where that unit has more to do than the scheduler, some of its exponentials are polynomials instead
+// (an idea of FlashAttention-4, for another balance), as many as make both equally busy.
+#include <algorithm>
+
+#include "codegen/gpu/plan.h"
+
+namespace tessera::gpu {
+
+using ir::Op;
+using ir::OpKind;
+
+namespace {
+
+constexpr std::int64_t kUnitCycles = 8;      ///< 32 lanes, 4 results a cycle in each quarter of a multiprocessor
+constexpr std::int64_t kPolynomialSlots = 9; ///< instructions more than the one it replaces
+constexpr std::int64_t kTripSlots = 60;      ///< barriers, addresses, descriptors
+
+/// Instructions for one element: of the unit, and all.
+struct Work {
+  std::int64_t unit = 0, slots = 0;
+};
+
+Work work_of(const Op& op, bool coarse) {
+  switch (op.kind) {
+    case OpKind::Exp2:
+    case OpKind::Rcp:
+    case OpKind::Rsqrt: return {1, 1};
+    case OpKind::Sqrt: return {1, 3};
+    case OpKind::Exp:
+    case OpKind::Ln:
+    case OpKind::Log2: return {1, 7};
+    case OpKind::Sigmoid: return {2, 4};
+    case OpKind::Tanh: return coarse ? Work{1, 1} : Work{2, 12};
+    case OpKind::Neg:
+    case OpKind::Bitcast: return {};
+    default: return ir::has(op.kind, ir::Elementwise) ? Work{0, 1} : Work{};
+  }
+}
+
+}  // namespace
+
+void Plan::balance_units() {
+  ir::walk(kernel_.body, [&](const Op& loop) {
+    if (loop.kind != OpKind::For) return;
+    bool products = false;
+    Work all{0, kTripSlots};
+    std::int64_t exponentials = 0;
+    std::vector<const Op*> movable;
+    for (const auto& op : loop.region().ops) {
+      products = products || (op->kind == OpKind::Dot && dots_.at(op.get()).warpgroup);
+      const bool reduces = op->kind == OpKind::Reduce;
+      if (op->results.size() != 1 || !(reduces || ir::has(op->kind, ir::Elementwise))) continue;
+      const ir::Value* counted = reduces ? op->operands[0] : op->result();
+      if (!has_layout(counted) || uses_.lazy(op->result())) continue;
+      const std::int64_t n = layout(counted).registers();
+      const Work w = reduces ? Work{0, 1} : work_of(*op, uses_.coarse(*op));
+      all.unit += n * w.unit;
+      // Two f32 are rounded by one instruction.
+      all.slots += op->kind == OpKind::Cast && is_half(dtype(op->result())) ? n / 2 : n * w.slots;
+      if (op->kind != OpKind::Exp2 || !uses_.coarse(*op)) continue;
+      exponentials += n;
+      movable.push_back(op.get());
+    }
+    const std::int64_t surplus = kUnitCycles * all.unit - all.slots;
+    if (!products || exponentials == 0 || surplus <= 0) return;
+    const std::int64_t moved = std::min(surplus / (kUnitCycles + kPolynomialSlots), exponentials);
+    for (const Op* op : movable) polynomial_[op] = moved * kShares / exponentials;
+  });
+}
+
+bool Plan::by_polynomial(const Op& exp2, std::int64_t i) const {
+  const auto at = polynomial_.find(&exp2);
+  return at != polynomial_.end() && (i + 1) * at->second / kShares != i * at->second / kShares;
+}
+
+}  // namespace tessera::gpu
