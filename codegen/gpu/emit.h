@@ -39,7 +39,7 @@ struct Position {
 };
 
 /// Of named barriers: the computing threads'; of the asking warpgroup: a command is there, it has been obeyed.
-inline constexpr int kComputingBarrier = 1, kCommandBarrier = 2, kObeyedBarrier = 3;
+inline constexpr int kComputingBarrier = 1, kCommandBarrier = 2, kObeyedBarrier = 3, kTurnBarrier = 4;
 
 class ThreadEmitter {
  public:
@@ -52,7 +52,8 @@ class ThreadEmitter {
   void bind_parameters(llvm::Function* f);
   /// The grid's indices of the instance that is CTA `instance` where each CTA has one.
   std::pair<LV*, LV*> grouped(LV* number, LV* columns, LV* rows, LV* group);
-  void bind_instance(LV* instance);
+  Values places_of(LV* instance);
+  void bind_places(llvm::ArrayRef<LV*> places);
   void emit_block(const ir::Block& block);
   // --- emit_stream.cpp: from memory to memory, piece by piece
   struct Stream;
@@ -93,7 +94,12 @@ class ThreadEmitter {
   Values ring_trip(const RingLoop& r, const RingPart& part, LV* iv, llvm::ArrayRef<LV*> carried, bool first);
   void issue_behind(const RingLoop& r, const RingPart& part, llvm::ArrayRef<LV*> carried, const std::vector<const ir::Value*>& results);
   static bool needs_late(const RingPart& part, const ir::Op& op, const std::set<const ir::Op*>& late);
+  void await_turn(const RingPart& part);
+  void give_turn(const RingPart& part);
   Values ring_trips(const RingLoop& r, const Values& init);
+  void release_before(const RingLoop& r, llvm::Value* slot, llvm::Value* any);
+  Values summing_trips(const RingLoop& r, const RingPart& part, const Values& init);
+  Values summing_trip(const RingLoop& r, const RingPart& part, llvm::Value* iv, llvm::ArrayRef<llvm::Value*> carried);
   Values ring_trips_behind(const RingLoop& r, const Values& init);
   // --- emit_bulk.cpp: rings that bulk copies fill
   void describe_maps();
@@ -121,7 +127,7 @@ class ThreadEmitter {
   LV* ticket_barrier(LV* place, bool read);
   LV* ticket_place(LV* place);
   LV* instances();
-  Values ask_instance(LV* instance, llvm::ArrayRef<LV*> standing);
+  Values ask_instance(llvm::ArrayRef<LV*> places, llvm::ArrayRef<LV*> standing);
   /// `in_between` stands behind as many trips as the ring has slots.
   void ask_loop(const ir::Op& op, const std::function<void()>& in_between);
   void ask_tile(int stage);

@@ -62,7 +62,7 @@ void ThreadEmitter::command_copy(int stage, LV* slot) {
   const auto kind = std::find_if(stages.begin(), stages.end(), [&](const Stage& x) { return x.bulk && alike(x, s); }) - stages.begin();
   e_.if_then(e_.b.CreateICmpEQ(lane_, i32(0)), [&] {
     const auto put = [&](std::int64_t offset, LV* v, int align) {
-      shared_store(v, shared_address(plan_.roles()->tickets + kCommandOffset + offset), align);
+      shared_store(v, shared_address(plan_.roles()->commands + offset), align);
     };
     put(Command::element, address, 8);
     put(Command::row_stride, row_stride, 8);
@@ -82,7 +82,7 @@ void ThreadEmitter::command_copy(int stage, LV* slot) {
 void ThreadEmitter::end_commands() {
   e_.if_then(e_.b.CreateNot(maps_encoded_), [&] {
     e_.if_then(e_.b.CreateICmpEQ(lane_, i32(0)),
-               [&] { shared_store(i32(-1), shared_address(plan_.roles()->tickets + kCommandOffset + Command::kind), 4); });
+               [&] { shared_store(i32(-1), shared_address(plan_.roles()->commands + Command::kind), 4); });
     call(e_.b, e_.module, Primitive::WarpSync, {});
     call(e_.b, e_.module, Primitive::BarSync, {i32(kCommandBarrier), i32(kGroupThreads)});
   });
@@ -92,7 +92,7 @@ void ThreadEmitter::obey_commands() {
   const std::vector<Stage>& stages = plan_.stages();
   LV* thread = e_.b.CreateSub(tid_, i32(plan_.threads() + kWarpLanes));
   const auto got = [&](std::int64_t offset, llvm::Type* t, int align) {
-    return shared_load(t, shared_address(plan_.roles()->tickets + kCommandOffset + offset), align);
+    return shared_load(t, shared_address(plan_.roles()->commands + offset), align);
   };
   const auto copy = [&](const Stage& s) {
     const std::int64_t cell = cell_bytes(s.dtype);

@@ -72,37 +72,41 @@ std::pair<LV*, LV*> ThreadEmitter::grouped(LV* number, LV* columns, LV* rows, LV
   return {e_.b.CreateUDiv(in_group, height), e_.b.CreateAdd(first_row, e_.b.CreateURem(in_group, height))};
 }
 
-void ThreadEmitter::bind_instance(LV* instance) {
-  instance_ = instance;
-  std::size_t arg = kernel_.body.args.size() - kernel_.grid.size();
-  LV *rest = instance_, *number = nullptr, *scale = i32(1);
-  const auto count = [&](std::size_t a) { return counts_[a]; };
+/// Where an instance stands on each grid axis, i32.
+Values ThreadEmitter::places_of(LV* instance) {
   LV *column = nullptr, *row = nullptr;  // of the first two axes, visited in groups of rows
-  LV* uneven = nullptr;                  // of the axis along which trips become fewer
+  LV *uneven = nullptr, *rest = instance;  // of the axis along which trips become fewer
   if (const std::int64_t rows = plan_.group_rows(); rows > 0) {
-    LV* plane = e_.b.CreateMul(count(0), count(1));
-    std::tie(column, row) = grouped(e_.b.CreateURem(rest, plane), count(0), count(1), i32(rows));
+    LV* plane = e_.b.CreateMul(counts_[0], counts_[1]);
+    std::tie(column, row) = grouped(e_.b.CreateURem(rest, plane), counts_[0], counts_[1], i32(rows));
   } else if (const std::optional<std::size_t> axis = plan_.uneven_axis()) {
-    LV* others = i32(1);
+    LV *n = counts_[*axis], *others = i32(1);
     for (std::size_t a = 0; a < counts_.size(); ++a) {
-      if (a != *axis) others = e_.b.CreateMul(others, count(a));
+      if (a != *axis) others = e_.b.CreateMul(others, counts_[a]);
     }
-    LV* width = e_.b.CreateUDiv(e_.b.CreateAdd(i32(kGroupInstances - 1), count(*axis)), count(*axis));
-    std::tie(uneven, rest) = grouped(rest, count(*axis), others, width);
+    LV* width = e_.b.CreateUDiv(e_.b.CreateAdd(i32(kGroupInstances - 1), n), n);
+    std::tie(uneven, rest) = grouped(rest, n, others, width);
   }
-  for (std::size_t a = 0; a < kernel_.grid.size(); ++a) {
-    LV* n = count(a);
-    const bool last = a + 1 == kernel_.grid.size();
-    const bool own = uneven && a == *plan_.uneven_axis();
+  Values places;
+  for (std::size_t a = 0; a < counts_.size(); ++a) {
+    LV* n = counts_[a];
+    const bool last = a + 1 == counts_.size(), own = uneven && a == *plan_.uneven_axis();
     LV* at = own ? uneven : last ? rest : e_.b.CreateURem(rest, n);
     if (column && a < 2) at = a == 0 ? column : row;
     if (plan_.descending(a)) at = e_.b.CreateSub(e_.b.CreateSub(n, i32(1)), at);
-    set(kernel_.body.args[arg++].get(), {}, {{e_.b.CreateZExt(at, e_.i64())}});
-    number = number ? e_.b.CreateAdd(number, e_.b.CreateMul(at, scale)) : at;
-    scale = e_.b.CreateMul(scale, n);
+    places.push_back(at);
     if (!last && !own) rest = e_.b.CreateUDiv(rest, n);
   }
-  if (number) instance_ = number;  // what reports name
+  return places;
+}
+
+void ThreadEmitter::bind_places(llvm::ArrayRef<LV*> places) {
+  const std::size_t first = kernel_.body.args.size() - kernel_.grid.size();
+  instance_ = i32(0);
+  for (std::size_t a = places.size(); a-- > 0;) {
+    set(kernel_.body.args[first + a].get(), {}, {{e_.b.CreateZExt(places[a], e_.i64())}});
+    instance_ = e_.b.CreateAdd(e_.b.CreateMul(instance_, counts_[a]), places[a]);
+  }
 }
 
 void ThreadEmitter::emit(GpuIr& out) {
@@ -144,7 +148,7 @@ void ThreadEmitter::emit(GpuIr& out) {
   if (plan_.roles()) {
     emit_roles();
   } else {
-    bind_instance(call(e_.b, m, Primitive::Ctaid, {}));
+    bind_places(places_of(call(e_.b, m, Primitive::Ctaid, {})));
     emit_block(kernel_.body);
   }
   e_.b.CreateRetVoid();

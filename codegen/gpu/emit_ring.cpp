@@ -210,9 +210,11 @@ Values ThreadEmitter::ring_trip(const RingLoop& r, const RingPart& part, LV* iv,
       continue;
     }
     if (options_.spans) mark_source(op->span);
+    if (op.get() == part.first_product) await_turn(part);
     emit_op(*op);
     if (op.get() != part.first_product) continue;
     if (behind) issue_behind(r, part, carried, args);
+    give_turn(part);
     fetch();
   }
   if (behind) settle_all();
@@ -239,6 +241,19 @@ Values ThreadEmitter::ring_trip(const RingLoop& r, const RingPart& part, LV* iv,
   carry(turn, next);
   block_ = above;
   return next;
+}
+
+void ThreadEmitter::await_turn(const RingPart& part) {
+  if (!plan_.takes_turns(part.op)) return;
+  LV* group = e_.b.CreateUDiv(warp_, i32(4));
+  call(e_.b, e_.module, Primitive::BarSync, {e_.b.CreateAdd(group, i32(kTurnBarrier)), i32(2 * kGroupThreads)});
+}
+
+void ThreadEmitter::give_turn(const RingPart& part) {
+  if (!plan_.takes_turns(part.op)) return;
+  LV* next = e_.b.CreateAdd(e_.b.CreateUDiv(warp_, i32(4)), i32(1));
+  next = e_.b.CreateSelect(e_.b.CreateICmpEQ(next, i32(plan_.warps() / 4)), i32(0), next);
+  call(e_.b, e_.module, Primitive::BarArrive, {e_.b.CreateAdd(next, i32(kTurnBarrier)), i32(2 * kGroupThreads)});
 }
 
 void ThreadEmitter::go_on(const RingLoop& r, Turn& turn) {
@@ -275,6 +290,10 @@ ThreadEmitter::RingLoop ThreadEmitter::ring_loop(const Op& op) {
 Values ThreadEmitter::ring_trips(const RingLoop& r, const Values& init) {
   Values carried = init;
   for (const RingPart& part : r.parts) {
+    if (r.fed && plan_.sums_up(part.op)) {
+      carried = summing_trips(r, part, carried);
+      continue;
+    }
     carried =
         e_.loop(part.lo, part.hi, r.step, carried, false, [&](LV* iv, llvm::ArrayRef<LV*> inside) { return ring_trip(r, part, iv, inside, true); });
   }
@@ -305,7 +324,9 @@ Values ThreadEmitter::ring_trips_behind(const RingLoop& r, const Values& init) {
   const RingPart& last = r.parts.back();
   Turn turn = turn_of(r, carried);
   arrive(r, turn);
+  await_turn(last);
   issue_behind(r, last, carried, r.results);
+  give_turn(last);
   settle_all();
   if (r.fed) {
     release(r, turn.slot);

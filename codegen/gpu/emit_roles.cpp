@@ -13,12 +13,6 @@ namespace tessera::gpu {
 
 using ir::Op;
 
-namespace {
-
-constexpr std::int64_t kTicketBarriers = 16;  ///< bytes of a ticket's barriers: it is there, it has been read
-
-}  // namespace
-
 void ThreadEmitter::make_barriers() {
   const Roles& roles = *plan_.roles();
   LV* first = e_.b.CreateICmpEQ(tid_, i32(0));
@@ -86,7 +80,8 @@ LV* ThreadEmitter::ticket_barrier(LV* place, bool read) {
 }
 
 LV* ThreadEmitter::ticket_place(LV* place) {
-  return e_.b.CreateAdd(shared_address(plan_.roles()->tickets + kTickets * kTicketBarriers), e_.b.CreateMul(place, i32(4)));
+  const auto words = static_cast<std::int64_t>(1 + counts_.size());
+  return e_.b.CreateAdd(shared_address(plan_.roles()->tickets + kTickets * kTicketBarriers), e_.b.CreateMul(place, i32(4 * words)));
 }
 
 LV* ThreadEmitter::instances() {
@@ -97,12 +92,21 @@ LV* ThreadEmitter::instances() {
 
 void ThreadEmitter::compute() {
   LV* all = instances();
-  LV* instance = nullptr;
+  // The last warpgroup lets the first begin.
+  for (const auto& op : kernel_.body.ops) {
+    if (op->kind != ir::OpKind::For || !plan_.takes_turns(*op)) continue;
+    e_.if_then(e_.b.CreateICmpUGE(warp_, i32(plan_.warps() - 4)),
+               [&] { call(e_.b, e_.module, Primitive::BarArrive, {i32(kTurnBarrier), i32(2 * kGroupThreads)}); });
+    break;
+  }
+  Values places;
   repeat(
       first_standing(),
       [&](llvm::ArrayRef<LV*> now) {
         call(e_.b, e_.module, Primitive::MbarWait, {ticket_barrier(now[0], false), now[1]});
-        instance = shared_load(e_.i32(), ticket_place(now[0]), 4);
+        LV *at = ticket_place(now[0]), *instance = shared_load(e_.i32(), at, 4);
+        // Divisions are the asking warp's matter.
+        for (std::size_t a = 0; a < counts_.size(); ++a) places.push_back(shared_load(e_.i32(), e_.b.CreateAdd(at, i32(4 + 4 * a)), 4));
         call(e_.b, e_.module, Primitive::WarpSync, {});
         call(e_.b, e_.module, Primitive::MbarArrive, {ticket_barrier(now[0], true), e_.b.CreateICmpEQ(lane_, i32(0))});
         return e_.b.CreateICmpULT(instance, all);
@@ -111,7 +115,7 @@ void ThreadEmitter::compute() {
         stand(now);
         // What the instance before left in shared memory may still be read by others.
         state_.forget();
-        bind_instance(instance);
+        bind_places(places);
         emit_block(kernel_.body);
         return standing_after(now);
       });
@@ -141,6 +145,7 @@ void ThreadEmitter::ask() {
     };
     return e_.choose(e_.b.CreateAnd(one, e_.b.CreateICmpNE(tickets_, e_.idx(0))), ticket, [&] { return Values{all}; })[0];
   };
+  Values places;
   Values init = first_standing();
   init.push_back(call(e_.b, e_.module, Primitive::Ctaid, {}));
   repeat(
@@ -148,15 +153,18 @@ void ThreadEmitter::ask() {
       [&](llvm::ArrayRef<LV*> now) {
         LV* instance = now.back();
         call(e_.b, e_.module, Primitive::MbarWait, {ticket_barrier(now[0], true), e_.b.CreateXor(now[1], i32(1))});
+        places = places_of(instance);
         e_.if_then(one, [&] {
-          shared_store(instance, ticket_place(now[0]), 4);
+          LV* at = ticket_place(now[0]);
+          shared_store(instance, at, 4);
+          for (std::size_t a = 0; a < places.size(); ++a) shared_store(places[a], e_.b.CreateAdd(at, i32(4 + 4 * a)), 4);
           call(e_.b, e_.module, Primitive::MbarArrive, {ticket_barrier(now[0], false), e_.b.getTrue()});
         });
         return e_.b.CreateICmpULT(instance, all);
       },
       [&](llvm::ArrayRef<LV*> now) {
         LV* drawn = draw(now.back());
-        Values out = ask_instance(now.back(), now.drop_back());
+        Values out = ask_instance(places, now.drop_back());
         out.push_back(call(e_.b, e_.module, Primitive::ShflIdx, {drawn, i32(0)}));
         return out;
       });
@@ -166,11 +174,11 @@ void ThreadEmitter::ask() {
   views_ = views;
 }
 
-Values ThreadEmitter::ask_instance(LV* instance, llvm::ArrayRef<LV*> standing) {
+Values ThreadEmitter::ask_instance(llvm::ArrayRef<LV*> places, llvm::ArrayRef<LV*> standing) {
   const Roles& roles = *plan_.roles();
   stand(standing);
   state_ = SharedState();
-  bind_instance(instance);
+  bind_places(places);
   for (const Op* op : roles.slice) emit_op(*op);
   // Tiles are asked for behind as many trips of the loop after them as there are slots: these become free in the instance before, the tile's place
   // only when it is left.

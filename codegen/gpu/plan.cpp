@@ -319,8 +319,8 @@ std::vector<std::string> Plan::notes() const {
                               d.mma ? info(*d.mma).name : "multiply-adds", d.warps_m, d.warps_n, d.a.stage < 0 ? "registers" : "shared memory"));
   }
   if (roles_)
-    out.push_back(fmt::format("roles: one warpgroup asks for tiles with {} registers, {} compute with {}; a CTA takes {}", roles_->asking, warps_ / 4,
-                              roles_->computing, taken(persistence())));
+    out.push_back(fmt::format("roles: one warpgroup asks for tiles with {} registers, {} compute with {}{}; a CTA takes {}", roles_->asking, warps_ / 4,
+                              roles_->computing, roles_->turns && !skews_.empty() ? " and take turns at products" : "", taken(persistence())));
   for (const auto& [loop, skews] : skews_) {
     for (const Skew& k : skews)
       out.push_back(fmt::format("product {}: one trip behind", k.sum->result()->hint.empty() ? "-" : k.sum->result()->hint));

@@ -147,13 +147,15 @@ struct Roles {
   std::vector<const ir::Op*> slice;   ///< ops of the kernel's block that tell where tiles lie, in order
   std::vector<const ir::Op*> chains;  ///< loops over rings, without those that go on where another ends, in order
   std::vector<int> tiles;             ///< stages that come once an instance
-  std::int64_t tickets = 0;           ///< offset of the instance numbers that the producer hands on, kTickets in turn, and their barriers
+  std::int64_t tickets = 0;           ///< offset of the instances that the producer hands on, kTickets in turn, and their barriers
+  std::int64_t commands = 0;          ///< offset of a command to copy
   int asking = 32, computing = 232;   ///< registers of a thread
+  bool turns = true;                  ///< those that compute take turns at asking for products: one's run while another works on its elements
 };
 inline constexpr std::int64_t kShares = 16;
 inline constexpr int kTickets = 2;
-/// For each ticket two barriers and a number; then a command to copy.
-inline constexpr std::int64_t kTicketBytes = 128, kCommandOffset = 64;
+/// A ticket: two barriers, that it is there and that it has been read; then, behind all barriers, the instance's number and its place on each axis.
+inline constexpr std::int64_t kTicketBarriers = 16, kCommandBytes = 64;
 
 class Plan {
  public:
@@ -186,6 +188,10 @@ class Plan {
   bool in_registers(const ir::Value* v) const;
   /// The products of `loop` that run a trip behind.
   const std::vector<Skew>& skews_of(const ir::Op& loop) const;
+  /// The computing warpgroups take turns at this loop's products, which run behind elementwise work of theirs.
+  bool takes_turns(const ir::Op& loop) const;
+  /// The loop's products only add to what it carries: those of a trip may still be under way when the next trip asks for its own.
+  bool sums_up(const ir::Op& loop) const;
   /// The sum that is the only use of a product: the product then starts from the other summand, if that exists where the product stands. Null: none.
   const ir::Op* sum_of(const ir::Op& dot) const;
   bool warpgroups() const { return warpgroups_; }

@@ -59,6 +59,7 @@ void Plan::choose_roles() {
   Roles r;
   r.asking = static_cast<int>(asking);
   r.computing = static_cast<int>(computing);
+  r.turns = wishes_.turns;
   std::set<const Op*> fed, slice;
   for (const auto& op : kernel_.body.ops) {
     if (bulk_barriers_.count(op.get()) == 0) continue;
@@ -116,7 +117,8 @@ void Plan::choose_roles() {
     }
   }
   for (const int i : r.tiles) stages_[static_cast<std::size_t>(i)].barriers = take(16, 16);
-  r.tickets = take(kTicketBytes, 128);
+  r.tickets = take(kTickets * (kTicketBarriers + 4 * (1 + static_cast<std::int64_t>(kernel_.grid.size()))), 16);
+  r.commands = take(kCommandBytes, 16);
   if (end > target_.max_shared_cta()) {
     stages_ = before;
     bulk_barriers_ = barriers_before;

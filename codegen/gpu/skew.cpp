@@ -1,4 +1,5 @@
-// Products that accumulate: which sum they start from, and which of them run a trip behind. See plan.h.
+// Products that accumulate: which sum they start from, and which of them run a trip behind, which into the next. See
+// plan.h.
 #include <algorithm>
 
 #include "codegen/gpu/plan.h"
@@ -93,6 +94,28 @@ const std::vector<Skew>& Plan::skews_of(const Op& loop) const {
   static const std::vector<Skew> none;
   const auto at = skews_.find(&loop);
   return at == skews_.end() ? none : at->second;
+}
+
+bool Plan::takes_turns(const Op& loop) const { return roles_ && roles_->turns && !skews_of(loop).empty(); }
+
+bool Plan::sums_up(const Op& loop) const {
+  bool any = false;
+  for (const auto& op : loop.region().ops) {
+    if (op->kind != OpKind::Dot) continue;
+    any = true;
+    const DotPlan& d = dots_.at(op.get());
+    const Op* sum = sum_of(*op);
+    if (!d.warpgroup || d.a.stage < 0 || !sum) return false;
+    const std::vector<const Op*>& uses = uses_.of(sum->result());
+    if (uses.size() != 1 || uses[0]->kind != OpKind::Yield || uses[0]->parent != &loop.region()) return false;
+    std::size_t carried = 0;
+    while (loop.region().yielded()[carried] != sum->result()) ++carried;
+    const Value* arg = loop.region().args[1 + carried].get();
+    const Value* other = sum->operands[0] == op->result() ? sum->operands[1] : sum->operands[0];
+    if (other != arg || uses_.of(arg).size() != 1) return false;
+    if (layout(arg) != d.result || layout(sum->result()) != d.result) return false;
+  }
+  return any;
 }
 
 }  // namespace tessera::gpu

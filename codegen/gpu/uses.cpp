@@ -28,12 +28,14 @@ struct Reach {
   int depth = 0, nodes = 0;
 };
 
-/// Whether `v` is made, element by element, from a product of tiles of 16 bits.
+/// Whether `v` is made, element by element or as an extreme of elements, from a product of tiles of 16 bits.
 bool from_half_product(const ir::Value* v, std::set<const ir::Value*>& seen) {
   const Op* op = v->def;
   if (!op || !seen.insert(v).second) return false;
   if (op->kind == OpKind::Dot) return is_half(dtype(op->operands[0])) && is_half(dtype(op->operands[1]));
-  if (!ir::has(op->kind, ir::Elementwise) && op->kind != OpKind::Broadcast && op->kind != OpKind::Permute) return false;
+  const bool extreme = op->kind == OpKind::Reduce && (op->int_attr(ir::Attr::Kind) == static_cast<std::int64_t>(ir::ReduceKind::Max) ||
+                                                      op->int_attr(ir::Attr::Kind) == static_cast<std::int64_t>(ir::ReduceKind::Min));
+  if (!ir::has(op->kind, ir::Elementwise) && op->kind != OpKind::Broadcast && op->kind != OpKind::Permute && !extreme) return false;
   return std::any_of(op->operands.begin(), op->operands.end(), [&](const ir::Value* o) { return from_half_product(o, seen); });
 }
 

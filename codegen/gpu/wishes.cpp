@@ -54,9 +54,9 @@ void read(const ScheduleDirective& d, const ScheduleArg& a, Wishes& out) {
       if (a.subject == "row_major") out.row_major = true;
       if (a.subject == "longest_first") out.row_major = false;
       return;
+    case DirectiveKind::PingPong: out.turns = *a.number != 0; return;
     case DirectiveKind::Swizzle: out.group_rows = number(d, a, 0, kMostGroupRows, "groups have").number; return;
     // The compiler's own choice so far.
-    case DirectiveKind::PingPong:
     case DirectiveKind::Divide:
     case DirectiveKind::Cluster:
     case DirectiveKind::Multicast:

@@ -48,6 +48,7 @@ class Algebra {
     each([&](Op& op) { merge_scales(op); });
     each([&](Op& op) { sink_scale(op); });
     each([&](Op& op) { scale_after_maximum(op); });
+    each([&](Op& op) { tanh_after_maximum(op); });
     each([&](Op& op) { exponential(op); });
     each([&](Op& op) { logarithm(op); });
     remove_dead(kernel_.body);
@@ -169,6 +170,14 @@ class Algebra {
       Value* r = b.value(OpKind::Reduce, {s->x}, op.attrs);
       return b.value(OpKind::Mul, {r, s->k});
     });
+  }
+
+  /// tanh grows: the maximum of its values is that of its argument's. All of them are computed either way, but nothing waits for the last one.
+  void tanh_after_maximum(Op& op) {
+    if (op.kind != OpKind::Reduce || !is_op(op.operands[0], OpKind::Tanh)) return;
+    const auto kind = static_cast<ReduceKind>(op.int_attr(Attr::Kind));
+    if (kind != ReduceKind::Max && kind != ReduceKind::Min) return;
+    replace(op, [&](Builder& b) { return b.value(OpKind::Tanh, {b.value(OpKind::Reduce, {op.operands[0]->def->operands[0]}, op.attrs)}); });
   }
 
   bool scale_can_vanish(const Value* v) {

@@ -4,6 +4,7 @@
 //   exp(x * k - z)            exp2(fma(x, k * log2(e), -(z * log2(e))))   k a scalar, z uniform along an axis of x
 //   select(c, x * k, -inf)    select(c, x, -inf) * k                      k > 0: exact
 //   max over an axis of x * k (max over the axis of x) * k                k > 0: exact, since rounding is monotone
+//   max over an axis of tanh(x)   tanh(max over the axis of x)            within the error of tanh: no element waits for the last one
 //   x / y                     x * rcp(y)                                  y uniform along an axis of x, or a scalar
 //   ln(x)                     log2(x) * ln(2)
 //   x * y + z                 fma(x, y, z)                                unless z is a product of tiles, which back ends accumulate in place
