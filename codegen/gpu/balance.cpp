@@ -12,9 +12,9 @@ using ir::OpKind;
 
 namespace {
 
-constexpr std::int64_t kUnitCycles = 8;      ///< 32 lanes, 4 results a cycle in each quarter of a multiprocessor
-constexpr std::int64_t kPolynomialSlots = 9; ///< instructions more than the one it replaces
-constexpr std::int64_t kTripSlots = 60;      ///< barriers, addresses, descriptors
+constexpr std::int64_t kUnitCycles = 8;       ///< 32 lanes, 4 results a cycle in each quarter of a multiprocessor
+constexpr std::int64_t kPolynomialSlots = 9;  ///< instructions more than the one it replaces
+constexpr std::int64_t kTripSlots = 60;       ///< barriers, addresses, descriptors
 
 /// Instructions for one element: of the unit, and all.
 struct Work {

@@ -127,7 +127,13 @@ Channels channels_of(const ir::Kernel& kernel, const Plan& plan, int trips, int 
         asks.steps.insert(asks.steps.end(), static_cast<std::size_t>(ahead), {Kind::Put, ring->second});
         ask_waiting();
         asks.steps.insert(asks.steps.end(), static_cast<std::size_t>(all - ahead), {Kind::Put, ring->second});
-        for (int t = 0; t < all; ++t) computes.steps.insert(computes.steps.end(), {{Kind::Take, ring->second}, {Kind::Free, ring->second}});
+        // Sums leave a slot a trip later.
+        const int held = plan.sums_up(*op) ? 1 : 0;
+        for (int t = 0; t < all; ++t) {
+          computes.steps.push_back({Kind::Take, ring->second});
+          if (t >= held) computes.steps.push_back({Kind::Free, ring->second});
+        }
+        if (all > 0) computes.steps.insert(computes.steps.end(), static_cast<std::size_t>(held), {Kind::Free, ring->second});
       }
       for (const auto& [s, channel] : tiles) {
         if (plan.last_reader(s) == op.get()) computes.steps.push_back({Kind::Free, channel});

@@ -61,9 +61,7 @@ void ThreadEmitter::command_copy(int stage, LV* slot) {
   LV* address = e_.b.CreatePtrToInt(e_.at(cell_type(s.dtype), whole.base, element), e_.i64());
   const auto kind = std::find_if(stages.begin(), stages.end(), [&](const Stage& x) { return x.bulk && alike(x, s); }) - stages.begin();
   e_.if_then(e_.b.CreateICmpEQ(lane_, i32(0)), [&] {
-    const auto put = [&](std::int64_t offset, LV* v, int align) {
-      shared_store(v, shared_address(plan_.roles()->commands + offset), align);
-    };
+    const auto put = [&](std::int64_t offset, LV* v, int align) { shared_store(v, shared_address(plan_.roles()->commands + offset), align); };
     put(Command::element, address, 8);
     put(Command::row_stride, row_stride, 8);
     put(Command::inner_stride, inner_stride, 8);
@@ -81,8 +79,7 @@ void ThreadEmitter::command_copy(int stage, LV* slot) {
 
 void ThreadEmitter::end_commands() {
   e_.if_then(e_.b.CreateNot(maps_encoded_), [&] {
-    e_.if_then(e_.b.CreateICmpEQ(lane_, i32(0)),
-               [&] { shared_store(i32(-1), shared_address(plan_.roles()->commands + Command::kind), 4); });
+    e_.if_then(e_.b.CreateICmpEQ(lane_, i32(0)), [&] { shared_store(i32(-1), shared_address(plan_.roles()->commands + Command::kind), 4); });
     call(e_.b, e_.module, Primitive::WarpSync, {});
     call(e_.b, e_.module, Primitive::BarSync, {i32(kCommandBarrier), i32(kGroupThreads)});
   });

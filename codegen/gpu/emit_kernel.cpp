@@ -74,7 +74,7 @@ std::pair<LV*, LV*> ThreadEmitter::grouped(LV* number, LV* columns, LV* rows, LV
 
 /// Where an instance stands on each grid axis, i32.
 Values ThreadEmitter::places_of(LV* instance) {
-  LV *column = nullptr, *row = nullptr;  // of the first two axes, visited in groups of rows
+  LV *column = nullptr, *row = nullptr;    // of the first two axes, visited in groups of rows
   LV *uneven = nullptr, *rest = instance;  // of the axis along which trips become fewer
   if (const std::int64_t rows = plan_.group_rows(); rows > 0) {
     LV* plane = e_.b.CreateMul(counts_[0], counts_[1]);

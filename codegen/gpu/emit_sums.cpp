@@ -54,8 +54,7 @@ Values ThreadEmitter::summing_trip(const RingLoop& r, const RingPart& part, LV* 
 }
 
 Values ThreadEmitter::summing_trips(const RingLoop& r, const RingPart& part, const Values& init) {
-  Values end = e_.loop(part.lo, part.hi, r.step, init, false,
-                       [&](LV* iv, llvm::ArrayRef<LV*> inside) { return summing_trip(r, part, iv, inside); });
+  Values end = e_.loop(part.lo, part.hi, r.step, init, false, [&](LV* iv, llvm::ArrayRef<LV*> inside) { return summing_trip(r, part, iv, inside); });
   std::vector<LV*> sums;
   const auto each_sum = [&](const std::function<void(LV*&)>& f) {
     std::size_t at = 0;

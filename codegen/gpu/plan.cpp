@@ -319,11 +319,20 @@ std::vector<std::string> Plan::notes() const {
                               d.mma ? info(*d.mma).name : "multiply-adds", d.warps_m, d.warps_n, d.a.stage < 0 ? "registers" : "shared memory"));
   }
   if (roles_)
-    out.push_back(fmt::format("roles: one warpgroup asks for tiles with {} registers, {} compute with {}{}; a CTA takes {}", roles_->asking, warps_ / 4,
-                              roles_->computing, roles_->turns && !skews_.empty() ? " and take turns at products" : "", taken(persistence())));
+    out.push_back(fmt::format("roles: one warpgroup asks for tiles with {} registers, {} compute with {}{}; a CTA takes {}", roles_->asking,
+                              warps_ / 4, roles_->computing, roles_->turns && !skews_.empty() ? " and take turns at products" : "",
+                              taken(persistence())));
   for (const auto& [loop, skews] : skews_) {
     for (const Skew& k : skews)
       out.push_back(fmt::format("product {}: one trip behind", k.sum->result()->hint.empty() ? "-" : k.sum->result()->hint));
+  }
+  for (const Op* op : dot_ops_) {
+    const Op* loop = op->parent->parent;
+    if (roles_ && loop && bulk_barriers_.count(loop) != 0 && sums_up(*loop))
+      out.push_back(fmt::format("product {}: into the next trip", op->result()->hint.empty() ? "-" : op->result()->hint));
+  }
+  for (const auto& [op, share] : polynomial_) {
+    out.push_back(fmt::format("exponential {}: {} of {} by multiply-adds", op->result()->hint.empty() ? "-" : op->result()->hint, share, kShares));
   }
   for (const Stage& s : stages_) {
     out.push_back(fmt::format("tile {}: shared memory, {} x {} {}{}, {} slot{}, {} bytes", s.source->hint.empty() ? "-" : s.source->hint, s.rows,

@@ -41,7 +41,7 @@ inline std::int64_t cell_bytes(DType t) { return cpu::arena_cell(t).bytes(); }
 const ir::Value* through_transposes(const ir::Value* v, bool& flipped);
 
 inline constexpr std::int64_t kPanelBytes = 128;
-inline constexpr int kGroupInstances = 256;  ///< two for each multiprocessor of a large GPU
+inline constexpr int kGroupInstances = 256;           ///< two for each multiprocessor of a large GPU
 inline constexpr int kGroupThreads = 4 * kWarpLanes;  ///< a warpgroup's
 
 /// A load of rows and columns as boxes of a view parameter: axes of the parameter are fixed at a number, or are the tile's rows or columns. Rows may

@@ -117,6 +117,15 @@ TEST(Roles, AScheduleForbidsThem) {
   EXPECT_GT(p.registers, 100);
 }
 
+TEST(WarpgroupPlan, ProductsThatOnlyAddUpRunIntoTheNextTrip) {
+  EXPECT_THAT(notes(gemm_text({.bm = 256}), kHopper), Contains("product o: into the next trip"));
+  EXPECT_THAT(notes(gemm_text({.bm = 256}), kHopper, without_roles()), Each(Not(HasSubstr("into the next trip"))));
+  // What is added to them, or read of them, in the loop must have them whole.
+  EXPECT_THAT(notes(gemm_text({.bm = 256, .body = "%twice = add %sum, %sum : f32[256, 128]", .sum = "%twice"}), kHopper),
+              Each(Not(HasSubstr("into the next trip"))));
+  EXPECT_THAT(notes(attention_text({.bm = 128}), kHopper), Each(Not(HasSubstr("into the next trip"))));
+}
+
 Schedule schedule_of(DirectiveKind kind, const std::string& subject, std::optional<std::int64_t> number = {}) {
   Schedule s;
   s.directives.push_back({kind, {{.subject = subject, .index = {}, .number = number, .word = ""}}, {}});
@@ -154,6 +163,14 @@ TEST(Roles, AScheduleSaysHowManyWarpgroupsCompute) {
   // Columns of a gemm's tile may be shared as well.
   EXPECT_EQ(threads(gemm_text({.bm = 64, .bn = 128}), 2), 384);
   EXPECT_EQ(threads(gemm_text({.bm = 64, .bn = 128}), 0), 128);
+}
+
+TEST(Roles, TakeTurnsAtProductsThatRunBehind) {
+  const std::string text = attention_text({.bm = 128, .bn = 128});
+  EXPECT_THAT(notes(text, kHopper), Contains(Says("roles", "and take turns at products")));
+  EXPECT_THAT(notes(text, kHopper, schedule_of(DirectiveKind::PingPong, "qk", 0)),
+              Contains(AllOf(Says("roles", "2 compute"), Not(HasSubstr("turns")))));
+  EXPECT_THAT(notes(gemm_text({.bm = 256}), kHopper), Contains(AllOf(Says("roles", "2 compute"), Not(HasSubstr("turns")))));
 }
 
 TEST(Roles, WhatHindersThem) {

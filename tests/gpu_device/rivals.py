@@ -34,9 +34,12 @@ tessera = options.tessera
 results = open(options.results, "w") if options.results else None
 
 
+SECONDS = 0.2  # of each measurement, ours and theirs: clocks of a GPU at its power limit fall with the time that a kernel runs
+
+
 def ours(file, kernel, constants, sizes, *more):
     """Median seconds of a kernel by `tessera bench`; None with the reason on stderr."""
-    command = [tessera, "bench", file, "--kernel", kernel, "--target", "cuda", "--seconds", "0.2", "--json", *more]
+    command = [tessera, "bench", file, "--kernel", kernel, "--target", "cuda", "--seconds", str(SECONDS), "--json", *more]
     command += ["--const", *constants] if constants else []
     command += ["--size", sizes] if sizes else []
     done = subprocess.run(command, capture_output=True, text=True)
@@ -46,13 +49,13 @@ def ours(file, kernel, constants, sizes, *more):
     return json.loads(done.stdout)["median_s"]
 
 
-def theirs(f, rounds=15):
-    """Median seconds by CUDA events."""
+def theirs(f):
+    """Median seconds by CUDA events, of at least 15 rounds and SECONDS."""
     for _ in range(4):
         f()
     torch.cuda.synchronize()
     times = []
-    for _ in range(rounds):
+    while len(times) < 15 or sum(times) < SECONDS:
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         start.record()
         f()
@@ -410,22 +413,25 @@ def ladder():
 def variants():
     """What a variant costs beside the plain kernel at equal visible work; head groupings beside the dense kernel at equal work."""
     n, d = 4096, 128
-    full, causal = attention_of("flash", d, n, plain), attention_of("flash_causal", d, n, plain)
+
+    def beside(base, mine):
+        """Seconds of `base`, measured before and after `mine`, by those of `mine`."""
+        before, m, after = base(), mine(), base()
+        return None if None in (before, m, after) else (before + after) / 2 / m
+
+    full, causal = (lambda: attention_of("flash", d, n, plain)), (lambda: attention_of("flash_causal", d, n, plain))
     for key, kernel, base, work, more in (
         ("soft_cap", "flash_soft_cap", causal, 1.0, ["--arg", "x.cap=30.0", *plain]),
         ("alibi", "flash_alibi", causal, 1.0, plain),
         ("sink", "flash", full, 1.0, ["--without", "lse", "--with", "sink"]),
         ("window", "flash_window", causal, (1024 * n - 1024 * 1023 / 2) / (n * (n + 1) / 2), ["--arg", "x.left=1023", "--arg", "x.right=0", *plain]),
     ):
-        mine = attention_of(kernel, d, n, more)
-        row(f"variant_{key}", f"{kernel} D=128 N=4096 vs the plain kernel at equal visible work", None if mine is None or base is None else base * work / mine, "",
-            0.88, 0.95)
+        ratio = beside(base, lambda: attention_of(kernel, d, n, more))
+        row(f"variant_{key}", f"{kernel} D=128 N=4096 vs the plain kernel at equal visible work", ratio and ratio * work, "", 0.88, 0.95)
     for key, r in (("gqa", 4), ("mqa", 16)):
-        mine = attention_of("flash", d, n, plain, r=r)
-        row(f"heads_{key}", f"{r} query heads a key head, D=128 N=4096, vs the dense kernel", None if mine is None or full is None else full / mine, "", 0.90, 0.97)
-    half = attention_of("flash", d, n, plain, sk=n // 2)
-    row("lengths", "half as many keys as queries, D=128 N=4096, vs the dense kernel at equal work", None if half is None or full is None else full / 2 / half, "", 0.90,
-        0.97)
+        row(f"heads_{key}", f"{r} query heads a key head, D=128 N=4096, vs the dense kernel", beside(full, lambda: attention_of("flash", d, n, plain, r=r)), "", 0.90, 0.97)
+    half = beside(full, lambda: attention_of("flash", d, n, plain, sk=n // 2))
+    row("lengths", "half as many keys as queries, D=128 N=4096, vs the dense kernel at equal work", half and half / 2, "", 0.90, 0.97)
 
 
 def gemm():

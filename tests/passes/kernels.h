@@ -129,6 +129,8 @@ struct Attention {
   std::function<Value*(KernelBuilder&, Value* rows, Value* cols)> keep;
   /// Elementwise change of the scores; null: none.
   std::function<Value*(KernelBuilder&, Value* s)> score;
+  /// The same in terms of query rows and key columns too; null: none.
+  std::function<Value*(KernelBuilder&, Value* s, Value* rows, Value* cols)> bias;
   std::int64_t group = 1;       ///< queries per row index: rows are divided by it (packed heads)
   int softmaxes = 1;            ///< that share v
   bool positive_scale = false;  ///< asserted
@@ -166,6 +168,7 @@ inline std::unique_ptr<Kernel> attention(const Attention& a) {
       Value* kt = k.op(OpKind::Load, {kv[static_cast<std::size_t>(x)], kj, dr});
       Value* s = k.mul(k.op(OpKind::Dot, {q, k.transpose(kt)}), scale);
       if (a.score) s = a.score(k, s);
+      if (a.bias) s = a.bias(k, s, k.rows(qi), k.cols(kj));
       if (a.keep) {
         Value* rows = k.rows(qi);
         if (a.group != 1) rows = k.op(OpKind::Div, {rows, k.idx(a.group)});

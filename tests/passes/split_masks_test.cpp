@@ -131,6 +131,30 @@ TEST(SplitMasks, TwoSoftmaxesShareTheirBounds) {
   EXPECT_EQ(loops(k->body)[1]->operands[1]->def->kind, OpKind::Min);
 }
 
+// |i - j| where j <= i holds is i - j, |j - i| too; where it does not hold throughout, and of other distances, nothing is known.
+TEST(SplitMasks, DistancesKnowTheirSignWhereTheMaskHolds) {
+  const auto with = [](bool flipped, std::int64_t off) {
+    Attention a;
+    a.keep = [=](KernelBuilder& k, Value* rows, Value* cols) { return k.op(OpKind::Le, {cols, rows}); };
+    a.bias = [=](KernelBuilder& k, Value* s, Value* rows, Value* cols) {
+      Value* d = flipped ? k.sub(cols, rows) : k.sub(rows, cols);
+      Value* distance = k.op(OpKind::Abs, {k.add(d, k.idx(off))});
+      return k.sub(s, k.b.op(OpKind::Cast, {distance}, {}, {TileType{DType::F32, tile(distance->type).dims}})->result());
+    };
+    return attention(a);
+  };
+  for (const bool flipped : {false, true}) {
+    auto before = with(flipped, 0);
+    auto k = split(*before, kShapes);
+    ASSERT_EQ(selects_by_loop(*k), (Selects{0, 1})) << ir::print(*k);
+    EXPECT_EQ(count(loops(k->body)[0]->region(), OpKind::Abs), 0) << ir::print(*k);
+    EXPECT_EQ(count(loops(k->body)[0]->region(), OpKind::Neg), flipped ? 1 : 0);
+    EXPECT_EQ(count(loops(k->body)[1]->region(), OpKind::Abs), 1);
+  }
+  EXPECT_EQ(count(loops(split(*with(false, 3), kShapes)->body)[0]->region(), OpKind::Abs), 0);
+  EXPECT_EQ(count(loops(split(*with(false, -1), kShapes)->body)[0]->region(), OpKind::Abs), 1);
+}
+
 TEST(SplitMasks, SoftCapAndMask) {
   Attention a;
   a.keep = causal;

@@ -100,6 +100,55 @@ TEST(InstanceOrder, InstancesWithMoreTripsComeFirst) {
   EXPECT_FALSE(descends("%from", "%to"));  // a window
 }
 
+// Rows of a triangle for each of G: groups that do not divide G, one group, groups of one.
+TEST(InstanceOrder, UnevenInstancesInGroupsComeOnce) {
+  const auto kernel = parsed(R"(kernel k(
+  %x: view f32[M, N],
+  %y: out view f32[G, M]
+)
+symbols(M, N, G)
+grid(%i < ceil(M, 8), %g < G)
+{
+  %c0 = const {value = 0} : idx
+  %c1 = const {value = 1} : idx
+  %c8 = const {value = 8} : idx
+  %M = sym {name = "M"} : idx
+  %N = sym {name = "N"} : idx
+  %from = mul %i, %c8 : idx
+  %next = add %i, %c1 : idx
+  %to = mul %next, %c8 : idx
+  %mi = range %from, %c0, %M {size = 8} : range<8>
+  %f0 = const {value = 0.0} : f32
+  %s0 = broadcast %f0 : f32[8]
+  %sum = for %c0, %to, %c8, %s0 : f32[8] (%j: idx, %p: f32[8]) {
+    %nj = range %j, %c0, %N {size = 8} : range<8>
+    %t = load %x, %mi, %nj : f32[8, 8]
+    %r = reduce %t {axis = 1, kind = sum} : f32[8, 1]
+    %v = reshape %r : f32[8]
+    %q = add %p, %v : f32[8]
+    yield %q
+  }
+  store %y, %sum, %g, %mi
+  yield
+}
+)");
+  const gpu::Plan plan(*kernel, {80}, {});
+  ASSERT_EQ(plan.uneven_axis(), std::size_t{0});
+  for (const auto& [m, groups] : {std::pair<std::int64_t, std::int64_t>{16, 300}, {40, 7}, {8 * 90, 5}, {8 * gpu::kGroupInstances, 2}}) {
+    SCOPED_TRACE(fmt::format("{} rows, {} of them", m, groups));
+    Buffer x = Buffer(DType::F32, {m, m}).fill_random(5), y = Buffer(DType::F32, {groups, m}).fill(NAN);
+    const SimtResult r = simulated(*kernel, {}, x, y, {{"M", m}, {"N", m}, {"G", groups}});
+    for (const Hazard& h : r.hazards) ADD_FAILURE() << name(h.kind) << ": " << h.text;
+    int wrong = 0;
+    for (std::int64_t i = 0; i < m; ++i) {
+      double want = 0;
+      for (std::int64_t j = 0; j < (i / 8 + 1) * 8; ++j) want += x.get(i * m + j);
+      for (std::int64_t g = 0; g < groups; ++g) wrong += std::fabs(y.get(g * m + i) - want) <= 1e-3 ? 0 : 1;
+    }
+    EXPECT_EQ(wrong, 0);
+  }
+}
+
 TEST(InstanceOrder, ReportsNameTheInstance) {
   const auto kernel = parsed(triangle("%c0", "%to"));
   Buffer x = Buffer(DType::F32, {40, 40}).fill_random(3), y = Buffer(DType::F32, {40}).fill(NAN);
