@@ -1,6 +1,7 @@
 // Which rings are filled by bulk copies (TMA): all tiles of a loop must be boxes of parameters, and the loop must not need barriers of its own.
 //
-// A box is zero outside the tensor, as a stage is outside the valid part of a tile: so the valid part must end where the tensor does.
+// A box is zero outside the tensor, as a stage is outside the valid part of a tile. Where a valid part ends before the tensor does, those who read
+// the tile overwrite the rest with zeros first, if the load wants zeros there (BulkCopy::cut).
 #include <algorithm>
 
 #include "codegen/gpu/plan.h"
@@ -20,6 +21,7 @@ struct ViewAxis {
   std::size_t axis = 0;  ///< the parameter's
   Sym extent;
   const Value* offset = nullptr;     ///< where the view's axis begins
+  bool inside = true;                ///< the view's axis certainly lies within the parameter's
   std::optional<std::size_t> inner;  ///< merged with this axis of the parameter, which varies faster, `group` positions from `inner_offset` on
   const Value* inner_offset = nullptr;
   std::int64_t group = 1;
@@ -51,19 +53,19 @@ std::optional<ViewAxes> axes_of(const Value* v, const ir::Kernel& kernel, ir::Af
   }
   if (op.kind != OpKind::ViewIndex && op.kind != OpKind::ViewSpan && op.kind != OpKind::ViewMerge) return std::nullopt;
   ViewAxis& x = out->axes[at()];
-  if (x.offset || x.inner) return std::nullopt;
+  if (x.inner || (x.offset && op.kind != OpKind::ViewMerge)) return std::nullopt;
   if (op.kind == OpKind::ViewIndex) {
     out->numbers[x.axis] = op.operands[1];
     out->axes.erase(out->axes.begin() + static_cast<std::ptrdiff_t>(at()));
   } else if (op.kind == OpKind::ViewSpan) {
     const Sym lo = affine.scalar(op.operands[1]), hi = affine.scalar(op.operands[2]);
-    if (!affine.nonnegative(lo) || !affine.nonnegative(hi - lo) || !affine.nonnegative(x.extent - hi)) return std::nullopt;
+    x.inside = affine.nonnegative(lo) && affine.nonnegative(hi - lo) && affine.nonnegative(x.extent - hi);
     x.offset = op.operands[1];
     x.extent = hi - lo;
   } else {
     const ViewAxis& faster = out->axes[at() + 1];
     const std::optional<std::int64_t> group = faster.extent.as_constant();
-    if (op.int_attr(ir::Attr::Last) != op.int_attr(ir::Attr::Axis) + 1 || faster.inner || !group || *group < 1) return std::nullopt;
+    if (op.int_attr(ir::Attr::Last) != op.int_attr(ir::Attr::Axis) + 1 || faster.inner || !faster.inside || !group || *group < 1) return std::nullopt;
     x.inner = faster.axis;
     x.inner_offset = faster.offset;
     x.group = *group;
@@ -108,14 +110,19 @@ std::optional<BulkCopy> Plan::bulk_copy(const Stage& s) {
     const Value* index = load.operands[i];
     const ViewAxis& axis = view->axes[i - 1];
     BulkCopy::Axis& a = out.axes[axis.axis];
-    if (axis.offset) return std::nullopt;
     if (!ir::is_range(index->type)) {
-      if (axis.inner) return std::nullopt;
+      if (axis.inner || axis.offset) return std::nullopt;
       a.number = index;
       continue;
     }
-    if (!index->def || index->def->kind != OpKind::Range || !ends_with(affine_, index, axis.extent)) return std::nullopt;
+    if (!index->def || index->def->kind != OpKind::Range) return std::nullopt;
+    if (axis.offset || !ends_with(affine_, index, axis.extent)) {
+      const ir::Affine::Span r = affine_.range(index);
+      if (!rows || !(r.full || affine_.nonnegative(r.start - r.lo))) return std::nullopt;
+      out.cut = !r.full && load.int_attr(ir::Attr::Zero) != 0;
+    }
     (rows ? a.rows : a.cols) = true;
+    a.number = axis.offset;
     if (axis.inner) {
       if (!rows) return std::nullopt;
       out.axes[*axis.inner] = {.number = axis.inner_offset, .inner_rows = true};

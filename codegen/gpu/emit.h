@@ -94,6 +94,7 @@ class ThreadEmitter {
   Values ring_trip(const RingLoop& r, const RingPart& part, LV* iv, llvm::ArrayRef<LV*> carried, bool first);
   void issue_behind(const RingLoop& r, const RingPart& part, llvm::ArrayRef<LV*> carried, const std::vector<const ir::Value*>& results);
   static bool needs_late(const RingPart& part, const ir::Op& op, const std::set<const ir::Op*>& late);
+  void cut_tiles(const RingPart& part, LV* trip, LV* slot, int behind);
   void await_turn(const RingPart& part);
   void give_turn(const RingPart& part);
   Values ring_trips(const RingLoop& r, const Values& init);

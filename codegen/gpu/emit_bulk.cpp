@@ -105,7 +105,8 @@ void ThreadEmitter::bulk_load(int stage, LV* slot, LV* barrier) {
         const BulkCopy::Axis& axis = copy.axes[a];
         LV* number = axis.number ? coordinate(scalar(axis.number)) : i32(0);
         if (axis.inner_rows && copy.rows_a_box == 1 && copy.group > 1) number = e_.b.CreateAdd(number, e_.b.CreateURem(row, group));
-        args.push_back(axis.rows ? copy.group > 1 ? e_.b.CreateUDiv(row, group) : row : axis.cols ? e_.b.CreateAdd(cols, i32(p * width)) : number);
+        LV* outer = copy.group > 1 ? e_.b.CreateUDiv(row, group) : row;
+        args.push_back(axis.rows ? e_.b.CreateAdd(outer, number) : axis.cols ? e_.b.CreateAdd(cols, i32(p * width)) : number);
       }
       call(e_.b, e_.module, kLoads[copy.axes.size() - 2], args);
     }

@@ -42,12 +42,17 @@ void ThreadEmitter::command_copy(int stage, LV* slot) {
   const cpu::View& whole = *view(parameter_of(operands[0]));
   const std::int64_t cell = cell_bytes(s.dtype);
   LV *element = e_.add(whole.origin, cols->start), *row_stride = e_.idx(0), *inner_stride = e_.idx(0), *last = e_.idx(0), *valid = e_.b.getTrue();
+  LV* start = rows->start;  // on the parameter's axes
   for (std::size_t a = 0; a < copy.axes.size(); ++a) {
     const BulkCopy::Axis& axis = copy.axes[a];
     LV* stride = whole.strides[a];
     if (axis.rows) {
       row_stride = e_.mul(stride, e_.idx(cell));
       last = e_.mul(whole.extents[a], e_.idx(copy.group));
+      if (!axis.number) continue;
+      LV* number = scalar(axis.number);
+      element = e_.add(element, e_.mul(number, stride));
+      start = e_.add(start, e_.mul(number, e_.idx(copy.group)));
     } else if (!axis.cols) {
       if (axis.inner_rows) inner_stride = e_.mul(stride, e_.idx(cell));
       if (!axis.number) continue;
@@ -57,7 +62,7 @@ void ThreadEmitter::command_copy(int stage, LV* slot) {
     }
   }
   const auto cut = [&](LV* x, std::size_t axis) { return e_.b.CreateTrunc(e_.max(e_.idx(0), e_.min(e_.idx(dims(s.source)[axis]), x)), e_.i32()); };
-  LV* end = e_.b.CreateSelect(valid, cut(e_.sub(last, rows->start), 0), i32(0));
+  LV* end = e_.b.CreateSelect(valid, cut(e_.sub(last, start), 0), i32(0));
   LV* address = e_.b.CreatePtrToInt(e_.at(cell_type(s.dtype), whole.base, element), e_.i64());
   const auto kind = std::find_if(stages.begin(), stages.end(), [&](const Stage& x) { return x.bulk && alike(x, s); }) - stages.begin();
   e_.if_then(e_.b.CreateICmpEQ(lane_, i32(0)), [&] {
@@ -66,7 +71,7 @@ void ThreadEmitter::command_copy(int stage, LV* slot) {
     put(Command::row_stride, row_stride, 8);
     put(Command::inner_stride, inner_stride, 8);
     put(Command::start, e_.b.CreateTrunc(rows->start, e_.i32()), 4);
-    put(Command::first, cut(e_.sub(e_.idx(0), rows->start), 0), 4);
+    put(Command::first, cut(e_.sub(e_.idx(0), start), 0), 4);
     put(Command::end, end, 4);
     put(Command::place, e_.b.CreateAdd(shared_address(s.offset), e_.b.CreateMul(slot, i32(s.slot_bytes()))), 4);
     put(Command::columns, cut(e_.sub(whole.extents.back(), cols->start), 1), 4);

@@ -178,6 +178,8 @@ Values ThreadEmitter::ring_trip(const RingLoop& r, const RingPart& part, LV* iv,
     turn.before = e_.sub(turn.ahead, r.step);
     turn.before_exists = e_.b.CreateICmpSLT(turn.before, part.hi);
   }
+  cut_tiles(part, iv, turn.slot, 0);
+  if (!first) cut_tiles(part, e_.sub(iv, r.step), turn.slot, 1);
   const auto fetch = [&] {
     if (r.fed) return;
     LV* target = e_.b.CreateAdd(turn.slot, i32(r.distance()));
@@ -324,6 +326,12 @@ Values ThreadEmitter::ring_trips_behind(const RingLoop& r, const Values& init) {
   const RingPart& last = r.parts.back();
   Turn turn = turn_of(r, carried);
   arrive(r, turn);
+  LV* trip = r.first().lo;  // the last one
+  for (const RingPart& part : r.parts) {
+    LV* mine = e_.add(part.lo, e_.mul(e_.b.CreateUDiv(e_.sub(e_.sub(part.hi, part.lo), e_.idx(1)), r.step), r.step));
+    trip = e_.b.CreateSelect(e_.b.CreateICmpSLT(part.lo, part.hi), mine, trip);
+  }
+  cut_tiles(last, trip, turn.slot, 1);
   await_turn(last);
   issue_behind(r, last, carried, r.results);
   give_turn(last);

@@ -48,13 +48,14 @@ inline constexpr int kGroupThreads = 4 * kWarpLanes;  ///< a warpgroup's
 /// be two axes merged into one: row r is then r / group on one axis and r mod group on the other, counted from a number.
 struct BulkCopy {
   struct Axis {
-    const ir::Value* number = nullptr;  ///< idx scalar; null: 0
+    const ir::Value* number = nullptr;  ///< idx scalar that it is fixed at, or where the rows are counted from; null: 0
     bool rows = false, inner_rows = false, cols = false;
   };
   std::size_t param = 0;        ///< index of the kernel's parameter
   std::vector<Axis> axes;       ///< by axis of the parameter; the last one is the columns
   std::int64_t group = 1;       ///< extent of the inner rows
   std::int64_t rows_a_box = 0;  ///< all, or 1 if the tile does not begin and end with whole groups
+  bool cut = false;             ///< rows behind the valid ones may be others of the tensor, and are wanted as zeros
 
   std::int64_t box(const Axis& a) const { return rows_a_box == 1 || !(a.rows || a.inner_rows) ? 1 : a.rows ? rows_a_box / group : group; }
 };

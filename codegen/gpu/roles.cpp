@@ -90,6 +90,7 @@ void Plan::choose_roles() {
     std::set<const Op*> more = slice;
     if (!std::all_of(operands.begin(), operands.end(), [&](const Value* o) { return add_to_slice(o, nullptr, more); })) continue;
     s.bulk = bulk_copy(s);
+    if (s.bulk && s.bulk->cut) s.bulk.reset();
     if (!s.bulk) continue;
     slice = std::move(more);
     r.tiles.push_back(static_cast<int>(i));

@@ -293,8 +293,8 @@ TEST(BulkCopies, ATileThatRegistersWantTooComesByThreads) {
   EXPECT_THAT(n, Not(Contains(AllOf(Says("tile at", ""), HasSubstr("bulk")))));
 }
 
-TEST(BulkCopies, ARangeThatEndsBeforeItsTensorIsCopiedByThreadsAtItsEnd) {
-  // The loop over whole tiles comes first.
+TEST(BulkCopies, ColumnsThatEndBeforeTheirTensorAreCopiedByThreads) {
+  // The loop over whole tiles comes first. Rows may end before: those who read them overwrite the rest.
   const std::vector<std::string> n =
       notes(gemm_text({.head = "%one = const {value = 1} : idx\n  %Ke = sub %K, %one : idx", .k_end = "%Ke", .trips_end = "%Ke"}), kHopper);
   std::vector<std::string> a;

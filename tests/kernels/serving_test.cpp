@@ -151,6 +151,40 @@ TEST(Serving, Ragged) {
   }
 }
 
+// Rows behind a request's last belong to the next one: tiles that hold them must not let them through, NaN and infinities included.
+TEST(Serving, RaggedRequestsDoNotTouch) {
+  const std::vector<std::pair<int, int>> lengths{{70, 100}, {9, 60}, {130, 200}, {5, 0}, {40, 33}, {3, 64}};
+  for (const int group : {1, 2}) {
+    const Requests r(lengths, 1, group, 32);
+    for (const Variant& v : {kPlain, kCausal}) {
+      Call c = packed_call("kernels/attention/ragged.tile", "ragged" + v.name, r, v, 128, 64);
+      r.ragged(c);
+      check_packed(c, r, v);
+      const auto clean = run(c, On::Cpu);
+      for (std::size_t bad = 1; bad < lengths.size(); bad += 3) {
+        Call poisoned = c;
+        std::int64_t queries = 0, keys = 0;
+        for (std::size_t b = 0; b < bad; ++b) {
+          queries += lengths[b].first;
+          keys += lengths[b].second;
+        }
+        const std::int64_t row = r.d(), heads = r.heads();
+        const auto fill = [&](const char* name, std::int64_t first, std::int64_t count, double value) {
+          for (std::int64_t i = first; i < first + count; ++i) poisoned.tensors.at(name).set(i, value);
+        };
+        fill("q", queries * heads * row, lengths[bad].first * heads * row, NAN);
+        fill("k", keys * row, lengths[bad].second * row, NAN);
+        fill("v", keys * row, lengths[bad].second * row, INFINITY);
+        const auto out = run(poisoned, On::Cpu);
+        for (int b = 0; b < r.size(); ++b) {
+          if (static_cast<std::size_t>(b) == bad) continue;
+          EXPECT_EQ(r.queries_of(out.at("o"), b), r.queries_of(clean.at("o"), b)) << c.kernel << ", request " << b << " beside " << bad;
+        }
+      }
+    }
+  }
+}
+
 TEST(Serving, RaggedPackedMask) {
   const Requests r(kLengths, 1, 2, 32);
   std::vector<std::int64_t> off{0};

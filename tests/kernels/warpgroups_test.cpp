@@ -67,7 +67,8 @@ INSTANTIATE_TEST_SUITE_P(All, SimtWarpgroups,
                                            Shipped{"examples/ladder/09_roles.tile", "attention", attention(DType::F16, 32, 128, 64)},
                                            Shipped{"examples/ladder/10_order.tile", "causal", attention(DType::BF16, 64, 128, 32)},
                                            Shipped{"kernels/attention/paged.tile", "paged_prefill", attention(DType::BF16, 64, 64, 64), false},
-                                           Shipped{"kernels/attention/ragged.tile", "ragged", attention(DType::BF16, 64, 64, 64), false}),
+                                           Shipped{"kernels/attention/ragged.tile", "ragged", attention(DType::BF16, 64, 64, 64)},
+                                           Shipped{"kernels/attention/ragged.tile", "ragged_causal", attention(DType::F16, 32, 128, 64)}),
                          [](const auto& info) {
                            const std::string file = info.param.file;
                            const bool rung = file.starts_with("examples/ladder/");
