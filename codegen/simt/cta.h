@@ -102,6 +102,9 @@ struct Mbarrier {
   std::int64_t bytes = 0;                ///< still to come
   std::uint32_t phase = 0;
   bool fenced = false;  ///< bulk copies may use it
+  /// The agent that its bulk copies are, one epoch a phase, and the epochs that others had of it; -1: none yet.
+  std::int32_t agent = -1;
+  std::uint32_t epochs_before = 0;
   std::uint32_t maker = 0;
   Clock gathered, ended;
   Clock proxy, ended_proxy;  ///< what its arrivals know of proxy fences

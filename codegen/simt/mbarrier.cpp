@@ -1,7 +1,7 @@
 // Barriers in shared memory, and the bulk copies that arrive at them (PTX ISA 9.0, "mbarrier", "cp.async.bulk.tensor").
 //
-// A bulk copy is an agent of its own: its writes are recorded when it is issued and known to whoever has seen the end of the phase that counts its
-// bytes.
+// The bulk copies that a barrier counts are an agent of their own, those of a phase one epoch of it: their writes are recorded when they are issued
+// and known to whoever has seen the end of that phase.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -153,9 +153,15 @@ void bulk_load(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 whe
     return;
   }
   if (!reads_tensors(*t, site, b)) return;
-  b.agent = cta.first_bulk_agent() + cta.next_bulk;
-  b.epoch = ++cta.bulk_epochs[cta.next_bulk];
-  cta.next_bulk = (cta.next_bulk + 1) % kBulkAgents;
+  if (m->agent < 0) {
+    m->agent = static_cast<std::int32_t>(cta.next_bulk);
+    m->epochs_before = cta.bulk_epochs[cta.next_bulk];
+    cta.next_bulk = (cta.next_bulk + 1) % kBulkAgents;
+  }
+  std::uint32_t& epochs = cta.bulk_epochs[static_cast<std::size_t>(m->agent)];
+  b.agent = cta.first_bulk_agent() + static_cast<std::uint32_t>(m->agent);
+  b.epoch = m->epochs_before + m->phase + 1;
+  epochs = std::max(epochs, b.epoch);
   if (cta.run.options.races) cta.shadow.access(b.offset, bytes, {Touch::Write, b.agent, b.epoch, site, t, true});
   cta.boxes.push_back(std::move(b));
   if (cta.run.policy == SimtPolicy::Eager) finish(cta, cta.boxes.size() - 1);

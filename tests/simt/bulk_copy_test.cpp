@@ -77,5 +77,34 @@ INSTANTIATE_TEST_SUITE_P(
                     Boxes{DType::F32, {32, 5, 3, 4}, {32, 1, 1, 4}, {{0, 4, 2, 0}, {0, 4, 2, 2}, {0, 1, -1, 0}, {0, 5, 0, 0}}},
                     Boxes{DType::F16, {64, 2, 3, 2, 9}, {64, 1, 1, 1, 8}, {{0, 1, 2, 1, 0}, {0, 0, 1, 0, 4}, {0, 0, 3, 0, 0}}}));
 
+TEST(SimtBoxes, TheEndOfManyOtherCopiesIsNotTheEndOfThisOne) {
+  constexpr std::int64_t others = 200;
+  const Boxes x{DType::BF16, {64, others + 1}, {64, 1}, std::vector<std::vector<std::int64_t>>(others + 1, {0, 0})};
+  const std::int64_t barriers = x.shared_bytes();
+  for (const bool waits : {true, false}) {
+    KernelBuilder k(32, barriers + 16, 2 + 4, {x.map(2)});
+    V first = k.b.CreateICmpEQ(k.tid(), k.i(0)), one = k.add(k.base, barriers), many = k.add(k.base, barriers + 8);
+    for (V at : {one, many}) k.call(Primitive::MbarInit, {at, k.i(1), first});
+    k.call(Primitive::FenceMbarInit);
+    k.barrier();
+    const auto copy = [&](std::int64_t n, V at) { k.call(Primitive::TmaLoad2, {k.add(k.base, n * kRow), at, k.map(0), first, k.i(0), k.i(n)}); };
+    k.call(Primitive::MbarExpect, {one, k.i(kRow), first});
+    copy(0, one);
+    k.call(Primitive::MbarExpect, {many, k.i(others * kRow), first});
+    for (std::int64_t n = 1; n <= others; ++n) copy(n, many);
+    k.call(Primitive::MbarWait, {many, k.i(0)});
+    if (waits) k.call(Primitive::MbarWait, {one, k.i(0)});
+    V place = k.mul(k.tid(), 4);
+    k.store(k.load(k.b.getInt32Ty(), k.shared(k.add(k.base, place))), k.global(1, place));
+    const SimtKernel kernel(k.finish());
+    std::vector<std::uint8_t> source(static_cast<std::size_t>(x.elements() * x.cell()), 7);
+    for (const SimtPolicy policy : kPolicies) {
+      std::vector<std::uint8_t> out(kRow, 0xee);
+      const SimtResult r = run(kernel, {tensor("source", source, false), tensor("out", out)}, 1, {.policy = policy}, x.frame());
+      EXPECT_EQ(r.clean(), waits) << name(policy) << hazards(r);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace tessera::simt_test
