@@ -153,6 +153,7 @@ DrawnSchedule draw_schedule(const ScheduleForm& f, std::mt19937& random) {
     if (asks && g > 1 && coin()) add(registers(g, random));
     if (asks && coin()) add(fmt::format("persistent {}; ", one_of<std::string>({"off", "static", "dynamic"}, random)));
     if (coin()) add("persistent row_major; ");
+    if (coin()) add(fmt::format("pingpong {}: {}; ", f.sums.empty() ? "acc" : f.sums[0], random() % 2));
   }
   if (coin()) add(fmt::format("swizzle {}; ", 1 + random() % 5));
   return out;
