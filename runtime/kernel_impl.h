@@ -119,15 +119,17 @@ class KernelImpl {
 /// Sources that have passed all checks, in this process or, by the word of the cache, in an earlier one. Thread safe.
 class ModuleImpl : public std::enable_shared_from_this<ModuleImpl> {
  public:
-  /// `program` may be null: then the sources are parsed when somebody asks for it.
-  ModuleImpl(SourceSet set, std::shared_ptr<const Program> program, std::shared_ptr<const SourceMap> sources, std::shared_ptr<cache::Store> store)
-      : set_(std::move(set)), program_(std::move(program)), sources_(std::move(sources)), store_(std::move(store)) {}
+  /// `program` may be null: then the sources are parsed when somebody asks for it. `winners`: the text of the file that lies beside the source.
+  ModuleImpl(SourceSet set, std::shared_ptr<const Program> program, std::shared_ptr<const SourceMap> sources, std::shared_ptr<cache::Store> store,
+             std::string winners)
+      : set_(std::move(set)), program_(std::move(program)), sources_(std::move(sources)), store_(std::move(store)), winners_(std::move(winners)) {}
   /// Throws Error if the sources are not what the cache said.
   const Program& program() const;
   const std::shared_ptr<const SourceMap>& sources() const { return sources_; }
   const std::shared_ptr<LazyLoader>& loader() const { return loader_; }
   const std::shared_ptr<cache::Store>& store() const { return store_; }
   cache::Key key() const { return set_.key(); }
+  const std::string& winners() const { return winners_; }
 
  private:
   SourceSet set_;
@@ -135,6 +137,7 @@ class ModuleImpl : public std::enable_shared_from_this<ModuleImpl> {
   mutable std::shared_ptr<const Program> program_;
   std::shared_ptr<const SourceMap> sources_;
   std::shared_ptr<cache::Store> store_;
+  std::string winners_;
   std::shared_ptr<LazyLoader> loader_ = std::make_shared<LazyLoader>();  ///< all kernels of a module share one
 };
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <mutex>
 #include <set>
 
@@ -110,8 +111,13 @@ bool worth_keeping(const detail::ResolvedTarget& target, const CompileHooks& hoo
 AnyKernel detail::make_kernel(const ModuleImpl& module, const std::string& name, const Consts& consts, const Options& options,
                               std::span<const SignatureEntry> signature, const MakeOptions& more) {
   const ResolvedTarget target = resolve_target(options);
-  auto source = std::make_unique<const ModuleKernel>(module.shared_from_this(), name, to_constants(consts), options.winners, more.sizes, winners_target(target.name),
-                                                     schedule_family(target.target, target.gpu));
+  // Tuned tiles make a simulated GPU and an interpreter no faster.
+  const bool measured = target.target == Target::Cpu || target.target == Target::Cuda;
+  const std::string& winners = options.winners.empty() && measured ? module.winners() : options.winners;
+  std::map<std::string, std::int64_t> sizes = options.sizes;
+  sizes.insert(more.sizes.begin(), more.sizes.end());
+  auto source = std::make_unique<const ModuleKernel>(module.shared_from_this(), name, to_constants(consts), winners, std::move(sizes),
+                                                     winners_target(target.name), schedule_family(target.target, target.gpu));
   CacheLink link;
   if (module.store()->on() && worth_keeping(target, more.hooks)) link = {module.store(), source->key()};
   auto impl = std::make_shared<KernelImpl>(std::move(source), module.sources(), module.loader(), options, target, more.hooks, std::move(link));
@@ -151,7 +157,10 @@ std::vector<KernelOutline> Module::kernels() const {
 
 Module load_source(const std::string& name, const std::string& text, const Cache& cache) { return load_source(name, text, {}, cache); }
 
-Module load_source(const std::string& name, const std::string& text, const std::map<std::string, std::string>& imports, const Cache& cache) {
+namespace {
+
+Module load_text(const std::string& name, const std::string& text, const std::map<std::string, std::string>& imports, const Cache& cache,
+                 std::string winners) {
   return guarded([&] {
     const ImportResolver resolve = [&imports, beside = import_beside(name)](const std::string& path) -> std::optional<ModuleText> {
       if (const auto at = imports.find(path); at != imports.end()) return ModuleText{path + ".tile", at->second};
@@ -161,7 +170,7 @@ Module load_source(const std::string& name, const std::string& text, const std::
     if (store->on()) {
       if (std::optional<SourceSet> known = recall_sources(*store, name, text, resolve)) {
         std::shared_ptr<const SourceMap> map = known->map();
-        return Module(std::make_shared<const detail::ModuleImpl>(std::move(*known), nullptr, std::move(map), store));
+        return Module(std::make_shared<const detail::ModuleImpl>(std::move(*known), nullptr, std::move(map), store, std::move(winners)));
       }
     }
     SourceSet set;
@@ -169,12 +178,24 @@ Module load_source(const std::string& name, const std::string& text, const std::
     if (r.diagnostics.any()) throw to_error(r.diagnostics, *r.sources);
     TESSERA_ASSERT(r.program, "no program and no diagnostic");
     if (store->on()) keep_sources(*store, set);
-    return Module(std::make_shared<const detail::ModuleImpl>(std::move(set), std::move(r.program), std::move(r.sources), store));
+    return Module(std::make_shared<const detail::ModuleImpl>(std::move(set), std::move(r.program), std::move(r.sources), store, std::move(winners)));
   });
 }
 
+constexpr std::uint64_t largest_text = 64 << 20;
+
+}  // namespace
+
+Module load_source(const std::string& name, const std::string& text, const std::map<std::string, std::string>& imports, const Cache& cache) {
+  return load_text(name, text, imports, cache, "");
+}
+
 Module load(const std::string& path, const Cache& cache) {
-  return guarded([&] { return load_source(path, read_file(path, 64 << 20), cache); });
+  return guarded([&] {
+    const std::string beside = std::filesystem::path(path).replace_extension(".winners").string();
+    std::error_code none;
+    return load_text(path, read_file(path, largest_text), {}, cache, std::filesystem::exists(beside, none) ? read_file(beside, largest_text) : "");
+  });
 }
 
 }  // namespace tessera

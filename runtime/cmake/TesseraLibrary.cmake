@@ -43,7 +43,7 @@ if(TESSERA_INSTALL)
     LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT runtime NAMELINK_COMPONENT dev)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/runtime/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT dev)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/kernels DESTINATION ${CMAKE_INSTALL_DATADIR}/tessera COMPONENT runtime
-          FILES_MATCHING PATTERN *.tile)
+          FILES_MATCHING PATTERN *.tile PATTERN *.winners)
   install(FILES ${tessera_build_package}/tesseraConfig.cmake ${tessera_build_package}/tesseraConfigVersion.cmake
                 ${tessera_build_package}/TesseraAddKernels.cmake
           DESTINATION ${tessera_package} COMPONENT dev)

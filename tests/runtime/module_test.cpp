@@ -1,6 +1,10 @@
 // From text to results through the public API only.
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
 #include <thread>
 
 #include "tessera/tessera.h"
@@ -170,6 +174,22 @@ TEST(ModuleErrors, EmbeddedImportsComeFirst) {
   std::vector<float> x{4}, y{0};
   k.launch(Context::cpu(1), {View<const float, 1>(x, {1}), View<float, 1>(y, {1})});
   EXPECT_EQ(y[0], 2);
+}
+
+TEST(Modules, WinnersBesideTheSourceChooseByThemselves) {
+  char folder[] = "/tmp/tessera-winners-XXXXXX";
+  ASSERT_TRUE(::mkdtemp(folder));
+  const std::string path = std::string(folder) + "/k.tile";
+  std::ofstream(path) << "kernel k[BM: int](x: view f32[R], y: out view f32[R]) over (i in tiles(R, BM)) { y[i] = x[i]; }\n"
+                         "tune k { BM in {8, 16, 32}; key bucket(R); }\n";
+  std::ofstream(std::string(folder) + "/k.winners") << "k cpu bucket(R)=1024 : BM=16\nk cpu bucket(R)=65536 : BM=32\nk interp : BM=16\n";
+  const auto bm = [&](const Options& options) { return load(path, Cache::off()).kernel("k", {}, options).constants().front().second; };
+  EXPECT_EQ(bm({.sizes = {{"R", 1000}}}), "16");
+  EXPECT_EQ(bm({.sizes = {{"R", 60000}}}), "32");
+  EXPECT_EQ(bm({.winners = "k cpu : BM=32\n"}), "32") << "what the caller gives comes instead";
+  EXPECT_EQ(bm({.winners = "other cpu : BM=32\n"}), "8");
+  EXPECT_EQ(bm({.target = "interp"}), "8") << "nothing is measured there";
+  std::filesystem::remove_all(folder);
 }
 
 }  // namespace

@@ -67,8 +67,12 @@ struct Options {
   OnMiss on_miss = OnMiss::Compile;
   /// Optional views that the first form is compiled without.
   std::vector<std::string> absent = {};
-  /// Text of a winners file (see `tessera run`), from which unset tune constants are taken; empty: the first legal candidate.
+  /// Text of a winners file, as `tessera tune` writes it, from which unset tune constants are taken; empty: of the file beside the source, with the
+  /// ending .winners, where load() found one. Where no line fits, the first legal candidate. A simulated GPU and the interpreters take no line from
+  /// beside the source.
   std::string winners = {};
+  /// Launch symbols that launches will have, about, for the lines of winners that depend on them: {{"Sq", 4096}}.
+  std::map<std::string, std::int64_t> sizes = {};
   /// Receives what the kernel prints; null: stderr. Called from the launch's threads, one at a time.
   std::function<void(const std::string&)> print = {};
 };
@@ -176,8 +180,8 @@ class TESSERA_API Module {
   std::vector<KernelOutline> kernels() const;
 
   /// Chooses the constants, compiles, and gives a kernel for untyped launches. Tune constants that `constants` leaves open come from
-  /// options.winners, else are the first legal candidate. Throws Error: E0519 no such kernel, E0510, E0511, E0312 constants, E0509 a `where`
-  /// clause, E06xx limits, E0802 an unknown target, E0804 not supported there.
+  /// the winners (Options::winners), else are the first legal candidate. Throws Error: E0519 no such kernel, E0510, E0511, E0312 constants, E0509 a
+  /// `where` clause, E06xx limits, E0802 an unknown target, E0804 not supported there.
   AnyKernel kernel(std::string_view name, const Consts& constants = {}, const Options& options = {}) const;
   /// The same with a C++ signature, which is checked here, once. Throws also E0701, E0702, E0703, E0708, E0711.
   template <class... Args>
