@@ -12,7 +12,7 @@ namespace {
 /// Items that are reached from some, by the names in them. A name that a variable hides reaches its item too, which errs on the safe side.
 class Reach {
  public:
-  explicit Reach(const Program& program) : program_(program) {
+  Reach(const Program& program, std::string family) : program_(program), family_(std::move(family)) {
     for (const auto& m : program.modules) {
       for (const ast::Item& item : m->ast.items) {
         std::visit(
@@ -25,9 +25,12 @@ class Reach {
     }
   }
 
-  /// `node`: a Kernel, KernelInstance or Schedule of some item.
+  /// `node`: a Kernel or KernelInstance of some item.
   void start(const void* node) {
     if (const auto at = owners_.find(node); at != owners_.end()) add(*at->second.first, *at->second.second);
+  }
+  void start(const ast::Schedule* s) {
+    if (!s->on || s->on->name == family_) start(static_cast<const void*>(s));
   }
   const std::string& words() const { return words_; }
 
@@ -53,6 +56,11 @@ class Reach {
       if (const auto at = named_.find({owner, std::string(all[j].text)}); at != named_.end()) reached.emplace_back(owner, at->second);
     }
     words_ += "\n";
+    if (const auto* fn = std::get_if<ast::Fn>(&item.node)) {
+      if (const auto at = program_.fn_schedules.find(fn); at != program_.fn_schedules.end()) {
+        for (const ast::Schedule* s : at->second) start(s);
+      }
+    }
     for (const auto& [owner, next] : reached) add(*owner, *next);
   }
 
@@ -66,6 +74,7 @@ class Reach {
   }
 
   const Program& program_;
+  std::string family_;
   std::map<const void*, std::pair<LoadedModule*, const ast::Item*>> owners_;
   std::map<std::pair<const LoadedModule*, std::string>, const ast::Item*> named_;
   std::map<const LoadedModule*, std::vector<Token>> tokens_;
@@ -73,8 +82,8 @@ class Reach {
   std::string words_;
 };
 
-std::string words_of(const Program& program, const KernelDecl& k) {
-  Reach reach(program);
+std::string words_of(const Program& program, const KernelDecl& k, const std::string& family) {
+  Reach reach(program, family);
   for (const auto& [instance, module] : k.instances) reach.start(instance);
   reach.start(k.ast);
   for (const auto& [schedule, module] : k.schedules) reach.start(schedule);
@@ -83,16 +92,16 @@ std::string words_of(const Program& program, const KernelDecl& k) {
 
 }  // namespace
 
-std::string kernel_words(const Program& program, const std::string& kernel) {
+std::string kernel_words(const Program& program, const std::string& kernel, const std::string& family) {
   const KernelDecl* k = program.kernel(kernel);
-  return k ? words_of(program, *k) : "";
+  return k ? words_of(program, *k, family) : "";
 }
 
-std::string skeleton_words(const Program& program, const std::string& kernel) {
+std::string skeleton_words(const Program& program, const std::string& kernel, const std::string& family) {
   const KernelDecl* k = program.kernel(kernel);
   if (!k) return "";
   const auto own = k->body_module->kernels.find(k->ast->name.name);
-  return own == k->body_module->kernels.end() ? "" : words_of(program, *own->second);
+  return own == k->body_module->kernels.end() ? "" : words_of(program, *own->second, family);
 }
 
 }  // namespace tessera

@@ -4,15 +4,12 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <atomic>
-#include <exception>
 #include <mutex>
-#include <thread>
 
-#include "runtime/cpu_pool.h"
 #include "runtime/errors.h"
 #include "runtime/files.h"
 #include "runtime/kernel_impl.h"
+#include "runtime/parallel.h"
 #include "tessera/bundle.h"
 
 namespace tessera {
@@ -101,34 +98,17 @@ cache::BundleFile make_bundle(const std::vector<BundleRequest>& requests, const 
     if (!modules.contains(r.file)) modules.emplace(r.file, load(r.file, Cache(store)));
   }
   out.kernels.resize(requests.size());
-  std::vector<std::exception_ptr> failed(requests.size());
-  std::atomic<std::size_t> next = 0;
   std::mutex mutex;  // of telling
-  const auto work = [&] {
-    for (std::size_t i = next++; i < requests.size(); i = next++) {
-      const BundleRequest& r = requests[i];
-      try {
-        Options options;
-        options.target = target;
-        options.winners = r.winners;
-        const AnyKernel kernel =
-            detail::make_kernel(modules.at(r.file).impl(), r.kernel, r.constants, options, {}, {.sizes = r.sizes, .compile = false});
-        out.kernels[i] = {kernel.name(), kernel.impl().link().key, kernel.constants(), compile_forms(kernel, r.forms)};
-        const std::lock_guard lock(mutex);
-        if (told) told(out.kernels[i]);
-      } catch (...) {
-        failed[i] = std::current_exception();
-      }
-    }
-  };
-  {
-    std::vector<std::jthread> others;
-    for (int t = 1; t < std::min(detail::available_processors(), static_cast<int>(requests.size())); ++t) others.emplace_back(work);
-    work();
-  }
-  for (const std::exception_ptr& e : failed) {
-    if (e) std::rethrow_exception(e);
-  }
+  parallel_for(requests.size(), 0, [&](std::size_t i) {
+    const BundleRequest& r = requests[i];
+    Options options;
+    options.target = target;
+    options.winners = r.winners;
+    const AnyKernel kernel = detail::make_kernel(modules.at(r.file).impl(), r.kernel, r.constants, options, {}, {.sizes = r.sizes, .compile = false});
+    out.kernels[i] = {kernel.name(), kernel.impl().link().key, kernel.constants(), compile_forms(kernel, r.forms)};
+    const std::lock_guard lock(mutex);
+    if (told) told(out.kernels[i]);
+  });
   for (cache::Entry& e : store->entries()) {
     if (e.kind == cache::Kind::Module) continue;
     for (cache::Section& s : e.sections) {

@@ -13,6 +13,7 @@
 #include "frontend/fingerprint.h"
 #include "runtime/cache/key.h"
 #include "runtime/errors.h"
+#include "runtime/target.h"
 
 namespace tessera {
 namespace {
@@ -113,8 +114,9 @@ std::string print_winners(const std::vector<Winner>& winners) {
 std::map<std::string, std::string> winner_keys(const Program& program, const std::string& kernel, const Constants& constants,
                                                const std::map<std::string, std::int64_t>& sizes) {
   std::map<std::string, std::string> out;
-  for (const std::string& key : tune_keys(program, kernel)) {
-    if (std::optional<std::string> value = key_value(key, constants, sizes)) out.emplace(key, *std::move(value));
+  for (std::string key : tune_keys(program, kernel)) {
+    std::erase(key, ' ');  // which separates words in a winners file
+    if (std::optional<std::string> value = key_value(key, constants, sizes)) out.emplace(std::move(key), *std::move(value));
   }
   return out;
 }
@@ -150,8 +152,10 @@ std::string general_target(const std::string& target) { return target.starts_wit
 
 }  // namespace
 
-std::string winner_hash(const Program& program, const std::string& kernel, bool skeleton) {
-  return cache::hash(skeleton ? skeleton_words(program, kernel) : kernel_words(program, kernel)).hex().substr(0, hash_digits);
+std::string winner_hash(const Program& program, const std::string& kernel, const std::string& target, bool skeleton) {
+  const std::optional<TargetName> named = read_target(general_target(target));
+  const std::string family = named ? schedule_family(named->target, named->gpu) : "";
+  return cache::hash(skeleton ? skeleton_words(program, kernel, family) : kernel_words(program, kernel, family)).hex().substr(0, hash_digits);
 }
 
 const char* name(Choice::How how) {
@@ -251,7 +255,7 @@ Choice choose_tuned(const Program& program, const std::string& kernel, const std
     if (!f) continue;
     if (!w.hash.empty()) {
       std::string& now = hashes[l.source != Line::OfKernel];
-      if (now.empty()) now = winner_hash(program, kernel, l.source != Line::OfKernel);
+      if (now.empty()) now = winner_hash(program, kernel, target, l.source != Line::OfKernel);
       if (now != w.hash) {
         const std::string text = line_of(w);
         out.stale.push_back(text.substr(0, text.size() - 1));

@@ -30,8 +30,8 @@ std::string print_winners(const std::vector<Winner>& winners);
 
 /// A target as lines are filed under: `cpu` with the name of this CPU, others as they are.
 std::string winners_target(const std::string& target);
-/// The HASH of a kernel's lines; `skeleton`: of those that name its skeleton.
-std::string winner_hash(const Program& program, const std::string& kernel, bool skeleton = false);
+/// The HASH of a kernel's lines for a target, whose schedules count; `skeleton`: of those lines that name its skeleton.
+std::string winner_hash(const Program& program, const std::string& kernel, const std::string& target, bool skeleton = false);
 
 /// Which constants, and why those.
 struct Choice {
@@ -44,9 +44,9 @@ struct Choice {
 };
 const char* name(Choice::How how);
 
-/// Chooses the tune constants that `constants` leaves open: the candidate that a winner names, else the first candidate. A line fits if none of its keys
-/// is known to differ: then the one with most keys known to be equal is chosen; where no line fits, the one whose `bucket(..)` are the nearest by
-/// ratio, the others still equal. Lines of the kernel itself come first, then those of its skeleton, then what std has for the skeleton
+/// Chooses the tune constants that `constants` leaves open: the candidate that a winner names, else the first candidate. A line fits if none of its
+/// keys is known to differ: then the one with most keys known to be equal is chosen; where no line fits, the one whose `bucket(..)` are the nearest
+/// by ratio, the others still equal. Lines of the kernel itself come first, then those of its skeleton, then what std has for the skeleton
 /// (dsl/std/*.winners), which does not serve instances that compute much; of each, first those that name the CPU. Constants that no candidate names
 /// stay open. Nothing is chosen if there are errors.
 Choice choose_tuned(const Program& program, const std::string& kernel, const std::string& target, const Constants& constants,

@@ -10,12 +10,12 @@
 namespace tessera::cli {
 namespace {
 
-/// What the oracle computes in about a second.
+/// What the oracle computes in a fraction of a second.
 struct Budget {
   double flops;
   std::int64_t bytes, bytes_of_unknown_work;
 };
-constexpr Budget interpreter_budget{3e7, 4 << 20, 1 << 20}, cpu_budget{1e10, 256 << 20, 16 << 20};
+constexpr Budget interpreter_budget{8e6, 1 << 20, 1 << 18}, cpu_budget{2e9, 64 << 20, 4 << 20};
 
 tuning::Results results_of(Invocation& call) {
   call.launch();

@@ -10,7 +10,8 @@
 
 namespace tessera::cli {
 
-/// The interpreter (for the CPU) or the CPU (for GPUs) at the largest shape that it computes in about a second, found by halving the launch symbols.
+/// The interpreter (for the CPU) or the CPU (for GPUs) at the largest shape that it computes in a fraction of a second, found by halving the launch
+/// symbols.
 class Oracle {
  public:
   /// Makes and runs the smaller launch. There may be none (data-dependent loops, inputs from a file, a `where` that no smaller shape fulfils).

@@ -105,6 +105,7 @@ void report_candidates(const TuneResult& r, Report& report) {
       report.line(fmt::format("  {:<28} dropped: {}", c.text, c.dropped));
     } else if (c.median_s > 0) {
       o["median_s"] = c.median_s;
+      o["fastest_s"] = c.fastest_s;
       o["spread"] = c.spread;
       o["final"] = c.final;
       report.line(fmt::format("  {:<28} {:10.2f} us{}{}{}", c.text, c.median_s * 1e6,
@@ -120,6 +121,7 @@ void report_candidates(const TuneResult& r, Report& report) {
   report.fields["throttled"] = r.throttled;
   report.fields["spent_s"] = r.spent_s;
   report.fields["compile_s"] = r.compile_s;
+  report.fields["compile_wall_s"] = r.compile_wall_s;
   if (r.throttled) report.line("the machine became slower while it was measured (throttled, or busy): ranks are of launches near each other in time");
 }
 

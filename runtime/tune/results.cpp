@@ -7,6 +7,8 @@
 #include <cstring>
 
 #include "dsl/dtype.h"
+#include "dsl/ir.h"
+#include "runtime/parallel.h"
 
 namespace tessera::tuning {
 namespace {
@@ -32,34 +34,82 @@ std::string compare_integers(const HostTensor& got, const HostTensor& want, doub
   return fmt::format("{} of {} elements differ, the first at {}", others, want.elements(), first);
 }
 
-std::string compare_floats(const HostTensor& got, const HostTensor& want, const Tolerance& tolerance) {
-  const auto t = static_cast<DType>(want.dtype());
+/// decode_float of a type of 16 bits or fewer by a table: results are large.
+class Decoder {
+ public:
+  explicit Decoder(DType t) : type_(t) {
+    if (bits(t) > 16) return;
+    table_.resize(std::size_t{1} << bits(t));
+    for (std::size_t i = 0; i < table_.size(); ++i) table_[i] = decode_float(t, i);
+  }
+  double operator()(std::uint64_t raw) const { return table_.empty() ? decode_float(type_, raw) : table_[raw & (table_.size() - 1)]; }
+
+ private:
+  DType type_;
+  std::vector<double> table_;
+};
+
+/// How far apart some elements are.
+struct Apart {
   double largest = 0, off = 0, squares = 0, off_squares = 0;
-  std::int64_t at = -1;
-  for (std::int64_t i = 0; i < want.elements(); ++i) {
+  std::int64_t at = -1, no_number = -1;  ///< where `off` is; the first element that is NaN or infinite in one only
+};
+
+Apart apart(const HostTensor& got, const HostTensor& want, const Decoder& decode, std::int64_t begin, std::int64_t end) {
+  Apart out;
+  for (std::int64_t i = begin; i < end; ++i) {
     const std::uint64_t a = raw(got, i), b = raw(want, i);
-    const double w = decode_float(t, b);
+    const double w = decode(b);
     if (std::isfinite(w)) {
-      largest = std::max(largest, std::fabs(w));
-      squares += w * w;
+      out.largest = std::max(out.largest, std::fabs(w));
+      out.squares += w * w;
     }
     if (a == b) continue;
-    const double g = decode_float(t, a);
+    const double g = decode(a);
     if (g == w || (std::isnan(g) && std::isnan(w))) continue;
     const double d = std::fabs(g - w);
-    // Without the sign that a NaN may have.
-    if (!std::isfinite(d)) return fmt::format("element {} is {:.6g} instead of {:.6g}", i, std::isnan(g) ? NAN : g, std::isnan(w) ? NAN : w);
-    off_squares += d * d;
-    if (d > off) {
-      off = d;
-      at = i;
+    if (!std::isfinite(d)) {
+      out.no_number = i;
+      return out;
+    }
+    out.off_squares += d * d;
+    if (d > out.off) {
+      out.off = d;
+      out.at = i;
     }
   }
-  if (off > tolerance.element * largest)
-    return fmt::format("element {} is off by {:.3g}, where values go up to {:.3g} and {:.3g} may be lost", at, off, largest,
-                       tolerance.element * largest);
-  if (std::sqrt(off_squares) > tolerance.rms * std::sqrt(squares))
-    return fmt::format("the elements are off by {:.3g} of their size, where {:.3g} may be lost", std::sqrt(off_squares / squares), tolerance.rms);
+  return out;
+}
+
+std::string compare_floats(const HostTensor& got, const HostTensor& want, const Tolerance& tolerance) {
+  const Decoder decode(static_cast<DType>(want.dtype()));
+  constexpr std::int64_t part = 1 << 20;
+  std::vector<Apart> parts(static_cast<std::size_t>(ceil_div(want.elements(), part)));
+  parallel_for(parts.size(), 0, [&](std::size_t p) {
+    const auto begin = static_cast<std::int64_t>(p) * part;
+    parts[p] = apart(got, want, decode, begin, std::min(begin + part, want.elements()));
+  });
+  Apart all;
+  for (const Apart& p : parts) {
+    if (p.no_number >= 0) {
+      // Without the sign that a NaN may have.
+      const double g = decode(raw(got, p.no_number)), w = decode(raw(want, p.no_number));
+      return fmt::format("element {} is {:.6g} instead of {:.6g}", p.no_number, std::isnan(g) ? NAN : g, std::isnan(w) ? NAN : w);
+    }
+    if (p.off > all.off) {
+      all.off = p.off;
+      all.at = p.at;
+    }
+    all.largest = std::max(all.largest, p.largest);
+    all.squares += p.squares;
+    all.off_squares += p.off_squares;
+  }
+  if (all.off > tolerance.element * all.largest)
+    return fmt::format("element {} is off by {:.3g}, where values go up to {:.3g} and {:.3g} may be lost", all.at, all.off, all.largest,
+                       tolerance.element * all.largest);
+  if (std::sqrt(all.off_squares) > tolerance.rms * std::sqrt(all.squares))
+    return fmt::format("the elements are off by {:.3g} of their size, where {:.3g} may be lost", std::sqrt(all.off_squares / all.squares),
+                       tolerance.rms);
   return "";
 }
 

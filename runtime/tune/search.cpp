@@ -56,7 +56,7 @@ class Search {
     e.launches += static_cast<int>(now.size());
     e.times.insert(e.times.end(), now.begin(), now.end());
     e.median = median_of(e.times);
-    e.quartile = quartile_of(e.times);
+    if (!e.times.empty()) e.fastest = *std::min_element(e.times.begin(), e.times.end());
     e.spread = spread_of(e.times);
     all_ = std::max(all_, ++done_);
     field_.told(e, done_, all_);
@@ -64,7 +64,7 @@ class Search {
   }
 
   /// What an earlier run kept is a median.
-  static double rank_of(const Entrant& e) { return e.quartile > 0 ? e.quartile : e.median; }
+  static double rank_of(const Entrant& e) { return e.fastest > 0 ? e.fastest : e.median; }
 
   static double best_of(const std::vector<Entrant*>& alive) {
     double best = std::numeric_limits<double>::infinity();
@@ -118,7 +118,7 @@ class Search {
         const std::size_t before = e.times.size();
         const int least = options_.exhaustive && pass > 0 ? 1 : 2;
         if (!measure(e, each, least, std::numeric_limits<double>::infinity())) return false;
-        passes_[&e].push_back(quartile_of({e.times.begin() + static_cast<std::ptrdiff_t>(before), e.times.end()}));
+        passes_[&e].push_back(*std::min_element(e.times.begin() + static_cast<std::ptrdiff_t>(before), e.times.end()));
       }
       double sum = 0;
       for (const Entrant* e : alive) sum += std::log(passes_[e].back() / passes_[e].front());
@@ -130,18 +130,18 @@ class Search {
         if (repeated < most_repeated) ++repeated;
       }
     }
+    for (Entrant* e : alive) e->final = true;
+    if (!out_.throttled) return true;
     // Within a pass all met the same machine: a candidate's place among the others there, and of those places the median.
-    const std::size_t count = level.size();
     for (const Entrant* e : alive) {
       std::vector<double> places;
-      for (std::size_t p = 0; p < count; ++p) {
+      for (std::size_t p = 0; p < level.size(); ++p) {
         double sum = 0;
         for (const Entrant* o : alive) sum += std::log(passes_[o][p]);
         places.push_back(passes_[e][p] / std::exp(sum / static_cast<double>(alive.size())));
       }
       places_[e] = median_of(std::move(places));
     }
-    for (Entrant* e : alive) e->final = true;
     return true;
   }
 
@@ -166,12 +166,6 @@ double median_of(std::vector<double> v) {
   if (v.empty()) return 0;
   std::sort(v.begin(), v.end());
   return v.size() % 2 ? v[v.size() / 2] : (v[v.size() / 2 - 1] + v[v.size() / 2]) / 2;
-}
-
-double quartile_of(std::vector<double> v) {
-  if (v.empty()) return 0;
-  std::sort(v.begin(), v.end());
-  return v[v.size() / 4];
 }
 
 double spread_of(std::vector<double> v) {

@@ -14,7 +14,7 @@ struct Entrant {
   double estimate = 0;        ///< 0: unknown
   double median = 0;          ///< 0: not measured
   double spread = 0;          ///< distance of the quartiles over the median
-  double quartile = 0;        ///< lower one; 0: not measured now
+  double fastest = 0;         ///< launch: what ranks by, since whatever disturbs one only makes it longer; 0: not measured now
   std::vector<double> times;  ///< of the last round it took part in
   int launches = 0;           ///< that were timed
   bool known = false;         ///< the time of an earlier run spared its first measurement
@@ -57,8 +57,6 @@ struct SearchResult {
 SearchResult search(std::vector<Entrant>& entrants, Field& field, const SearchOptions& options);
 
 double median_of(std::vector<double> values);
-/// The lower quartile: what ranks by, since whatever disturbs a launch only makes it longer.
-double quartile_of(std::vector<double> values);
 /// Distance of the quartiles over the median; 0 for fewer than four.
 double spread_of(std::vector<double> values);
 

@@ -26,8 +26,9 @@ class Subject {
   /// What the kernel wrote, after all that is queued.
   Results fetch() const;
 
-  /// Seconds of single launches of the kernel: at least `least`, more until `seconds` have passed or one took longer than `hopeless`. On a GPU by its
-  /// clock; `cold`: with nothing of the data in its L2 cache.
+  /// Seconds of single launches of the kernel: at least `least`, more until `seconds` have passed or one took longer than `hopeless`. On a CPU of
+  /// one thread by the processor's time, so that other work on the machine counts as little as possible; on a GPU by its clock; `cold`: with nothing
+  /// of the data in its L2 cache.
   std::vector<double> time(const AnyKernel& kernel, double seconds, int least, double hopeless, bool cold);
 
  private:

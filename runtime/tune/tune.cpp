@@ -6,15 +6,13 @@
 #include <time.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <mutex>
-#include <thread>
 
 #include "runtime/cache/kernel_key.h"
-#include "runtime/cpu_pool.h"
 #include "runtime/errors.h"
 #include "runtime/kernel_impl.h"
+#include "runtime/parallel.h"
 #include "runtime/tune/estimate.h"
 #include "runtime/tune/log.h"
 #include "runtime/tune/search.h"
@@ -159,23 +157,22 @@ class Tuner : public Field {
 
   /// Made, not compiled.
   void make_kernels() {
-    std::optional<Error> first;
-    for (std::size_t i = 0; i < candidates_.size(); ++i) {
+    entrants_.resize(candidates_.size());
+    std::vector<std::optional<Error>> errors(candidates_.size());
+    parallel_for(candidates_.size(), how_.threads, [&](std::size_t i) {
       Candidate& c = candidates_[i];
       Constants all = given_;
       all.insert(c.constants.begin(), c.constants.end());
-      Entrant e;
-      e.id = i;
+      entrants_[i].id = i;
       try {
         c.kernel = guarded([&] { return detail::make_kernel(module_.impl(), name_, public_consts(all), options_, {}, {.compile = false}); });
       } catch (const Error& error) {
         if (!is_the_candidates(error)) throw;
-        if (!first) first = error;
-        e.dropped = reason(error);
+        errors[i] = error;
+        entrants_[i].dropped = reason(error);
       }
-      entrants_.push_back(std::move(e));
-    }
-    if (first && std::none_of(candidates_.begin(), candidates_.end(), [](const Candidate& c) { return c.kernel.has_value(); })) throw *first;
+    });
+    if (std::all_of(errors.begin(), errors.end(), [](const auto& e) { return e.has_value(); })) throw *errors.front();
   }
 
   void find_sizes(const AnyKernel& kernel) {
@@ -195,8 +192,9 @@ class Tuner : public Field {
   /// Estimates, the order that follows from them, whom they leave out, and who is known.
   void rank() {
     const Machine machine = machine_of(context_);
-    for (Entrant& e : entrants_) {
-      if (!e.dropped.empty()) continue;
+    parallel_for(entrants_.size(), how_.threads, [&](std::size_t i) {
+      Entrant& e = entrants_[i];
+      if (!e.dropped.empty()) return;
       try {
         guarded([&] {
           const detail::KernelImpl& impl = candidates_[e.id].kernel->impl();
@@ -207,7 +205,7 @@ class Tuner : public Field {
         if (!is_the_candidates(error)) throw;
         e.dropped = reason(error);
       }
-    }
+    });
     std::stable_sort(entrants_.begin(), entrants_.end(), [](const Entrant& a, const Entrant& b) { return a.estimate < b.estimate; });
     double best = 0;
     std::size_t alive = 0, tried = 0;
@@ -239,34 +237,25 @@ class Tuner : public Field {
       if (!candidates_[e->id].compiled) left.push_back(e);
     }
     if (left.empty()) return;
-    std::atomic<std::size_t> next = 0, done = 0;
-    std::vector<std::exception_ptr> failed(left.size());
+    std::size_t done = 0;
     std::mutex mutex;  // of what is told and added up
-    const auto work = [&] {
-      for (std::size_t i = next++; i < left.size(); i = next++) {
-        const double start = thread_seconds();
-        try {
-          if (stop()) return;
-          guarded([&] { compile_one(*left[i]); });
-        } catch (const Error& error) {
-          if (!is_the_candidates(error)) failed[i] = std::current_exception();
-          left[i]->dropped = reason(error);
-        }
-        const std::lock_guard lock(mutex);
-        compile_seconds_ += thread_seconds() - start;
-        ++done;
-        if (how_.progress && left.size() > 1) how_.progress({0, left.size() - done, "compiling " + candidates_[left[i]->id].text, 0});
+    const double begun = wall_seconds();
+    parallel_for(left.size(), how_.threads, [&](std::size_t i) {
+      if (stop()) return;
+      Entrant& e = *left[i];
+      const double start = thread_seconds();
+      try {
+        guarded([&] { compile_one(e); });
+      } catch (const Error& error) {
+        if (!is_the_candidates(error)) throw;
+        e.dropped = reason(error);
       }
-    };
-    {
-      const int threads = how_.threads > 0 ? how_.threads : detail::available_processors();
-      std::vector<std::jthread> others;
-      for (std::size_t t = 1; t < std::min(static_cast<std::size_t>(threads), left.size()); ++t) others.emplace_back(work);
-      work();
-    }
-    for (const std::exception_ptr& e : failed) {
-      if (e) std::rethrow_exception(e);
-    }
+      const std::lock_guard lock(mutex);
+      compile_seconds_ += thread_seconds() - start;
+      ++done;
+      if (how_.progress && left.size() > 1) how_.progress({0, left.size() - done, "compiling " + candidates_[e.id].text, 0});
+    });
+    compile_wall_ += wall_seconds() - begun;
   }
 
   void compile_one(Entrant& e) {
@@ -316,6 +305,7 @@ class Tuner : public Field {
       c.text = candidates_[e.id].text;
       c.estimate_s = e.estimate;
       c.median_s = e.median;
+      c.fastest_s = e.fastest;
       c.spread = e.spread;
       c.launches = e.launches;
       c.known = e.known;
@@ -334,7 +324,7 @@ class Tuner : public Field {
       Constants all = given_;
       all.insert(candidates_[best.id].constants.begin(), candidates_[best.id].constants.end());
       const Program& program = module_.impl().program();
-      Winner w{name_, winners_target(target_), winner_hash(program, name_), winner_keys(program, name_, all, sizes_), {}};
+      Winner w{name_, winners_target(target_), winner_hash(program, name_, target_), winner_keys(program, name_, all, sizes_), {}};
       for (const auto& [n, v] : candidates_[best.id].constants) w.choices.emplace(n, str(v));
       out.line = with_winner("#\n", w, "").substr(2);
       out.line.pop_back();
@@ -343,6 +333,7 @@ class Tuner : public Field {
     context_.synchronize();
     out.spent_s = wall_seconds() - start_;
     out.compile_s = compile_seconds_;
+    out.compile_wall_s = compile_wall_;
     return out;
   }
 
@@ -361,7 +352,7 @@ class Tuner : public Field {
   SymbolValues sizes_;
   Results first_;
   Log log_;
-  double compile_seconds_ = 0;
+  double compile_seconds_ = 0, compile_wall_ = 0;
   const double start_ = wall_seconds();
 };
 

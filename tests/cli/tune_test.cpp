@@ -239,12 +239,12 @@ over (i in tiles(R, BM))
 }
 tune k { BM in {8, 64}; }
 )");
-  // A quarter of the rows, which the interpreter takes, is no number of whole tiles of 64.
-  const Result r = tessera("tune whole.tile --size R=16448 --seconds 0 --json");
+  // A sixteenth of the rows, which the interpreter takes, is no number of whole tiles of 64.
+  const Result r = tessera("tune whole.tile --size R=16512 --seconds 0 --json");
   ASSERT_EQ(r.exit, 0) << r.out << r.err;
   EXPECT_EQ(dropped(r, "BM", "8"), "");
   EXPECT_EQ(dropped(r, "BM", "64"), "");
-  EXPECT_THAT(r.json().getString("checked").value_or("").str(), HasSubstr("the interpreter at R=4112"));
+  EXPECT_THAT(r.json().getString("checked").value_or("").str(), HasSubstr("the interpreter at R=1032"));
 }
 
 TEST_F(Tune, WhatAKernelReadsAndWritesIsSetBackBetweenCandidates) {

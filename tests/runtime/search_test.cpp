@@ -27,7 +27,7 @@ class FakeField : public Field {
       out.push_back(t);
       took += t;
       spent += t;
-      if (t > hopeless) break;
+      if (out.size() > 1 && t > hopeless) break;
     }
     return out;
   }
@@ -131,7 +131,7 @@ TEST(Search, StopsAndGoesOnFromWhatIsKnown) {
   FakeField idle;
   idle.truth = field.truth;
   std::vector<Entrant> known = again;
-  for (Entrant& e : known) e.launches = 0, e.quartile = 0, e.times.clear();
+  for (Entrant& e : known) e.launches = 0, e.fastest = 0, e.times.clear();
   EXPECT_EQ(search(known, idle, {}).winner, 3);
   EXPECT_TRUE(idle.order.empty());
 }

@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
+#include "runtime/files.h"
 #include "runtime/winners.h"
 #include "tests/ir/kernels.h"
 #include "tests/runtime/signatures.h"
@@ -60,9 +63,9 @@ TEST(Winners, RoundTripAndMalformedLines) {
   EXPECT_EQ(w[0].choices.at("BN"), "128");
   EXPECT_EQ(print_winners(w), text);
   EXPECT_TRUE(parse_winners("\n  # comment\n\n", "w").empty());
-  for (const char* bad : {"fwd", "fwd cpu", "fwd cpu :", "fwd cpu BM=64", "fwd cpu : BM", "fwd cpu : =4", "fwd cpu : BM=", "fwd cpu : BM=1 BM=2",
-                          "fwd cpu : BM=1 : BN=2", "fwd@ cpu : BM=1", "fwd@123 cpu : BM=1", "@0123456789abcdef cpu : BM=1",
-                          "fwd@0123456789abcdeg cpu : BM=1"}) {
+  for (const char* bad :
+       {"fwd", "fwd cpu", "fwd cpu :", "fwd cpu BM=64", "fwd cpu : BM", "fwd cpu : =4", "fwd cpu : BM=", "fwd cpu : BM=1 BM=2",
+        "fwd cpu : BM=1 : BN=2", "fwd@ cpu : BM=1", "fwd@123 cpu : BM=1", "@0123456789abcdef cpu : BM=1", "fwd@0123456789abcdeg cpu : BM=1"}) {
     EXPECT_EQ(code_of([&] { parse_winners(bad, "w"); }), "E0802") << bad;
   }
 }
@@ -108,8 +111,7 @@ TEST(Winners, ExactThenNearestBucketThenDefault) {
     const Choice c = choose_tuned(*file.program, "k", target, {{"T", DType::F32}}, parse_winners(winners, "w"), {{"R", r}}, diagnostics);
     return str(c.constants.at("BM")) + " " + name(c.how) + " " + c.line;
   };
-  const std::string lines =
-      "k sm_80 T=f32 bucket(R)=1024 : BM=16\nk sm_80 T=f32 bucket(R)=16384 : BM=32\nk sm_80 T=bf16 bucket(R)=4096 : BM=64\n";
+  const std::string lines = "k sm_80 T=f32 bucket(R)=1024 : BM=16\nk sm_80 T=f32 bucket(R)=16384 : BM=32\nk sm_80 T=bf16 bucket(R)=4096 : BM=64\n";
   EXPECT_EQ(choice(lines, 1000), "16 exact k sm_80 T=f32 bucket(R)=1024 : BM=16");
   EXPECT_EQ(choice(lines, 2048), "16 nearest bucket k sm_80 T=f32 bucket(R)=1024 : BM=16");
   EXPECT_EQ(choice(lines, 1 << 20), "32 nearest bucket k sm_80 T=f32 bucket(R)=16384 : BM=32");
@@ -122,6 +124,22 @@ TEST(Winners, ExactThenNearestBucketThenDefault) {
   EXPECT_EQ(choice("k cpu : BM=16\nk cpu:pentium : BM=64\n", 1000, "cpu"), "16 exact k cpu : BM=16");
 }
 
+TEST(Winners, KeysOfSeveralWordsAreOne) {
+  const LoadResult file =
+      load_program("k.tile",
+                   "kernel k[PAGE: int, BM: int](x: view f32[P, PAGE], y: out view f32[P, PAGE]) over (i in tiles(P, BM)) { y[i, :] = "
+                   "x[i, :]; }\ntune k { BM in {8, 16}; key bucket(P * PAGE); }\n",
+                   {});
+  ASSERT_TRUE(file.program);
+  const Constants given{{"PAGE", std::int64_t{16}}};
+  const std::map<std::string, std::int64_t> sizes{{"P", 100}};
+  const Winner w{"k", "cpu", "", winner_keys(*file.program, "k", given, sizes), {{"BM", "16"}}};
+  const std::string text = with_winner("", w, "w");
+  EXPECT_EQ(text, "# kernel target keys : tuned constants\nk cpu bucket(P*PAGE)=2048 : BM=16\n");
+  Diagnostics diagnostics;
+  EXPECT_EQ(choose_tuned(*file.program, "k", "cpu", given, parse_winners(text, "w"), sizes, diagnostics).how, Choice::How::Exact);
+}
+
 TEST(Winners, AChangedKernelMakesItsLinesStale) {
   const auto chosen = [](const std::string& source, const std::string& winners) {
     const LoadResult file = load_program("k.tile", source, {});
@@ -131,7 +149,7 @@ TEST(Winners, AChangedKernelMakesItsLinesStale) {
     return str(c.constants.at("BM")) + (c.stale.empty() ? "" : " stale " + c.stale[0]);
   };
   const LoadResult file = load_program("k.tile", tuned_source, {});
-  const std::string line = "k@" + winner_hash(*file.program, "k") + " sm_80 : BM=32";
+  const std::string line = "k@" + winner_hash(*file.program, "k", "sm_80") + " sm_80 : BM=32";
   const auto edited = [](const std::string& from, const std::string& to) {
     std::string text = tuned_source;
     text.replace(text.find(from), from.size(), to);
@@ -147,7 +165,8 @@ TEST(Winners, AChangedKernelMakesItsLinesStale) {
 }
 
 TEST(Winners, AKernelIsItsFunctionsConstantsImportsAndSchedulesToo) {
-  const auto hash = [](const std::string& fn, const std::string& constant, const std::string& helper, const std::string& ring) {
+  const auto hash = [](const std::string& fn, const std::string& constant, const std::string& helper, const std::string& ring,
+                       const char* target = "sm_80") {
     const ImportResolver import = [&](const std::string& path) -> std::optional<ModuleText> {
       if (path != "helper") return std::nullopt;
       return ModuleText{"helper.tile", "fn unused() -> i32 { return 1; }\nfn g(x: f32) -> f32 { return " + helper + "; }\n"};
@@ -159,7 +178,7 @@ TEST(Winners, AKernelIsItsFunctionsConstantsImportsAndSchedulesToo) {
                                              ring + "; }\n",
                                          import);
     EXPECT_TRUE(file.program);
-    return file.program ? winner_hash(*file.program, "k") : "";
+    return file.program ? winner_hash(*file.program, "k", target) : "";
   };
   const std::string first = hash("x + f32(c)", "1", "x", "2");
   EXPECT_EQ(hash("x + f32(c)", "1", "x", "2"), first);
@@ -167,6 +186,39 @@ TEST(Winners, AKernelIsItsFunctionsConstantsImportsAndSchedulesToo) {
   EXPECT_NE(hash("x + f32(c)", "2", "x", "2"), first);
   EXPECT_NE(hash("x + f32(c)", "1", "x + x", "2"), first);
   EXPECT_NE(hash("x + f32(c)", "1", "x", "3"), first);
+  EXPECT_EQ(hash("x + f32(c)", "1", "x", "2", "cpu"), hash("x + f32(c)", "1", "x", "3", "cpu")) << "a schedule of another family";
+  EXPECT_NE(hash("x + f32(c)", "2", "x", "2", "cpu"), hash("x + f32(c)", "1", "x", "2", "cpu"));
+}
+
+/// Every line beside a kernel of the library names one of its kernels, a candidate of it, and its present form.
+TEST(Winners, ShippedLinesFitTheirKernels) {
+  std::map<std::string, int> lines;  // by the kind of target
+  for (const auto& f : std::filesystem::recursive_directory_iterator(TESSERA_SOURCE_DIR "/kernels")) {
+    if (f.path().extension() != ".winners") continue;
+    const std::string source = std::filesystem::path(f.path()).replace_extension(".tile").string();
+    const LoadResult file = load_program(source, read_file(source), import_beside(source));
+    ASSERT_TRUE(file.program) << source;
+    for (const Winner& w : parse_winners(read_file(f.path().string()), f.path().string())) {
+      SCOPED_TRACE(print_winners({w}));
+      ++lines[w.target.substr(0, w.target.find(':'))];
+      Diagnostics diagnostics;
+      Constants given;
+      std::map<std::string, std::int64_t> sizes;
+      for (const auto& [key, value] : w.keys) {
+        if (key.starts_with("bucket(")) {
+          sizes[key.substr(7, key.size() - 8)] = std::stoll(value);
+        } else {
+          given[key] = parse_constant(value);
+        }
+      }
+      const Choice c = choose_tuned(*file.program, w.kernel, w.target, given, {w}, sizes, diagnostics);
+      EXPECT_FALSE(diagnostics.any());
+      EXPECT_TRUE(c.stale.empty()) << "tune it again: the kernel has changed; its hash is " << winner_hash(*file.program, w.kernel, w.target);
+      EXPECT_EQ(c.how, Choice::How::Exact);
+    }
+  }
+  EXPECT_GE(lines["sm_90a"], 10);
+  EXPECT_GE(lines["cpu"], 4);
 }
 
 TEST(Winners, ALineIsReplacedOrAdded) {

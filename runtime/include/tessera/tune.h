@@ -20,6 +20,7 @@ struct TunedCandidate {
   std::string text;                                            ///< "BM=64 BN=128"
   double estimate_s = 0;                                       ///< of a roofline model, which only orders and prunes; 0: none
   double median_s = 0;                                         ///< of a launch; 0: not measured
+  double fastest_s = 0;                                        ///< the shortest launch that was timed now
   double spread = 0;                                           ///< distance of the quartiles, as a share of the median
   int launches = 0;                                            ///< that were timed now
   bool known = false;                                          ///< a time of an earlier run was kept; launches == 0: and was enough
@@ -54,10 +55,11 @@ struct TuneResult {
   std::vector<TunedCandidate> candidates;  ///< in the order of the estimate
   int winner = -1;                         ///< of the candidates; -1: none can win, or stopped before
   bool stopped = false;
-  bool throttled = false;  ///< all became slower while they were timed, beyond their spread
-  std::string line;        ///< for a winners file: "softmax@.. cpu:znver4 T=f32 bucket(N)=4096 : BM=1 BN=4096"
-  double spent_s = 0;      ///< by this call
-  double compile_s = 0;    ///< processor time of the compilations among it, all threads together
+  bool throttled = false;     ///< all became slower while they were timed, beyond their spread
+  std::string line;           ///< for a winners file: "softmax@.. cpu:znver4 T=f32 bucket(N)=4096 : BM=1 BN=4096"
+  double spent_s = 0;         ///< by this call
+  double compile_wall_s = 0;  ///< of it, for compiling
+  double compile_s = 0;       ///< processor time of the compilations, all threads together
 };
 
 /// Times the candidates of the kernel's `tune` block that `constants` leave open, on these arguments: one a parameter, in the order of the
