@@ -58,7 +58,7 @@ void Plan::balance_units() {
       all.unit += n * w.unit;
       // Two f32 are rounded by one instruction.
       all.slots += op->kind == OpKind::Cast && is_half(dtype(op->result())) ? n / 2 : n * w.slots;
-      if (op->kind != OpKind::Exp2 || !uses_.coarse(*op)) continue;
+      if ((op->kind != OpKind::Exp2 && op->kind != OpKind::Sigmoid) || !uses_.coarse(*op)) continue;
       exponentials += n;
       movable.push_back(op.get());
     }
@@ -69,8 +69,8 @@ void Plan::balance_units() {
   });
 }
 
-bool Plan::by_polynomial(const Op& exp2, std::int64_t i) const {
-  const auto at = polynomial_.find(&exp2);
+bool Plan::by_polynomial(const Op& op, std::int64_t i) const {
+  const auto at = polynomial_.find(&op);
   return at != polynomial_.end() && (i + 1) * at->second / kShares != i * at->second / kShares;
 }
 

@@ -173,8 +173,10 @@ LV* fast_f32(Emitter& e, OpKind kind, DType result, const std::vector<LV*>& x, i
     case OpKind::Rcp: return call1(e, Primitive::Rcp, x[0]);
     case OpKind::Rsqrt: return call1(e, Primitive::Rsqrt, x[0]);
     case OpKind::Sqrt: return e.b.CreateUnaryIntrinsic(llvm::Intrinsic::sqrt, x[0]);
-    case OpKind::Sigmoid:
-      return call1(e, Primitive::Rcp, e.b.CreateFAdd(c(1), call1(e, Primitive::Ex2, e.b.CreateFMul(x[0], c(-1.4426950408889634)))));
+    case OpKind::Sigmoid: {
+      LV* y = e.b.CreateFMul(x[0], c(-1.4426950408889634));
+      return call1(e, Primitive::Rcp, e.b.CreateFAdd(c(1), coarse ? short_exp2(e, y) : call1(e, Primitive::Ex2, y)));
+    }
     case OpKind::Tanh: return (is_half(result) || coarse) && sm >= 75 ? call1(e, Primitive::TanhApprox, x[0]) : tanh_f32(e, x[0]);
     case OpKind::Sin: return cpu::emit_sine_inline(e, x[0], 0);
     case OpKind::Cos: return cpu::emit_sine_inline(e, x[0], 1);

@@ -35,8 +35,8 @@ void masks_in_words(cpu::Emitter& e, Elements& x);
 /// Without an offset.
 llvm::Value* plain(cpu::Emitter& e, const Element& x);
 
-/// An elementwise op (cast and bitcast included) of one element each. `coarse`: the hardware's short tanh, a short polynomial for exp2
-/// (Uses::coarse).
+/// An elementwise op (cast and bitcast included) of one element each. `coarse`: the hardware's short tanh, a short polynomial for
+/// exp2 and in sigmoid (Uses::coarse).
 Element emit_elementwise(cpu::Emitter& e, const ir::Op& op, const Elements& x, bool strict, int sm, bool coarse = false);
 
 /// A fold step and its neutral start, in accumulator form (codegen/cpu/arith.h).

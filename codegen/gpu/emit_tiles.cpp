@@ -347,7 +347,7 @@ void ThreadEmitter::emit_elementwise_op(const Op& op) {
                       op.int_attr(ir::Attr::Saturate) == 0 && op.int_attr(ir::Attr::Rounding) == 0 && (target_.sm >= 80 || dtype(v) == DType::F16);
   for (std::int64_t r = 0; r < n; r += rounds ? 2 : 1) {
     if (!rounds) {
-      const bool coarse = op.kind == OpKind::Exp2 ? plan_.by_polynomial(op, r) : plan_.uses().coarse(op);
+      const bool coarse = op.kind == OpKind::Tanh ? plan_.uses().coarse(op) : plan_.by_polynomial(op, r);
       out.push_back(emit_elementwise(e_, op, operands_of(r), kernel_.strict, target_.sm, coarse));
       continue;
     }

@@ -331,9 +331,11 @@ std::vector<std::string> Plan::notes() const {
     if (roles_ && loop && bulk_barriers_.count(loop) != 0 && sums_up(*loop))
       out.push_back(fmt::format("product {}: into the next trip", op->result()->hint.empty() ? "-" : op->result()->hint));
   }
-  for (const auto& [op, share] : polynomial_) {
-    out.push_back(fmt::format("exponential {}: {} of {} by multiply-adds", op->result()->hint.empty() ? "-" : op->result()->hint, share, kShares));
-  }
+  ir::walk(kernel_.body, [&](const Op& op) {
+    const auto at = polynomial_.find(&op);
+    if (at == polynomial_.end()) return;
+    out.push_back(fmt::format("exponential {}: {} of {} by multiply-adds", op.result()->hint.empty() ? "-" : op.result()->hint, at->second, kShares));
+  });
   for (const Stage& s : stages_) {
     out.push_back(fmt::format("tile {}: shared memory, {} x {} {}{}, {} slot{}, {} bytes", s.source->hint.empty() ? "-" : s.source->hint, s.rows,
                               s.cols, name(s.dtype), s.swizzled ? ", swizzled" : "", s.slots, s.slots == 1 ? "" : "s", s.slot_bytes() * s.slots) +

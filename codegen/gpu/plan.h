@@ -197,8 +197,8 @@ class Plan {
   const ir::Op* sum_of(const ir::Op& dot) const;
   bool warpgroups() const { return warpgroups_; }
   bool has_products() const { return !dot_ops_.empty(); }
-  /// Register `i` of this op is computed by multiply-adds rather than by the unit for transcendental functions.
-  bool by_polynomial(const ir::Op& exp2, std::int64_t i) const;
+  /// The exponential in register `i` of this op is computed by multiply-adds rather than by the unit for transcendental functions.
+  bool by_polynomial(const ir::Op& op, std::int64_t i) const;
   /// An estimate of what a thread's code needs, of those whose products stay in registers over a loop; 0: no more than usual.
   std::int64_t registers() const { return registers_; }
   /// The tiles of the loop's rings come by bulk copies, whose arrival barriers in shared memory tell; no barrier of all threads stands in the loop.

@@ -96,7 +96,7 @@ Uses::Uses(const ir::Kernel& kernel) : params_(kernel.body.args.size() - kernel.
   });
   ir::walk(kernel.body, [&](const Op& op) {
     std::set<const ir::Value*> seen;
-    const bool rough = op.kind == OpKind::Tanh || op.kind == OpKind::Exp2;
+    const bool rough = op.kind == OpKind::Tanh || op.kind == OpKind::Exp2 || op.kind == OpKind::Sigmoid;
     if (rough && !kernel.strict && from_half_product(op.operands[0], seen) && ends_in_halves(op.result())) coarse_.insert(&op);
   });
 }

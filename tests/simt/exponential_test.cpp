@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <functional>
 
 #include "warpgroup_launch.h"
 
@@ -12,8 +13,9 @@ namespace {
 using testing::Contains;
 using testing::HasSubstr;
 
-/// o = exp2(s) + tanh(s), s = q k^T, for each block of keys on its own: of the 64 columns of a block the last stands.
-const char* const kText = R"(kernel k(
+/// o = f(s) + tanh(s), s = q k^T, for each block of 64 keys on its own: that of the last one stands.
+std::string text_of(const std::string& f) {
+  return "kernel k(" + std::string(R"(
   %q: view bf16[M, 64],
   %k: view bf16[N, 64],
   %o: out view bf16[M, 64]
@@ -36,7 +38,8 @@ grid(%i < ceil(M, 64))
     %kt = load %k, %kj, %all : bf16[64, 64]
     %kp = permute %kt {perm = [1, 0]} : bf16[64, 64]
     %s = dot %qt, %kp : f32[64, 64]
-    %e = exp2 %s : f32[64, 64]
+    %e = )") +
+         f + R"( %s : f32[64, 64]
     %h = tanh %s : f32[64, 64]
     %x = add %e, %h : f32[64, 64]
     yield %x
@@ -46,10 +49,11 @@ grid(%i < ceil(M, 64))
   yield
 }
 )";
+}
 
 // q has one number a row, k a one in the same place: every column of a row is the function of that number.
-TEST(ShortExponential, IsRightToTheRoundingOfHalvesEverywhere) {
-  const Compiled kernel = compiled(kText);
+void expect_right(const std::string& f, const std::function<double(double)>& value) {
+  const Compiled kernel = compiled(text_of(f));
   ASSERT_THAT(kernel.notes, Contains(HasSubstr("by multiply-adds"))) << "nothing to test";
   std::vector<float> numbers = {0.0F,  -0.0F,   1.0F,    -1.0F,   0.5F,    -0.5F,  127.0F,   127.5F,    128.0F, 300.0F,
                                 3e38F, -125.5F, -126.0F, -127.0F, -150.0F, -3e38F, INFINITY, -INFINITY, NAN};
@@ -62,7 +66,7 @@ TEST(ShortExponential, IsRightToTheRoundingOfHalvesEverywhere) {
   }
   launch(kernel, tensors, {}, {});
   for (std::int64_t i = 0; i < 64; ++i) {
-    const double x = tensors.at("q").get(i * 64), want = std::exp2(x) + std::tanh(x);
+    const double x = tensors.at("q").get(i * 64), want = value(x) + std::tanh(x);
     for (std::int64_t c = 0; c < 64; ++c) {
       const double got = tensors.at("o").get(i * 64 + c);
       if (std::isnan(want) || want > 3.4e38) {
@@ -73,6 +77,14 @@ TEST(ShortExponential, IsRightToTheRoundingOfHalvesEverywhere) {
       }
     }
   }
+}
+
+TEST(ShortExponential, IsRightToTheRoundingOfHalvesEverywhere) {
+  expect_right("exp2", [](double x) { return std::exp2(x); });
+}
+
+TEST(ShortExponential, AlsoInsideASigmoid) {
+  expect_right("sigmoid", [](double x) { return 1 / (1 + std::exp(-x)); });
 }
 
 }  // namespace
