@@ -87,7 +87,7 @@ TEST(Winners, SkeletonsServeTheirInstances) {
     return str(all.at("BM")) + "x" + str(all.at("BN"));
   };
   EXPECT_EQ(tiles("", 128), "128x128");
-  EXPECT_EQ(tiles("", 40), "64x64") << "std has no line for heads of 40";
+  EXPECT_EQ(tiles("", 48), "64x64") << "std has no line for heads of 48";
   EXPECT_EQ(tiles("", 128, "heavy"), "64x64") << "random numbers for every weight";
   EXPECT_EQ(tiles("std.attention.fwd sm_90a : BM=64 BN=96\n", 128, "heavy"), "64x96") << "what the file itself says";
   EXPECT_EQ(tiles("std.attention.fwd sm_90a : BM=64 BN=96\n", 128), "64x96");
