@@ -27,6 +27,10 @@ const char* name(Kind kind) {
     case Kind::Swizzle: return "swizzle";
     case Kind::Stride: return "stride";
     case Kind::OffByOne: return "off by one";
+    case Kind::When: return "when";
+    case Kind::Map: return "map";
+    case Kind::Atomic: return "atomic";
+    case Kind::Trips: return "trips";
     case Kind::Unmasked: return "unmasked";
   }
   return "";
@@ -37,7 +41,8 @@ int shared_address(const llvm::Instruction& i) {
   if (const auto p = gpu::primitive_of(i)) {
     const std::string_view n = gpu::info(*p).name;
     const bool commits = n.starts_with("cp_async_");
-    return n.starts_with("ldmatrix") || n.starts_with("stmatrix") || (n.starts_with("cp_async") && !commits) ? 0 : -1;
+    const bool copies = (n.starts_with("cp_async") && !commits) || n.starts_with("tma_load");
+    return n.starts_with("ldmatrix") || n.starts_with("stmatrix") || copies || n.starts_with("mbar_") ? 0 : -1;
   }
   const int operand = llvm::isa<llvm::LoadInst>(i) ? 0 : llvm::isa<llvm::StoreInst>(i) ? 1 : -1;
   if (operand < 0) return -1;
@@ -103,8 +108,10 @@ void strides(llvm::Instruction& i, Places& out) {
       [&](llvm::Instruction* x) { out.add(x, i.getParent(), x); });
 }
 
-/// A select between a value and what pads it: a constant float, or how many bytes of a copy are read.
+/// A select between a value and what pads it: a constant float, or how many bytes of a copy are read. What is chosen by another float is no padding
+/// but a guard against it.
 bool pads(const llvm::Instruction& i) {
+  if (llvm::isa<llvm::SelectInst>(i) && llvm::isa<llvm::FCmpInst>(i.getOperand(0))) return false;
   if (!llvm::isa<llvm::SelectInst>(i) || llvm::isa<llvm::Constant>(i.getOperand(1)) == llvm::isa<llvm::Constant>(i.getOperand(2))) return false;
   return i.getType()->isFloatingPointTy();
 }
@@ -123,6 +130,18 @@ bool is_min_or_max(const llvm::Instruction& comparison) {
   });
 }
 
+/// A number that threads compute differently. Those that all have in common are numbers of the grid and of trips, which stay within their axes.
+bool of_thread(llvm::Value* v) {
+  bool found = false;
+  const auto through = [](const llvm::Instruction& x) { return !llvm::isa<llvm::LoadInst>(x); };
+  const auto by_thread = [](const llvm::Instruction& x) {
+    const auto p = gpu::primitive_of(x);
+    return p && (*p == Primitive::Tid || *p == Primitive::ShflIdx);
+  };
+  trace(v, through, by_thread, [&](llvm::Instruction*) { found = true; });
+  return found;
+}
+
 /// Comparisons that decide what is masked, what a copy reads, and whether a global access happens; those with one bound are one place, since of an
 /// unrolled tile one register alone lies on it.
 void comparisons(llvm::Instruction& i, Places& out) {
@@ -131,7 +150,10 @@ void comparisons(llvm::Instruction& i, Places& out) {
   };
   const auto compares = [](const llvm::Instruction& x) {
     const auto* c = llvm::dyn_cast<llvm::ICmpInst>(&x);
-    return c && c->isRelational() && c->getOperand(1)->getType()->isIntegerTy() && !is_min_or_max(x);
+    // Nothing reaches the largest number of 31 bits.
+    const auto* known = c ? llvm::dyn_cast<llvm::ConstantInt>(c->getOperand(1)) : nullptr;
+    if (known && known->getSExtValue() == INT32_MAX) return false;
+    return c && c->isRelational() && c->getOperand(1)->getType()->isIntegerTy() && !is_min_or_max(x) && of_thread(c->getOperand(0));
   };
   const auto found = [&](llvm::Instruction* x) {
     const llvm::Value* bound = x->getOperand(1);
@@ -146,6 +168,47 @@ void comparisons(llvm::Instruction& i, Places& out) {
   const llvm::BasicBlock* before = i.getParent()->getSinglePredecessor();
   const auto* branch = before ? llvm::dyn_cast<llvm::BranchInst>(before->getTerminator()) : nullptr;
   if (branch && branch->isConditional()) trace(branch->getCondition(), logic, compares, found);
+}
+
+/// The operand of a primitive of this kind in the table; none: -1.
+int operand_of_kind(Primitive p, char kind) {
+  const std::string_view fixed = gpu::info(p).fixed;
+  const std::size_t at = fixed.find(kind);
+  return at == std::string_view::npos ? -1 : static_cast<int>(at);
+}
+
+/// A condition that not all threads meet.
+bool some_lanes(const llvm::Instruction& i) {
+  const auto p = gpu::primitive_of(i);
+  const int at = p ? operand_of_kind(*p, 'b') : -1;
+  return at >= 0 && !llvm::isa<llvm::Constant>(i.getOperand(static_cast<unsigned>(at)));
+}
+
+/// The tensor map of a bulk copy that has others beside it.
+llvm::Argument* map_of(const llvm::Instruction& i) {
+  const auto p = gpu::primitive_of(i);
+  const int at = p ? operand_of_kind(*p, 'm') : -1;
+  return at < 0 ? nullptr : llvm::dyn_cast<llvm::Argument>(i.getOperand(static_cast<unsigned>(at)));
+}
+llvm::Argument* next_map(const llvm::Argument& map) {
+  llvm::Function& f = *const_cast<llvm::Function*>(map.getParent());
+  for (unsigned step = 1; step < f.arg_size(); ++step) {
+    llvm::Argument* a = f.getArg((map.getArgNo() + step) % static_cast<unsigned>(f.arg_size()));
+    if (a != &map && a->hasByValAttr()) return a;
+  }
+  return nullptr;
+}
+
+/// The comparison that a loop goes on by, against a number that is not known.
+llvm::ICmpInst* trips_of(llvm::Instruction& i) {
+  auto* branch = llvm::dyn_cast<llvm::BranchInst>(&i);
+  auto* c = branch && branch->isConditional() ? llvm::dyn_cast<llvm::ICmpInst>(branch->getCondition()) : nullptr;
+  if (!c || (c->getPredicate() != llvm::ICmpInst::ICMP_SLT && c->getPredicate() != llvm::ICmpInst::ICMP_ULT)) return nullptr;
+  // At the head the count itself, at the end the next one.
+  const auto* next = llvm::dyn_cast<llvm::BinaryOperator>(c->getOperand(0));
+  const bool at_head = i.getParent()->getName().starts_with("while") && llvm::isa<llvm::PHINode>(c->getOperand(0));
+  const bool at_end = branch->getSuccessor(0)->getName().starts_with("loop") && next && llvm::isa<llvm::PHINode>(next->getOperand(0));
+  return (at_head || at_end) && !llvm::isa<llvm::Constant>(c->getOperand(1)) ? c : nullptr;
 }
 
 std::vector<Place> places(llvm::Module& module, Kind kind) {
@@ -163,10 +226,23 @@ std::vector<Place> places(llvm::Module& module, Kind kind) {
             if (gpu::primitive_of(i)) out.add(&i, &b, &i);
             break;
           case Kind::Swizzle:
-            if (shared_address(i) >= 0) out.add(&i, &b, &i);
+            // What nobody reads is no load.
+            if (shared_address(i) >= 0 && !(llvm::isa<llvm::LoadInst>(i) && i.use_empty())) out.add(&i, &b, &i);
             break;
           case Kind::Stride: strides(i, out); break;
           case Kind::OffByOne: comparisons(i, out); break;
+          case Kind::When:
+            if (some_lanes(i)) out.add(&i, &b, &i);
+            break;
+          case Kind::Map:
+            if (llvm::Argument* map = map_of(i); map && next_map(*map)) out.add(&i, &b, &i);
+            break;
+          case Kind::Atomic:
+            if (llvm::isa<llvm::AtomicRMWInst>(i)) out.add(&i, &b, &i);
+            break;
+          case Kind::Trips:
+            if (llvm::ICmpInst* c = trips_of(i)) out.add(c, &b, c);
+            break;
           case Kind::Unmasked:
             // What is unrolled in a block is padded by one rule.
             if (pads(i) || reads_some(i)) out.add(&i, &b, &b);
@@ -180,19 +256,52 @@ std::vector<Place> places(llvm::Module& module, Kind kind) {
 
 /// Whether running it twice in a row is no fault. A second commit makes an empty group: who waits for all groups but some then waits for more.
 bool idempotent(Primitive p) {
-  const bool counts =
-      p == Primitive::CpAsync16 || p == Primitive::CpAsync8 || p == Primitive::CpAsync4 || p == Primitive::BarArrive || p == Primitive::BarSync;
-  return !counts;
+  switch (p) {
+    case Primitive::CpAsync16:
+    case Primitive::CpAsync8:
+    case Primitive::CpAsync4:
+    case Primitive::BarArrive:
+    case Primitive::MbarExpect:
+    case Primitive::MbarArrive:
+    case Primitive::TmaLoad2:
+    case Primitive::TmaLoad3:
+    case Primitive::TmaLoad4:
+    case Primitive::TmaLoad5: return false;
+    default: return true;
+  }
 }
 
 unsigned fixed_of(Primitive p) { return static_cast<unsigned>(std::strlen(gpu::info(p).fixed)); }
 
-/// Addresses move by a row of 16 bytes, since a step of one is only ever misaligned. The mask of a butterfly is doubled: one more leaves a butterfly
-/// of the same lanes. Data changes in the exponent: its last bit is lost when rounded.
+/// Operands of a product of warpgroups, as the table lists them.
+enum ProductOperand : unsigned { ALow, BLow, Steps, FromSums, AHigh, BHigh, AOuter, BOuter, AStep, APanel, BStep, BPanel };
+
+bool is_product(Primitive p) { return std::string_view(gpu::info(p).name).starts_with("wgmma_f32"); }
+
+/// Whether the operand makes no difference by the primitive's own rules: what describes A, if that comes from registers; growth from step to step,
+/// and after every fourth, of fewer steps.
+bool unread(const llvm::CallInst& c, Primitive p, unsigned operand) {
+  if (!is_product(p)) return false;
+  const auto steps = llvm::cast<llvm::ConstantInt>(c.getArgOperand(Steps))->getSExtValue();
+  const bool sums = !llvm::cast<llvm::ConstantInt>(c.getArgOperand(FromSums))->isZero();
+  const std::size_t results = llvm::cast<llvm::StructType>(c.getType())->getNumElements(), given = c.arg_size() - fixed_of(p);
+  const bool registers = given > (sums ? results : 0);
+  const bool of_a = operand == ALow || operand == AHigh || operand == AOuter || operand == AStep || operand == APanel;
+  return (registers && of_a) || (steps <= 4 && (operand == APanel || operand == BPanel)) || (steps == 1 && (operand == AStep || operand == BStep));
+}
+
+/// Addresses move by a row of 16 bytes, since a step of one is only ever misaligned, those of barriers to their neighbour. The mask of a butterfly is
+/// doubled: one more leaves a butterfly of the same lanes. Data changes in the exponent: its last bit is lost when rounded. Parities and flags turn;
+/// registers are given in eights.
 llvm::Value* bumped(llvm::IRBuilder<>& b, const llvm::CallInst& c, Primitive p, unsigned operand) {
   llvm::Value* v = c.getArgOperand(operand);
   if (v->getType()->isPointerTy()) return b.CreateGEP(b.getInt8Ty(), v, b.getInt64(16));
   if (p == Primitive::ShflBfly && operand == 1) return b.CreateAdd(v, v);
+  const std::string_view n = gpu::info(p).name;
+  const bool flag = is_product(p) && (operand == FromSums || operand == AOuter || operand == BOuter);
+  if (flag || (p == Primitive::MbarWait && operand == 1)) return b.CreateXor(v, b.getInt32(1));
+  if (n.starts_with("registers_")) return b.CreateAdd(v, b.getInt32(8));
+  if ((n.starts_with("mbar_") && operand == 0) || (n.starts_with("tma_load") && operand == 1)) return b.CreateAdd(v, b.getInt32(8));
   const bool data = operand == 0 && (p == Primitive::ShflBfly || p == Primitive::ShflIdx || p == Primitive::ShflUp);
   return b.CreateAdd(v, b.getInt32(data ? 1 << 24 : static_cast<int>(operand) == shared_address(c) ? 16 : 1));
 }
@@ -272,7 +381,8 @@ std::string Mutant::text() const {
 
 std::vector<Mutant> mutants(llvm::Module& module) {
   std::vector<Mutant> out;
-  for (const Kind kind : {Kind::Drop, Kind::Repeat, Kind::Bump, Kind::Fragment, Kind::Swizzle, Kind::Stride, Kind::OffByOne, Kind::Unmasked}) {
+  for (const Kind kind : {Kind::Drop, Kind::Repeat, Kind::Bump, Kind::Fragment, Kind::Swizzle, Kind::Stride, Kind::OffByOne, Kind::When, Kind::Map,
+                          Kind::Atomic, Kind::Trips, Kind::Unmasked}) {
     const std::vector<Place> all = places(module, kind);
     for (std::size_t k = 0; k < all.size(); ++k) {
       const llvm::Instruction& i = *all[k].instructions.front();
@@ -282,6 +392,10 @@ std::vector<Mutant> mutants(llvm::Module& module) {
         case Kind::Swizzle:
         case Kind::Stride:
         case Kind::OffByOne:
+        case Kind::When:
+        case Kind::Map:
+        case Kind::Atomic:
+        case Kind::Trips:
         case Kind::Unmasked: add(0); break;
         case Kind::Repeat:
           if (!idempotent(*gpu::primitive_of(i))) add(0);
@@ -289,7 +403,8 @@ std::vector<Mutant> mutants(llvm::Module& module) {
         case Kind::Bump:
           for (unsigned o = 0; o < fixed_of(*gpu::primitive_of(i)); ++o) {
             const llvm::Type* t = i.getOperand(o)->getType();
-            if (t->isIntegerTy(32) || t->isPointerTy()) add(o);
+            const bool map = gpu::info(*gpu::primitive_of(i)).fixed[o] == 'm';
+            if (!map && !unread(llvm::cast<llvm::CallInst>(i), *gpu::primitive_of(i), o) && (t->isIntegerTy(32) || t->isPointerTy())) add(o);
           }
           break;
         case Kind::Fragment:
@@ -314,6 +429,10 @@ void apply(llvm::Module& module, const Mutant& m) {
       case Kind::Swizzle: move_address(i); break;
       case Kind::Stride:
       case Kind::OffByOne: i->setOperand(1, b.CreateAdd(i->getOperand(1), llvm::ConstantInt::get(i->getOperand(1)->getType(), 1))); break;
+      case Kind::When: c->setArgOperand(static_cast<unsigned>(operand_of_kind(*gpu::primitive_of(*c), 'b')), b.getTrue()); break;
+      case Kind::Map: c->setArgOperand(static_cast<unsigned>(operand_of_kind(*gpu::primitive_of(*c), 'm')), next_map(*map_of(*c))); break;
+      case Kind::Atomic: i->setOperand(1, b.CreateAdd(i->getOperand(1), llvm::ConstantInt::get(i->getOperand(1)->getType(), 1))); break;
+      case Kind::Trips: i->setOperand(1, b.CreateAdd(i->getOperand(1), llvm::ConstantInt::get(i->getOperand(1)->getType(), 1))); break;
       case Kind::Unmasked:
         if (c) {
           c->setArgOperand(2, b.getInt32(*gpu::primitive_of(*c) == Primitive::CpAsync16  ? 16

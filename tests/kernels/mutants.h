@@ -19,6 +19,10 @@ struct Mutant {
     Swizzle,   ///< an address in shared memory moves to the neighbouring 16 bytes
     Stride,    ///< a factor of an integer product in the address of global memory is one more
     OffByOne,  ///< a bound that comparisons which mask or guard an access test against is one more
+    When,      ///< the lanes that a primitive's condition leaves out take part
+    Map,       ///< a bulk copy reads by another tensor map
+    Atomic,    ///< an atomic operation on memory takes or leaves one more
+    Trips,     ///< what ends a loop comes one later
     Unmasked,  ///< the selects of a block against padding constants take their other side always, its asynchronous copies read all of their bytes
   };
   Kind kind{};

@@ -1,13 +1,17 @@
 #!/usr/bin/env bash
-# The whole mutation suite of the simulated GPU. usage: measure_mutants.sh executed | raw | argued
+# The whole mutation suite of the simulated GPU. usage: measure_mutants.sh executed | raw | argued [hopper]
 #   executed  how many mutants of the sample ran; raw: the share of them that was caught; argued: of those that are not argued equivalent
+#   hopper    of the kernels for sm_90a alone, more of each
 # The first call runs the suite, the others read its log.
 set -euo pipefail
-log=build/accept/mutants.log
+set=${2:-all}
+log=build/accept/mutants-$set.log
 mkdir -p build/accept
 program=build/dev/tests/test_kernels
 if [[ ! -f $log || $program -nt $log ]]; then
-  TESSERA_MUTANTS=100 "$program" --gtest_filter='*SimtMutation*' >"$log" 2>&1 || true
+  filter='*SimtMutation*' number=100
+  [[ $set != hopper ]] || filter='*SimtMutation*sm_90a*' number=135
+  TESSERA_MUTANTS=$number "$program" --gtest_filter="$filter" >"$log" 2>&1 || true
 fi
 awk -v what="$1" '
   / on sm_[0-9a]*: [0-9]+ caught/ {
