@@ -28,7 +28,7 @@ std::int64_t power_above(std::int64_t n) {
 /// Sums that the registers of a warpgroup hold beside the rest.
 constexpr std::int64_t kGroupSums = 128 * 128;
 /// Registers of a thread beside its sums and operands, as ptxas reports them of loops with one or two products.
-constexpr std::int64_t kBesideSums = 56;
+constexpr std::int64_t kBesideSums = 56, kBesidePromoted = 48;
 /// That a thread has at most.
 constexpr std::int64_t kMostRegisters = 255;
 
@@ -372,10 +372,28 @@ void Plan::assign_layouts() {
   }
 }
 
+namespace {
+
+/// Both operands are loads, or transposes of loads, whose rows run along k.
+bool both_k_inside(const Op& dot) {
+  bool a_flipped = false, b_flipped = false;
+  const Value *a = through_transposes(dot.operands[0], a_flipped), *b = through_transposes(dot.operands[1], b_flipped);
+  const auto load = [](const Value* v) { return v->def && v->def->kind == OpKind::Load; };
+  return load(a) && load(b) && !a_flipped && b_flipped;
+}
+
+}  // namespace
+
 std::optional<Primitive> Plan::warpgroup_product(const Op& op) const {
   const DType a = dtype(op.operands[0]), b = dtype(op.operands[1]);
   if (a == DType::F16 && b == DType::F16) return Primitive::WgmmaF16;
   if (a == DType::BF16 && b == DType::BF16) return Primitive::WgmmaBf16;
+  if (a == DType::E4M3 && b == DType::E4M3) return Primitive::WgmmaE4m3E4m3;
+  if (a == DType::E4M3 && b == DType::E5M2) return Primitive::WgmmaE4m3E5m2;
+  if (a == DType::E5M2 && b == DType::E4M3) return Primitive::WgmmaE5m2E4m3;
+  if (a == DType::E5M2 && b == DType::E5M2) return Primitive::WgmmaE5m2E5m2;
+  if (a == DType::F32 && b == DType::F32 && static_cast<ir::DotPrec>(op.int_attr(ir::Attr::Prec)) == ir::DotPrec::Tf32 && both_k_inside(op))
+    return Primitive::WgmmaTf32;
   return std::nullopt;
 }
 
@@ -409,12 +427,13 @@ std::int64_t Plan::asked_groups(std::int64_t blocks) const {
 }
 
 void Plan::choose_warps() {
-  std::int64_t accumulators = 0, operands = 0, largest = 0, rows = 0;
+  std::int64_t accumulators = 0, promoted = 0, operands = 0, largest = 0, rows = 0;
   rows_only_ = false;
   std::map<const ir::Block*, std::int64_t> sums;  // results of one block are held at a time; parts of a split loop take turns
   for (const Op* op : dot_ops_) {
     const ir::Dims& d = dims(op->result());
     accumulators = std::max(accumulators, sums[op->parent] += elements(op->result()));
+    if (bits(dtype(op->operands[0])) == 8 && sum_of(*op)) promoted = std::max(promoted, elements(op->result()));
     rows = std::max(rows, d[0]);
     warpgroups_ = warpgroups_ || by_warpgroups(*op);
     // Rows whose statistics are wanted, and results that become A operands, stay within one warp.
@@ -428,7 +447,7 @@ void Plan::choose_warps() {
         if (use->kind == OpKind::Reduce && use->int_attr(ir::Attr::Axis) == 1) rows_only_ = true;
         if (use->kind == OpKind::Dot && use->operands[0] == v) {
           rows_only_ = true;
-          operands = std::max(operands, elements(v));
+          operands = std::max(operands, elements(v) * cell_bytes(dtype(v)));
         }
         if (ir::has(use->kind, ir::Elementwise)) work.push_back(use->result());
       }
@@ -443,8 +462,9 @@ void Plan::choose_warps() {
     }
     if (wishes_.groups) groups = asked_groups(blocks);
     warps_ = static_cast<int>(4 * groups);
-    // Sums, 16-bit operands made of them, and kBesideSums for the rest.
-    registers_ = (accumulators + operands / 2) / threads() + kBesideSums;
+    // Sums, what is added to them, operands made of them, and the rest.
+    registers_ = (accumulators + operands / 4) / threads() + std::min(promoted / threads(), kPromotedRegisters) +
+                 (promoted > 0 ? kBesidePromoted : kBesideSums);
     if (wishes_.groups && registers_ > kMostRegisters) {
       throw Unsupported{wishes_.groups->span,
                         fmt::format("its schedule lets {} warpgroups compute, which leaves a thread {} registers to keep, but it has {}", groups,
@@ -506,6 +526,7 @@ void Plan::choose_dots() {
       const std::int64_t groups = warps_ / 4, blocks = r[0] / 64;
       bool k_outside = true;
       through_transposes(op->operands[1], k_outside);
+      k_outside = k_outside && d.per_register == 2;  // others are transposed
       std::optional<std::int64_t> least;
       for (std::int64_t m = 1; m <= groups; ++m) {
         if (groups % m != 0 || blocks % m != 0) continue;

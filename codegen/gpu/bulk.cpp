@@ -218,8 +218,11 @@ void Plan::choose_bulk_copies() {
     const std::vector<int> rings = rings_of(*loop);
     std::vector<std::optional<BulkCopy>> copies;
     for (const int i : rings) {
-      const Stage& s = stages_[static_cast<std::size_t>(i)];
+      // What is made of another stage comes as that does.
+      const int from = stages_[static_cast<std::size_t>(i)].turned_from;
+      const Stage& s = stages_[static_cast<std::size_t>(from < 0 ? i : from)];
       copies.push_back(in_registers(s.source) ? std::nullopt : bulk_copy(s));
+      if (from >= 0 && copies.back() && copies.back()->cut) copies.back().reset();  // zeros would come behind the transposing
     }
     if (std::any_of(copies.begin(), copies.end(), [](const auto& c) { return !c; }) || !quiet(loop->region(), *loop)) continue;
     for (std::size_t i = 0; i < rings.size(); ++i) stages_[static_cast<std::size_t>(rings[i])].bulk = std::move(copies[i]);

@@ -49,6 +49,7 @@ bool Plan::goes_on(const Op& loop, const Op& next) const {
   for (std::size_t i = 0; i < a.size(); ++i) {
     const Stage &x = stages_[static_cast<std::size_t>(a[i])], &y = stages_[static_cast<std::size_t>(b[i])];
     if (x.rows != y.rows || x.cols != y.cols || x.dtype != y.dtype || x.behind != y.behind || x.slots != y.slots) return false;
+    if (x.transposed != y.transposed || x.in_register_order != y.in_register_order) return false;
     if (x.bulk->param != y.bulk->param || x.bulk->axes.size() != y.bulk->axes.size()) return false;
     const std::vector<Value*>&px = x.source->def->operands, &py = y.source->def->operands;
     for (std::size_t o = 0; o < px.size(); ++o) {
@@ -56,6 +57,8 @@ bool Plan::goes_on(const Op& loop, const Op& next) const {
     }
   }
   for (std::size_t i = 0; i < sa.size(); ++i) {
+    const auto scaled = [&](const Skew& s) { return scaled_summand(*s.dot, s.base).has_value(); };
+    if (scaled(sa[i]) != scaled(sb[i])) return false;
     if (sa[i].carried != sb[i].carried || layout(sa[i].dot->operands[0]) != layout(sb[i].dot->operands[0])) return false;
   }
   return true;

@@ -251,25 +251,27 @@ LV* shuffle(Emitter& e, Primitive how, LV* x, LV* lane) {
 
 namespace {
 
-/// The word whose halves these are, as unpack_word gave them; null if they are not.
-LV* halves_of(LV* low, LV* high) {
+/// The word whose parts these are, as unpack_word gave them; null if they are not.
+LV* whole_word(const std::vector<LV*>& parts) {
   using namespace llvm::PatternMatch;
-  const auto bits = [](LV* x) {
-    LV* inner = nullptr;
-    return match(x, m_BitCast(m_Value(inner))) ? inner : x;
-  };
-  LV *word = nullptr, *other = nullptr;
-  if (!match(bits(low), m_Trunc(m_Value(word))) || !word->getType()->isIntegerTy(32)) return nullptr;
-  if (!match(bits(high), m_Trunc(m_LShr(m_Value(other), m_SpecificInt(16)))) || other != word) return nullptr;
+  const std::size_t width = 32 / parts.size();
+  LV* word = nullptr;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    LV *bits = parts[i], *inner = nullptr, *of = nullptr;
+    if (match(bits, m_BitCast(m_Value(inner)))) bits = inner;
+    if (i == 0 ? !match(bits, m_Trunc(m_Value(of))) : !match(bits, m_Trunc(m_LShr(m_Value(of), m_SpecificInt(width * i))))) return nullptr;
+    if (i > 0 ? of != word : !of->getType()->isIntegerTy(32)) return nullptr;
+    word = of;
+  }
   return word;
 }
 
 }  // namespace
 
 LV* pack_word(Emitter& e, const std::vector<LV*>& elements) {
-  // What was rounded in pairs is used in pairs: no instruction.
-  if (elements.size() == 2) {
-    if (LV* word = halves_of(elements[0], elements[1])) return word;
+  // What was rounded together is used together: no instruction.
+  if (elements.size() > 1) {
+    if (LV* word = whole_word(elements)) return word;
   }
   const unsigned width = 32 / static_cast<unsigned>(elements.size());
   if (elements.size() == 1) return e.b.CreateBitCast(elements[0], e.i32());
@@ -284,6 +286,10 @@ LV* pack_word(Emitter& e, const std::vector<LV*>& elements) {
 
 LV* pack_rounded(Emitter& e, DType t, LV* low, LV* high) {
   return call(e.b, e.module, t == DType::BF16 ? Primitive::PackBf16x2 : Primitive::PackF16x2, {low, high});
+}
+
+LV* pack_codes(Emitter& e, DType t, const std::vector<LV*>& x) {
+  return call(e.b, e.module, t == DType::E4M3 ? Primitive::PackE4m3x4 : Primitive::PackE5m2x4, {x[0], x[1], x[2], x[3]});
 }
 
 LV* round_tf32(Emitter& e, LV* word) {

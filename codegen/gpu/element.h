@@ -49,6 +49,8 @@ llvm::Value* shuffle(cpu::Emitter& e, Primitive how, llvm::Value* x, llvm::Value
 llvm::Value* pack_word(cpu::Emitter& e, const std::vector<llvm::Value*>& elements);
 /// Two f32 rounded to f16 or bf16, in one word.
 llvm::Value* pack_rounded(cpu::Emitter& e, DType t, llvm::Value* low, llvm::Value* high);
+/// Four f32 rounded to e4m3 or e5m2, saturating, in one word.
+llvm::Value* pack_codes(cpu::Emitter& e, DType t, const std::vector<llvm::Value*>& x);
 /// A word of f32 rounded to tf32, ties away from zero; NaN stays one.
 llvm::Value* round_tf32(cpu::Emitter& e, llvm::Value* word);
 /// Element `i` of a word as a register form of `t`.

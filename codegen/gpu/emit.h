@@ -134,7 +134,17 @@ class ThreadEmitter {
   void ask_tile(int stage);
   void expect_bytes(LV* barrier, LV* bytes, LV* any);
   void has_come(LV* barrier);
+  void arrive_for_turning(LV* barrier);
   void fetch_tile(int stage, LV* slot, LV* barrier);
+  /// As many as draw tickets; `work` has the instance and its standing.
+  void each_instance(const std::function<void()>& work);
+  // --- emit_turn.cpp: tiles transposed in shared memory
+  void turn_slots();
+  void turn_loop(const ir::Op& op);
+  void turn_tile(int stage, LV* slot);
+  LV* turned_barrier(const ir::Op& loop, LV* slot);
+  /// The slot's transposes are there.
+  void await_turned(const RingLoop& r, const Turn& turn);
   // --- emit_copies.cpp: element copies by the other warps of the asking warpgroup
   struct Command;
   void command_copy(int stage, LV* slot);
@@ -174,6 +184,7 @@ class ThreadEmitter {
   LV* owner(const Layout& layout);
   /// Whether an element of a padded layout lies within the tile; null for certain.
   LV* within(const Layout& layout, const ir::Dims& dims, const std::vector<Position>& at);
+  std::int64_t rounded_together(const ir::Op& op, std::int64_t n) const;
   void emit_elementwise_op(const ir::Op& op);
   void emit_broadcast(const ir::Op& op);
   void emit_permute(const ir::Op& op);
@@ -256,14 +267,24 @@ class ThreadEmitter {
   Elements mma_dot(const ir::Op& op, Elements acc);
   Elements fma_dot(const ir::Op& op, Elements acc);
   // --- emit_warpgroup.cpp: asynchronous products
-  /// Issues a product; its registers hold nothing before settle(). No `acc`: from zero.
-  Elements warpgroup_dot(const ir::Op& op, const std::optional<Elements>& acc);
+  /// What is added to a product, by register; empty: nothing. With `factor`, summand * factor.
+  struct Summand {
+    Elements regs, factor;
+  };
+  LV* added(const Summand& s, std::size_t reg, LV* product);
+  struct Issued {
+    Elements regs;    ///< hold nothing before settle()
+    Summand summand;  ///< for settle() to add
+  };
+  /// Issues a product.
+  Issued warpgroup_dot(const ir::Op& op, const Summand& acc);
   /// Waits for a product's result, and with it for all that were issued before.
   void settle(const ir::Value* v);
   void settle_all();
   struct Pending {
     const ir::Value* value;
     int group;  ///< the last group of the product, by groups_
+    Summand summand;
   };
   /// Zeros in the columns of an A operand from `k` on.
   void zero_beyond(const ir::Value* v, Elements& regs, std::int64_t k);

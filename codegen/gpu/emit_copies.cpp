@@ -14,7 +14,8 @@ constexpr std::int64_t kCopyingThreads = kGroupThreads - kWarpLanes;
 
 /// Tiles that one piece of code copies: their numbers alone differ.
 bool alike(const Stage& x, const Stage& y) {
-  return x.rows == y.rows && x.cols == y.cols && x.dtype == y.dtype && dims(x.source) == dims(y.source) && x.bulk->group == y.bulk->group;
+  return x.rows == y.rows && x.cols == y.cols && x.dtype == y.dtype && x.transposed == y.transposed && x.in_register_order == y.in_register_order &&
+         dims(x.source) == dims(y.source) && x.bulk->group == y.bulk->group;
 }
 
 }  // namespace
@@ -102,8 +103,9 @@ void ThreadEmitter::obey_commands() {
     LV* inner_stride = got(Command::inner_stride, e_.i64(), 8);
     LV *start = got(Command::start, e_.i32(), 4), *first = got(Command::first, e_.i32(), 4), *end = got(Command::end, e_.i32(), 4);
     LV *place = got(Command::place, e_.i32(), 4), *columns = got(Command::columns, e_.i32(), 4);
+    const std::int64_t across = s.transposed ? s.rows : s.cols;
     e_.loop(thread, i32(s.rows * s.cols), i32(kCopyingThreads), false, [&](LV* q) {
-      LV *row = e_.b.CreateUDiv(q, i32(s.cols)), *col = e_.b.CreateURem(q, i32(s.cols));
+      LV *row = e_.b.CreateUDiv(q, i32(across)), *col = e_.b.CreateURem(q, i32(across));
       LV* exists = e_.b.CreateAnd(e_.b.CreateICmpSGE(row, first), e_.b.CreateICmpSLT(row, end));
       exists = e_.b.CreateAnd(exists, e_.b.CreateICmpSLT(col, columns));
       LV* number = e_.b.CreateAdd(start, row);
@@ -114,6 +116,7 @@ void ThreadEmitter::obey_commands() {
       LV* from = e_.b.CreateIntToPtr(e_.add(element, byte), e_.b.getPtrTy(1));
       const auto read = [&] { return Values{e_.load(cell_type(s.dtype), from, static_cast<int>(cell))}; };
       LV* x = e_.choose(exists, read, [&] { return Values{e_.zero(cell_type(s.dtype))}; })[0];
+      if (s.transposed) std::swap(row, col);
       shared_store(x, stage_place(s, place, row, e_.b.CreateMul(col, i32(cell))), static_cast<int>(cell));
     });
   };

@@ -19,25 +19,35 @@ void ThreadEmitter::emit_dot(const Op& op) {
   const DotPlan& d = plan_.dot(op);
   const DType t = dtype(op.result());
   const Op* sum = plan_.sum_of(op);
-  std::optional<Elements> acc;
+  Summand acc;
   if (sum) {
     const ir::Value* other = sum->operands[0] == op.result() ? sum->operands[1] : sum->operands[0];
-    acc = get(other, d.result);
+    const std::optional<ScaledRows> scaled = plan_.scaled_summand(op, other);
+    acc.regs = get(scaled ? scaled->tile : other, d.result);
+    if (scaled) {
+      const Layout narrow = operand_layout(scaled->factor, d.result);
+      const Elements factor = get(scaled->factor, narrow);
+      for (std::int64_t r = 0; r < d.result.registers(); ++r) acc.factor.push_back(factor[register_in(d.result, narrow, r)]);
+    }
   }
   const ir::Value* v = sum ? sum->result() : op.result();
   if (sum) skipped_.insert(sum);
   Tile natural{d.result, {}};
   if (d.warpgroup) {
-    natural.regs = warpgroup_dot(op, acc);
+    Issued issued = warpgroup_dot(op, acc);
+    natural.regs = std::move(issued.regs);
     tiles_[v] = natural;
-    pending_.push_back({v, groups_});
+    pending_.push_back({v, groups_, std::move(issued.summand)});
     if (natural.layout != layout_of(v)) {
       settle(v);
       natural = tiles_.at(v);
     }
   } else {
-    if (!acc) acc.emplace(static_cast<std::size_t>(d.result.registers()), Element{e_.zero(cpu::register_type(e_, t))});
-    natural.regs = d.mma ? mma_dot(op, std::move(*acc)) : fma_dot(op, std::move(*acc));
+    const Elements zeros(static_cast<std::size_t>(d.result.registers()), Element{e_.zero(cpu::register_type(e_, t))});
+    const bool apart = !acc.regs.empty() && plan_.promoted(op);
+    Elements from = acc.regs.empty() || apart ? zeros : acc.regs;
+    natural.regs = d.mma ? mma_dot(op, std::move(from)) : fma_dot(op, std::move(from));
+    for (std::size_t i = 0; i < natural.regs.size() && apart; ++i) natural.regs[i].v = added(acc, i, natural.regs[i].v);
     tiles_[v] = natural;
   }
   if (natural.layout != layout_of(v)) set(v, layout_of(v), convert(natural, t, dims(v), layout_of(v)));
@@ -125,10 +135,12 @@ Elements ThreadEmitter::mma_dot(const Op& op, Elements acc) {
       if (col >= a_columns) return e_.zero(cpu::register_type(e_, dtype(op.operands[0])));
       return a_regs[static_cast<std::size_t>(row * a_columns + col)].v;
     };
-    const std::int64_t per_step = d.k_step / 4;  // registers along k of one step
+    const std::int64_t per_step = d.k_step / 4, per = d.per_register;  // registers along k of one step, and of one word
     for (std::int64_t i = 0; i < (half_step ? 2 : 4); ++i) {
-      const std::int64_t row = 2 * m + i % 2, col = step * per_step + i / 2 * 2;
-      f.push_back(pack_word(e_, {at(row, col), at(row, col + 1)}));
+      std::vector<LV*> parts;
+      for (std::int64_t col = step * per_step + i / 2 * per; col < step * per_step + (i / 2 + 1) * per; ++col)
+        parts.push_back(at(2 * m + i % 2, col));
+      f.push_back(pack_word(e_, parts));
     }
     return f;
   };

@@ -116,6 +116,11 @@ void ThreadEmitter::arrive(const RingLoop& r, const Turn& turn) {
 void ThreadEmitter::issue_behind(const RingLoop& r, const RingPart& part, llvm::ArrayRef<LV*> carried, const std::vector<const ir::Value*>& results) {
   // Operands and sums of the trip before, from what it left.
   std::size_t at = 0;
+  std::map<const ir::Value*, Tile> own;
+  const auto for_product = [&](const ir::Value* v, const Layout& l, Elements regs) {
+    if (const auto known = tiles_.find(v); known != tiles_.end()) own.insert(*known);
+    set(v, l, std::move(regs));
+  };
   std::vector<std::pair<const Skew*, const ir::Value*>> order;
   for (std::size_t i = 0; i < r.results.size(); ++i) {
     const Layout& l = layout_of(r.results[i]);
@@ -126,21 +131,31 @@ void ThreadEmitter::issue_behind(const RingLoop& r, const RingPart& part, llvm::
     }
     Elements base;
     for (std::int64_t k = 0; k < l.registers(); ++k) base.push_back({carried[at++]});
-    set(s->base, l, std::move(base));
+    const std::optional<ScaledRows> scaled = plan_.scaled_summand(*s->dot, s->base);
+    for_product(scaled ? scaled->tile : s->base, l, std::move(base));
     order.emplace_back(s, results[i]);
   }
   for (const auto& [s, result] : order) {
     const ir::Value* a = s->dot->operands[0];
     const Layout& l = layout_of(a);
     Elements regs;
-    for (std::int64_t k = 0; k < l.registers(); k += 2) {
+    const int per = plan_.dot(*s->dot).per_register;
+    for (std::int64_t k = 0; k < l.registers(); k += per) {
       LV* word = carried[at++];
-      for (int i = 0; i < 2; ++i) regs.push_back({unpack_word(e_, dtype(a), word, i)});
+      for (int i = 0; i < per; ++i) regs.push_back({unpack_word(e_, dtype(a), word, i)});
     }
-    set(a, l, std::move(regs));
+    for_product(a, l, std::move(regs));
+    const std::optional<ScaledRows> scaled = plan_.scaled_summand(*s->dot, s->base);
+    if (!scaled) continue;
+    const Layout narrow = operand_layout(scaled->factor, plan_.dot(*s->dot).result);
+    Elements factor;
+    for (std::int64_t k = 0; k < narrow.registers(); ++k) factor.push_back({carried[at++]});
+    for_product(scaled->factor, narrow, std::move(factor));
   }
+  for (const auto& [s, result] : order) emit_dot(*s->dot);
+  // The trip goes on with its own values.
+  for (const auto& [v, tile] : own) tiles_[v] = tile;
   for (const auto& [s, result] : order) {
-    emit_dot(*s->dot);
     // What the trip before would have yielded is what this one starts from.
     const ir::Value* sum = s->sum->result();
     if (sum == result) continue;
@@ -171,7 +186,9 @@ Values ThreadEmitter::ring_trip(const RingLoop& r, const RingPart& part, LV* iv,
   const ir::Block& body = part.op.region();
   const ir::Block* const above = std::exchange(block_, &body);
   Turn turn = turn_of(r, carried);
+  const bool behind = !first && !part.skews.empty();
   arrive(r, turn);
+  if (!behind) await_turned(r, turn);
   if (!r.barriers) {
     turn.ahead = e_.add(iv, e_.mul(r.step, e_.idx(r.slots - 1)));
     turn.part = i32(0);
@@ -204,7 +221,6 @@ Values ThreadEmitter::ring_trip(const RingLoop& r, const RingPart& part, LV* iv,
   }
   // What needs the product of the trip before comes last: the rest is worked off while that product is under way.
   std::set<const Op*> late;
-  const bool behind = !first && !part.skews.empty();
   for (const auto& op : body.ops) {
     if (skipped_.count(op.get()) != 0 || part.skew_of(op.get())) continue;
     if (behind && needs_late(part, *op, late)) {
@@ -212,10 +228,17 @@ Values ThreadEmitter::ring_trip(const RingLoop& r, const RingPart& part, LV* iv,
       continue;
     }
     if (options_.spans) mark_source(op->span);
-    if (op.get() == part.first_product) await_turn(part);
+    if (op.get() == part.first_product) {
+      // Who has the turn waits for no tile.
+      if (behind && plan_.takes_turns(part.op)) await_turned(r, turn);
+      await_turn(part);
+    }
     emit_op(*op);
     if (op.get() != part.first_product) continue;
-    if (behind) issue_behind(r, part, carried, args);
+    if (behind) {
+      if (!plan_.takes_turns(part.op)) await_turned(r, turn);
+      issue_behind(r, part, carried, args);
+    }
     give_turn(part);
     fetch();
   }
@@ -228,14 +251,22 @@ Values ThreadEmitter::ring_trip(const RingLoop& r, const RingPart& part, LV* iv,
   Values next;
   for (std::size_t i = 0; i < r.results.size(); ++i) {
     const Skew* s = part.skew_at(i);
-    flatten(s ? s->base : body.yielded()[i], layout_of(r.results[i]), next);
+    const std::optional<ScaledRows> scaled = s ? plan_.scaled_summand(*s->dot, s->base) : std::nullopt;
+    flatten(scaled ? scaled->tile : s ? s->base : body.yielded()[i], layout_of(r.results[i]), next);
   }
   for (std::size_t i = 0; i < r.results.size(); ++i) {
     const Skew* s = part.skew_at(i);
     if (!s) continue;
-    // In words, as they were made and as the product wants them: single halves would be taken apart and put together in every trip.
+    // In words, as they were made and as the product wants them: single elements would be taken apart and put together in every trip.
     const Elements regs = get(s->dot->operands[0], layout_of(s->dot->operands[0]));
-    for (std::size_t k = 0; k < regs.size(); k += 2) next.push_back(pack_word(e_, {regs[k].v, regs[k + 1].v}));
+    const auto per = static_cast<std::size_t>(plan_.dot(*s->dot).per_register);
+    for (std::size_t k = 0; k < regs.size(); k += per) {
+      std::vector<LV*> parts;
+      for (std::size_t i = 0; i < per; ++i) parts.push_back(regs[k + i].v);
+      next.push_back(pack_word(e_, parts));
+    }
+    if (const std::optional<ScaledRows> scaled = plan_.scaled_summand(*s->dot, s->base))
+      flatten(scaled->factor, operand_layout(scaled->factor, plan_.dot(*s->dot).result), next);
   }
   settle_all();
   if (r.barriers) release(r, turn.slot);
@@ -332,6 +363,7 @@ Values ThreadEmitter::ring_trips_behind(const RingLoop& r, const Values& init) {
     trip = e_.b.CreateSelect(e_.b.CreateICmpSLT(part.lo, part.hi), mine, trip);
   }
   cut_tiles(last, trip, turn.slot, 1);
+  await_turned(r, turn);
   await_turn(last);
   issue_behind(r, last, carried, r.results);
   give_turn(last);

@@ -16,17 +16,19 @@ using ir::Op;
 void ThreadEmitter::make_barriers() {
   const Roles& roles = *plan_.roles();
   LV* first = e_.b.CreateICmpEQ(tid_, i32(0));
-  // It has come: told once; it is free: by each computing warp.
-  const auto pair = [&](std::int64_t at) {
+  // It has come: told once; it is free: by each warp that has used it.
+  const auto pair = [&](std::int64_t at, int users) {
     call(e_.b, e_.module, Primitive::MbarInit, {shared_address(at), i32(1), first});
-    call(e_.b, e_.module, Primitive::MbarInit, {shared_address(at + 8), i32(plan_.warps()), first});
+    call(e_.b, e_.module, Primitive::MbarInit, {shared_address(at + 8), i32(users), first});
   };
   for (const Op* loop : roles.chains) {
     const int slots = plan_.stages()[static_cast<std::size_t>(plan_.rings_of(*loop)[0])].slots;
-    for (int s = 0; s < slots; ++s) pair(*plan_.bulk_barriers(*loop) + 16 * s);
+    for (int s = 0; s < slots; ++s) pair(*plan_.bulk_barriers(*loop) + 16 * s, plan_.warps());
+    for (int s = 0; s < slots && !plan_.turned_of(*loop).empty(); ++s)
+      call(e_.b, e_.module, Primitive::MbarInit, {turned_barrier(*loop, i32(s)), i32(kTurningWarps), first});
   }
-  for (const int s : roles.tiles) pair(plan_.stages()[static_cast<std::size_t>(s)].barriers);
-  for (int t = 0; t < kTickets; ++t) pair(roles.tickets + kTicketBarriers * t);
+  for (const int s : roles.tiles) pair(plan_.stages()[static_cast<std::size_t>(s)].barriers, plan_.warps());
+  for (int t = 0; t < kTickets; ++t) pair(roles.tickets + kTicketBarriers * t, plan_.warps() + plan_.turning_warps());
   call(e_.b, e_.module, Primitive::FenceMbarInit, {});
   call(e_.b, e_.module, Primitive::BarSyncAll, {});
 }
@@ -38,7 +40,12 @@ void ThreadEmitter::emit_roles() {
       e_.b.CreateICmpUGE(warp_, i32(plan_.warps())),
       [&] {
         call(e_.b, e_.module, Primitive::RegistersDown, {i32(roles.asking)});
-        e_.if_then(e_.b.CreateICmpEQ(warp_, i32(plan_.warps())), [&] { ask(); }, [&] { obey_commands(); });
+        e_.if_then(
+            e_.b.CreateICmpEQ(warp_, i32(plan_.warps())), [&] { ask(); },
+            [&] {
+              if (plan_.turning_warps() > 0) e_.if_then(maps_encoded_, [&] { turn_slots(); });
+              obey_commands();
+            });
       },
       [&] {
         call(e_.b, e_.module, Primitive::RegistersUp, {i32(roles.computing)});
@@ -91,7 +98,6 @@ LV* ThreadEmitter::instances() {
 }
 
 void ThreadEmitter::compute() {
-  LV* all = instances();
   // The last warpgroup lets the first begin.
   for (const auto& op : kernel_.body.ops) {
     if (op->kind != ir::OpKind::For || !plan_.takes_turns(*op)) continue;
@@ -99,6 +105,15 @@ void ThreadEmitter::compute() {
                [&] { call(e_.b, e_.module, Primitive::BarArrive, {i32(kTurnBarrier), i32(2 * kGroupThreads)}); });
     break;
   }
+  // What the instance before left in shared memory may still be read by others.
+  each_instance([&] {
+    state_.forget();
+    emit_block(kernel_.body);
+  });
+}
+
+void ThreadEmitter::each_instance(const std::function<void()>& work) {
+  LV* all = instances();
   Values places;
   repeat(
       first_standing(),
@@ -113,12 +128,16 @@ void ThreadEmitter::compute() {
       },
       [&](llvm::ArrayRef<LV*> now) {
         stand(now);
-        // What the instance before left in shared memory may still be read by others.
-        state_.forget();
         bind_places(places);
-        emit_block(kernel_.body);
+        work();
         return standing_after(now);
       });
+}
+
+/// Without maps tiles are copied to where their transposes stand: warps that would make them do other things.
+void ThreadEmitter::arrive_for_turning(LV* barrier) {
+  LV* copied = e_.b.CreateAnd(e_.b.CreateNot(maps_encoded_), e_.b.CreateICmpULT(lane_, i32(kTurningWarps)));
+  call(e_.b, e_.module, Primitive::MbarArrive, {barrier, copied});
 }
 
 /// By the first warp of the asking warpgroup, all lanes alike.
@@ -160,6 +179,7 @@ void ThreadEmitter::ask() {
           for (std::size_t a = 0; a < places.size(); ++a) shared_store(places[a], e_.b.CreateAdd(at, i32(4 + 4 * a)), 4);
           call(e_.b, e_.module, Primitive::MbarArrive, {ticket_barrier(now[0], false), e_.b.getTrue()});
         });
+        if (plan_.turning_warps() > 0) arrive_for_turning(ticket_barrier(now[0], true));
         return e_.b.CreateICmpULT(instance, all);
       },
       [&](llvm::ArrayRef<LV*> now) {
@@ -221,6 +241,7 @@ void ThreadEmitter::ask_loop(const Op& op, const std::function<void()>& in_betwe
       call(e_.b, e_.module, Primitive::MbarWait, {ring_barrier(r, t.slot, true), e_.b.CreateXor(t.parity, i32(1))});
       ring_tiles(r, t, [&](LV* bytes, LV* any) { expect_bytes(there, bytes, any); }, [&](int stage) { fetch_tile(stage, t.slot, there); });
       has_come(there);
+      if (!plan_.turned_of(op).empty()) arrive_for_turning(turned_barrier(op, t.slot));
       look_further(r, t);
       go_on(r, t);
       Values out;
@@ -254,8 +275,12 @@ void ThreadEmitter::expect_bytes(LV* barrier, LV* bytes, LV* any) {
 
 void ThreadEmitter::fetch_tile(int stage, LV* slot, LV* barrier) {
   // A branch of one thread: by predicates each copy would be a loop over the lanes' differing addresses, for all that ptxas knows.
+  const bool bulk = plan_.stages()[static_cast<std::size_t>(stage)].turned_from < 0;
   e_.if_then(
-      maps_encoded_, [&] { e_.if_then(e_.b.CreateICmpEQ(lane_, i32(0)), [&] { bulk_load(stage, slot, barrier); }); },
+      maps_encoded_,
+      [&] {
+        if (bulk) e_.if_then(e_.b.CreateICmpEQ(lane_, i32(0)), [&] { bulk_load(stage, slot, barrier); });
+      },
       [&] { command_copy(stage, slot); });
 }
 

@@ -229,13 +229,14 @@ void ThreadEmitter::stage_registers(int stage, const ir::Value* v) {
   const auto write_all = [&] {
     LV *row = part_base(l.axes[row_axis]), *col = part_base(l.axes[col_axis]);
     LV* start = base;
-    if (row && !s.swizzled) start = e_.b.CreateAdd(start, e_.b.CreateMul(row, i32(s.pitch)));
-    if (col && !s.swizzled) start = e_.b.CreateAdd(start, e_.b.CreateMul(col, i32(cell)));
+    const bool by_element = s.swizzled || s.in_register_order;
+    if (row && !by_element) start = e_.b.CreateAdd(start, e_.b.CreateMul(row, i32(s.pitch)));
+    if (col && !by_element) start = e_.b.CreateAdd(start, e_.b.CreateMul(col, i32(cell)));
     const std::vector<std::int64_t> inner = l.axes[1].offsets();
     const bool pairs = !s.transposed && cell == 2 && inner.size() % 2 == 0 && dims(v)[1] % 2 == 0 && inner[1] == 1;
     for (std::size_t r = 0; r < regs.size(); r += pairs ? 2 : 1) {
       const std::vector<Position> at = positions(l, static_cast<std::int64_t>(r));
-      LV* to = s.swizzled ? stage_place(s, base, position(at[row_axis]), e_.b.CreateMul(position(at[col_axis]), i32(cell)))
+      LV* to = by_element ? stage_place(s, base, position(at[row_axis]), e_.b.CreateMul(position(at[col_axis]), i32(cell)))
                           : e_.b.CreateAdd(start, i32(at[row_axis].offset * s.pitch + at[col_axis].offset * cell));
       const auto write = [&] {
         if (pairs)

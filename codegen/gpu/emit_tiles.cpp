@@ -325,6 +325,16 @@ Layout ThreadEmitter::store_layout(const ir::Value* value, bool contiguous) cons
   return {{strided(d[0], 1, kWarpLanes / lanes, lanes, plan_.warps(), 1), strided(d[1], vector, lanes, 1, 1, 1)}};
 }
 
+/// How many of `n` f32 one word of the result takes by rounding instructions; 1: there is none for this cast.
+std::int64_t ThreadEmitter::rounded_together(const Op& op, std::int64_t n) const {
+  if (op.kind != OpKind::Cast || dtype(op.operands[0]) != DType::F32 || op.int_attr(ir::Attr::Rounding) != 0) return 1;
+  const DType t = dtype(op.result());
+  const bool saturates = op.int_attr(ir::Attr::Saturate) != 0;
+  if (is_half(t)) return n % 2 == 0 && !saturates && (target_.sm >= 80 || t == DType::F16) ? 2 : 1;
+  if (t == DType::E4M3 || t == DType::E5M2) return n % 4 == 0 && saturates && info(Primitive::PackE4m3x4).on(target_) ? 4 : 1;
+  return 1;
+}
+
 void ThreadEmitter::emit_elementwise_op(const Op& op) {
   const ir::Value* v = op.result();
   const Layout& l = layout_of(v);
@@ -342,17 +352,17 @@ void ThreadEmitter::emit_elementwise_op(const Op& op) {
     return e;
   };
   Elements out;
-  // Two f32 are rounded to 16 bits by one instruction.
-  const bool rounds = op.kind == OpKind::Cast && dtype(op.operands[0]) == DType::F32 && is_half(dtype(v)) && n % 2 == 0 &&
-                      op.int_attr(ir::Attr::Saturate) == 0 && op.int_attr(ir::Attr::Rounding) == 0 && (target_.sm >= 80 || dtype(v) == DType::F16);
-  for (std::int64_t r = 0; r < n; r += rounds ? 2 : 1) {
-    if (!rounds) {
+  const std::int64_t together = rounded_together(op, n);
+  for (std::int64_t r = 0; r < n; r += together) {
+    if (together == 1) {
       const bool coarse = op.kind == OpKind::Tanh ? plan_.uses().coarse(op) : plan_.by_polynomial(op, r);
       out.push_back(emit_elementwise(e_, op, operands_of(r), kernel_.strict, target_.sm, coarse));
       continue;
     }
-    LV* word = pack_rounded(e_, dtype(v), plain(e_, operands_of(r)[0]), plain(e_, operands_of(r + 1)[0]));
-    for (int i = 0; i < 2; ++i) out.push_back({unpack_word(e_, dtype(v), word, i)});
+    std::vector<LV*> wide;
+    for (std::int64_t i = 0; i < together; ++i) wide.push_back(plain(e_, operands_of(r + i)[0]));
+    LV* word = together == 4 ? pack_codes(e_, dtype(v), wide) : pack_rounded(e_, dtype(v), wide[0], wide[1]);
+    for (int i = 0; i < together; ++i) out.push_back({unpack_word(e_, dtype(v), word, i)});
   }
   set(v, l, std::move(out));
 }

@@ -22,13 +22,19 @@ constexpr std::int64_t kMostColumns = 256;  ///< of one instruction
 }  // namespace
 
 LV* ThreadEmitter::stage_place(const Stage& s, LV* base, LV* row, LV* byte) {
+  if (s.in_register_order) {
+    // stage_column
+    LV* outer = e_.b.CreateOr(e_.b.CreateAnd(byte, i32(~std::int64_t{15})), e_.b.CreateAnd(byte, i32(1)));
+    LV* inner = e_.b.CreateOr(e_.b.CreateShl(e_.b.CreateAnd(byte, i32(6)), i32(1)), e_.b.CreateLShr(e_.b.CreateAnd(byte, i32(8)), i32(2)));
+    byte = e_.b.CreateOr(outer, inner);
+  }
   if (!s.swizzled) return e_.b.CreateAdd(base, e_.b.CreateAdd(e_.b.CreateMul(row, i32(s.pitch)), byte));
   LV* panel = e_.b.CreateMul(e_.b.CreateLShr(byte, i32(7)), i32(s.panel_bytes()));
   LV* inside = e_.b.CreateXor(e_.b.CreateAnd(byte, i32(kPanelBytes - 1)), e_.b.CreateShl(e_.b.CreateAnd(row, i32(7)), i32(4)));
   return e_.b.CreateAdd(base, e_.b.CreateAdd(e_.b.CreateAdd(panel, inside), e_.b.CreateMul(row, i32(kPanelBytes))));
 }
 
-Elements ThreadEmitter::warpgroup_dot(const Op& op, const std::optional<Elements>& acc) {
+ThreadEmitter::Issued ThreadEmitter::warpgroup_dot(const Op& op, const Summand& acc) {
   const DotPlan& d = plan_.dot(op);
   const std::int64_t steps = (dims(op.operands[0])[1] + d.k_step - 1) / d.k_step;
   const Layout& l = d.result;
@@ -107,36 +113,85 @@ Elements ThreadEmitter::warpgroup_dot(const Op& op, const std::optional<Elements
   Elements out(static_cast<std::size_t>(l.registers()));
   const std::int64_t all = columns / 4;  // registers of one row of accumulators: two for each 8 columns
   const std::int64_t a_columns = d.a.stage < 0 ? layout_of(op.operands[0]).axes[1].count(gpu::Source::Register) : 0;
-  for (std::int64_t m = 0; m < atoms; ++m) {
-    std::vector<LV*> a_words;
-    for (std::int64_t s = 0; s < steps && d.a.stage < 0; ++s) {
+  const int per = d.per_register;
+  const auto words_of_a = [&](std::int64_t m, std::int64_t from, std::int64_t to) {
+    std::vector<LV*> words;
+    for (std::int64_t s = from; s < to && d.a.stage < 0; ++s) {
       for (std::int64_t i = 0; i < 4; ++i) {
-        const auto at = [&](std::int64_t col) -> LV* {
-          if (col >= a_columns) return e_.zero(cpu::register_type(e_, dtype(op.operands[0])));
-          return a_regs[static_cast<std::size_t>((2 * m + i % 2) * a_columns + col)].v;
-        };
-        const std::int64_t col = s * 4 + i / 2 * 2;
-        a_words.push_back(pack_word(e_, {at(col), at(col + 1)}));
+        std::vector<LV*> parts;
+        for (std::int64_t col = (s * 2 + i / 2) * per; col < (s * 2 + i / 2 + 1) * per; ++col) {
+          parts.push_back(col >= a_columns ? e_.zero(cpu::register_type(e_, dtype(op.operands[0])))
+                                           : a_regs[static_cast<std::size_t>((2 * m + i % 2) * a_columns + col)].v);
+        }
+        words.push_back(pack_word(e_, parts));
       }
     }
-    for (std::int64_t from = 0; from < columns; from += kMostColumns) {
-      const std::int64_t n = std::min(kMostColumns, columns - from);
-      const auto reg = [&](std::int64_t j) {
-        // Registers of an instruction: for each 8 columns two of row g, two of row g + 8.
-        return static_cast<std::size_t>((2 * m + j / 2 % 2) * all + from / 4 + j / 4 * 2 + j % 2);
-      };
-      std::vector<LV*> registers;
-      for (std::int64_t j = 0; j < n / 2 && acc; ++j) registers.push_back((*acc)[reg(j)].v);
-      registers.insert(registers.end(), a_words.begin(), a_words.end());
-      const std::vector<LV*> r = call(e_.b, e_.module, *d.mma,
-                                      {moved(a, row_offsets[static_cast<std::size_t>(2 * m)]), moved(b, from), i32(steps), i32(acc ? 1 : 0),
-                                       i32(kHigh), i32(kHigh), i32(a.outer), i32(b.outer), i32(a.step), i32(a.panel), i32(b.step), i32(b.panel)},
-                                      registers, static_cast<int>(n / 2), e_.f32());
-      for (std::int64_t j = 0; j < n / 2; ++j) out[reg(j)] = {r[static_cast<std::size_t>(j)]};
-      ++groups_;
+    return words;
+  };
+  const auto stepped = [&](const Source& s, LV* low, std::int64_t steps) {
+    return s.stage && steps > 0 ? e_.b.CreateAdd(low, i32(steps % 4 * s.step + steps / 4 * s.panel)) : low;
+  };
+  // Sums that a tensor core must not add up alone come in pieces: what each gives is added in f32 once the next one is under way.
+  const bool promoted = plan_.promoted(op);
+  const std::int64_t most_steps = promoted ? kPromotedSteps : steps;
+  const bool one_piece = !promoted || (steps <= most_steps && atoms * columns <= 2 * kPromotedRegisters);
+  const std::int64_t most_columns = one_piece ? kMostColumns : kPromotedRegisters;  // two pieces are there at a time
+  struct Piece {
+    std::vector<std::size_t> registers;
+    std::vector<LV*> values;
+    int group = 0;
+  };
+  std::optional<Piece> under_way;
+  Elements sum(out.size());
+  for (std::size_t i = 0; i < acc.regs.size() && !one_piece; ++i)
+    sum[i].v = acc.factor.empty() ? acc.regs[i].v : e_.b.CreateFMul(acc.regs[i].v, acc.factor[i].v);
+  const auto add_up = [&](const Piece& p) {
+    const std::vector<LV*> r =
+        call(e_.b, e_.module, Primitive::WgmmaWait, {i32(groups_ - p.group)}, p.values, static_cast<int>(p.values.size()), e_.f32());
+    for (std::size_t i = 0; i < r.size(); ++i) {
+      LV*& before = sum[p.registers[i]].v;
+      before = before ? e_.b.CreateFAdd(before, r[i]) : r[i];
+    }
+  };
+  for (std::int64_t first = 0; first < steps; first += most_steps) {
+    const std::int64_t count = std::min(most_steps, steps - first);
+    for (std::int64_t m = 0; m < atoms; ++m) {
+      const std::vector<LV*> a_words = words_of_a(m, first, first + count);
+      for (std::int64_t from = 0; from < columns; from += most_columns) {
+        const std::int64_t n = std::min(most_columns, columns - from);
+        Piece piece;
+        for (std::int64_t j = 0; j < n / 2; ++j) {
+          // Registers of an instruction: for each 8 columns two of row g, two of row g + 8.
+          piece.registers.push_back(static_cast<std::size_t>((2 * m + j / 2 % 2) * all + from / 4 + j / 4 * 2 + j % 2));
+        }
+        const bool goes_on = !acc.regs.empty() && !promoted;
+        std::vector<LV*> registers;
+        for (const std::size_t i : piece.registers) {
+          if (goes_on) registers.push_back(acc.regs[i].v);
+        }
+        registers.insert(registers.end(), a_words.begin(), a_words.end());
+        piece.values =
+            call(e_.b, e_.module, *d.mma,
+                 {stepped(a, moved(a, row_offsets[static_cast<std::size_t>(2 * m)]), first), stepped(b, moved(b, from), first), i32(count),
+                  i32(goes_on ? 1 : 0), i32(kHigh), i32(kHigh), i32(a.outer), i32(b.outer), i32(a.step), i32(a.panel), i32(b.step), i32(b.panel)},
+                 registers, static_cast<int>(n / 2), e_.f32());
+        for (std::size_t j = 0; j < piece.values.size(); ++j) out[piece.registers[j]] = {piece.values[j]};
+        piece.group = ++groups_;
+        if (one_piece) continue;
+        if (under_way) add_up(*under_way);
+        under_way = std::move(piece);
+      }
     }
   }
-  return out;
+  if (!promoted) return {std::move(out), {}};
+  if (one_piece) return {std::move(out), acc};
+  add_up(*under_way);
+  return {std::move(sum), {}};
+}
+
+LV* ThreadEmitter::added(const Summand& s, std::size_t reg, LV* product) {
+  if (s.regs.empty()) return product;
+  return s.factor.empty() ? e_.b.CreateFAdd(s.regs[reg].v, product) : e_.fma(s.regs[reg].v, s.factor[reg].v, product);
 }
 
 void ThreadEmitter::settle(const ir::Value* v) {
@@ -152,7 +207,11 @@ void ThreadEmitter::settle(const ir::Value* v) {
       call(e_.b, e_.module, Primitive::WgmmaWait, {i32(groups_ - at->group)}, registers, static_cast<int>(registers.size()), e_.f32());
   std::size_t next = 0;
   for (auto p = pending_.begin(); p != end; ++p) {
-    for (Element& x : tiles_.at(p->value).regs) x.v = done[next++];
+    Elements& regs = tiles_.at(p->value).regs;
+    for (std::size_t i = 0; i < regs.size(); ++i) {
+      regs[i].v = done[next++];
+      regs[i].v = added(p->summand, i, regs[i].v);
+    }
   }
   pending_.erase(pending_.begin(), end);
 }

@@ -65,6 +65,24 @@ Plan::Plan(const ir::Kernel& kernel, const GpuTarget& target, const Schedule& sc
   ir::walk(kernel.body, [&](const Op& op) {
     if (op.kind == OpKind::Dot) dot_ops_.push_back(&op);
   });
+  lay_out();
+  const bool turned = std::any_of(stages_.begin(), stages_.end(), [](const Stage& s) { return s.turned_from >= 0; });
+  if (!turned || roles_) return;
+  // Nobody is there to transpose tiles: they go through registers.
+  turning_ = false;
+  dots_.clear();
+  layouts_.clear();
+  stages_.clear();
+  skews_.clear();
+  bulk_barriers_.clear();
+  chains_.clear();
+  descending_.clear();
+  asked_ring_.reset();
+  polynomial_.clear();
+  lay_out();
+}
+
+void Plan::lay_out() {
   choose_warps();
   choose_dots();
   assign_layouts();
@@ -80,11 +98,25 @@ Plan::Plan(const ir::Kernel& kernel, const GpuTarget& target, const Schedule& sc
   balance_units();
 }
 
-bool Plan::fragments_in_registers(const Value* operand, const DotPlan& dot) const {
-  if (!dot.mma || dot.per_register != 2 || uses_.lazy(operand) || !has_layout(operand)) return false;
+bool Plan::fragments_in_registers(const Op& op, const DotPlan& dot) const {
+  const Value* operand = op.operands[0];
+  if (!dot.mma || dot.per_register == 1 || uses_.lazy(operand) || !has_layout(operand)) return false;
+  if (dot.per_register == 4) {
+    // Then the other operand is stored in that order too, by whoever transposes it.
+    bool flipped = false;
+    through_transposes(op.operands[1], flipped);
+    if (flipped) return false;
+  }
   if (operand->def && operand->def->kind == OpKind::Load) return false;
   const Layout& l = layout(operand);
   return l.axes[0] == dot.result.axes[0] && l.axes[1] == mma_cols(dims(operand)[1]);
+}
+
+/// Whether the asking warpgroup, if there is one, could transpose the tile: a ring of bulk copies of bytes.
+bool Plan::may_turn(const Value* source) const {
+  const Op* loop = rows_and_columns(source) ? source->def->parent->parent : nullptr;
+  return turning_ && warpgroups_ && bits(dtype(source)) == 8 && loop && loop->kind == OpKind::For && loop->parent == &kernel_.body &&
+         dims(source)[0] % kTurnedRows == 0;
 }
 
 OperandHome Plan::stage_for(const Value* operand, const DotPlan& dot, bool is_a) {
@@ -97,9 +129,11 @@ OperandHome Plan::stage_for(const Value* operand, const DotPlan& dot, bool is_a)
   home.k_inner = source_k_inner || turn;
   Stage s;
   s.source = source;
-  s.from_load = rows_and_columns(source) && !turn;
+  const bool by_asking = turn && dot.warpgroup && may_turn(source);
+  s.from_load = rows_and_columns(source) && (!turn || by_asking);
   s.transposed = turn;
   s.swizzled = dot.warpgroup;
+  s.in_register_order = turn && dot.per_register == 4 && !is_a && dot.a.stage < 0;
   s.dtype = dtype(source);
   // Padding: k to whole steps (16 covers both halves of two steps of 8), the other axis to whole fragments.
   const std::int64_t k_step = dot.mma ? std::max<std::int64_t>(dot.k_step, 16) : 1;
@@ -109,25 +143,36 @@ OperandHome Plan::stage_for(const Value* operand, const DotPlan& dot, bool is_a)
   const std::int64_t n = dot.mma ? round_up(outer, n_step) : outer;
   s.rows = home.k_inner ? n : k;
   s.cols = home.k_inner ? k : n;
+  if (by_asking) {
+    Stage raw = s;
+    raw.transposed = raw.in_register_order = false;
+    raw.rows = dims(source)[0];
+    raw.cols = n;
+    s.turned_from = share_stage(raw);
+  }
+  home.stage = share_stage(s);
+  return home;
+}
+
+/// A stage that serves as `s` would, by index.
+int Plan::share_stage(Stage s) {
   for (std::size_t i = 0; i < stages_.size(); ++i) {
     Stage& t = stages_[i];
-    if (t.source != s.source || t.transposed != s.transposed || t.swizzled != s.swizzled) continue;
+    if (t.source != s.source || t.transposed != s.transposed || t.swizzled != s.swizzled || t.in_register_order != s.in_register_order) continue;
     t.rows = std::max(t.rows, s.rows);
     t.cols = std::max(t.cols, s.cols);
     t.pitch = pitch_of(t.cols, cell_bytes(t.dtype));
-    home.stage = static_cast<int>(i);
-    return home;
+    return static_cast<int>(i);
   }
   s.pitch = pitch_of(s.cols, cell_bytes(s.dtype));
-  home.stage = static_cast<int>(stages_.size());
   stages_.push_back(s);
-  return home;
+  return static_cast<int>(stages_.size()) - 1;
 }
 
 void Plan::stage_operands() {
   for (const Op* op : dot_ops_) {
     DotPlan& d = dots_.at(op);
-    if (!fragments_in_registers(op->operands[0], d)) d.a = stage_for(op->operands[0], d, true);
+    if (!fragments_in_registers(*op, d)) d.a = stage_for(op->operands[0], d, true);
     d.b = stage_for(op->operands[1], d, false);
   }
 }
@@ -165,6 +210,12 @@ std::vector<int> Plan::stages_of(const Value* v) const {
   for (std::size_t i = 0; i < stages_.size(); ++i) {
     if (stages_[i].source == v) out.push_back(static_cast<int>(i));
   }
+  return out;
+}
+
+std::vector<int> Plan::turned_of(const Op& loop) const {
+  std::vector<int> out = rings_of(loop);
+  std::erase_if(out, [&](int i) { return stages_[static_cast<std::size_t>(i)].turned_from < 0; });
   return out;
 }
 
@@ -339,7 +390,9 @@ std::vector<std::string> Plan::notes() const {
   for (const Stage& s : stages_) {
     out.push_back(fmt::format("tile {}: shared memory, {} x {} {}{}, {} slot{}, {} bytes", s.source->hint.empty() ? "-" : s.source->hint, s.rows,
                               s.cols, name(s.dtype), s.swizzled ? ", swizzled" : "", s.slots, s.slots == 1 ? "" : "s", s.slot_bytes() * s.slots) +
-                  (s.bulk ? ", by bulk copies" : ""));
+                  (s.turned_from >= 0 ? ", transposed"
+                   : s.bulk           ? ", by bulk copies"
+                                      : ""));
   }
   return out;
 }

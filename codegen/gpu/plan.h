@@ -103,12 +103,15 @@ struct Stage {
   DType dtype = DType::F16;
   std::int64_t rows = 0, cols = 0, pitch = 0;
   bool swizzled = false;
-  int slots = 1;   ///< > 1: a ring over the trips of `loop`
-  int behind = 0;  ///< the slot of a trip holds the tile of so many trips before
+  bool in_register_order = false;  ///< of bytes: the columns of every 16 stand as accumulators' registers do (stage_column)
+  int turned_from = -1;            ///< the stage of the same tile whose slots the asking warpgroup transposes into this one's
+  int slots = 1;                   ///< > 1: a ring over the trips of `loop`
+  int behind = 0;                  ///< the slot of a trip holds the tile of so many trips before
   const ir::Op* loop = nullptr;
-  std::int64_t offset = 0;       ///< in shared memory
-  std::optional<BulkCopy> bulk;  ///< how bulk copies fill a slot, if they do
-  std::int64_t barriers = -1;    ///< bulk copies once an instance, not in a loop: offset of the barriers that it has come and that it is free
+  std::int64_t offset = 0;            ///< in shared memory
+  std::optional<BulkCopy> bulk;       ///< how bulk copies fill a slot, if they do
+  std::int64_t barriers = -1;         ///< bulk copies once an instance, not in a loop: offset of the barriers that it has come and that it is free
+  std::int64_t turned_barriers = -1;  ///< turned stages: offset of a barrier for each slot, that it is there
 
   std::int64_t panels() const { return (cols * cell_bytes(dtype) + kPanelBytes - 1) / kPanelBytes; }
   std::int64_t panel_bytes() const { return rows * kPanelBytes; }
@@ -118,11 +121,19 @@ struct Stage {
   const ir::Block* block() const { return loop ? &loop->region() : cpu::Analysis::home_block(source); }
 };
 
+/// Where column `col` of a stage in register order stands: of every 16, columns 2t, 2t + 1, 2t + 8 and 2t + 9 stand side by side, which are what lane
+/// t of a row's four has of two blocks of accumulators. So sums become 8-bit A operands without moves: k may run in any order if both operands agree.
+constexpr std::int64_t stage_column(std::int64_t col) { return (col & ~std::int64_t{15}) | (col & 6) << 1 | (col & 8) >> 2 | (col & 1); }
+
 /// One operand of a product: fragments from registers, or from a stage.
 struct OperandHome {
   int stage = -1;       ///< index into Plan::stages; -1: registers
   bool k_inner = true;  ///< the stage's columns are k
 };
+
+inline constexpr std::int64_t kTurnedRows = 32;         ///< that the asking warpgroup transposes at a time
+inline constexpr std::int64_t kPromotedRegisters = 64;  ///< of products that are not yet added up
+inline constexpr std::int64_t kPromotedSteps = 8;       ///< of 32: at most 256 of k
 
 struct DotPlan {
   std::optional<Primitive> mma;  ///< empty: multiply-adds of single elements
@@ -132,6 +143,11 @@ struct DotPlan {
   std::int64_t warps_m = 1, warps_n = 1;
   Layout result;  ///< of the accumulators
   OperandHome a, b;
+};
+
+/// A tile whose rows are multiplied by numbers of their own.
+struct ScaledRows {
+  const ir::Value *tile = nullptr, *factor = nullptr;
 };
 
 /// A product that runs one trip behind the rest of its loop: while its operand from registers is made from another product's result, that of the
@@ -154,6 +170,8 @@ struct Roles {
   bool turns = true;                  ///< those that compute take turns at asking for products: one's run while another works on its elements
 };
 inline constexpr std::int64_t kShares = 16;
+/// Of the asking warpgroup, those that transpose or copy while one warp asks.
+inline constexpr int kTurningWarps = 3;
 inline constexpr int kTickets = 2;
 /// A ticket: two barriers, that it is there and that it has been read; then, behind all barriers, the instance's number and its place on each axis.
 inline constexpr std::int64_t kTicketBarriers = 16, kCommandBytes = 64;
@@ -168,6 +186,10 @@ class Plan {
   /// Of those that compute.
   int threads() const { return warps_ * kWarpLanes; }
   const std::optional<Roles>& roles() const { return roles_; }
+  /// Warps that transpose tiles.
+  int turning_warps() const;
+  /// Stages of a loop that the asking warpgroup makes from others.
+  std::vector<int> turned_of(const ir::Op& loop) const;
   Persistence persistence() const { return roles_ ? wishes_.persistence : Persistence::Off; }
   bool persistent() const { return persistence() != Persistence::Off; }
   /// The directive that gives a ring its depth, if one does.
@@ -195,6 +217,11 @@ class Plan {
   bool sums_up(const ir::Op& loop) const;
   /// The sum that is the only use of a product: the product then starts from the other summand, if that exists where the product stands. Null: none.
   const ir::Op* sum_of(const ir::Op& dot) const;
+  /// Tensor cores add products of 8-bit floats in about 14 bits: what they add up is one op's k, at most kPromotedSteps steps at a time; the rest is
+  /// added in f32.
+  bool promoted(const ir::Op& dot) const;
+  /// The summand of a promoted product, if it is a tile whose rows are scaled: scaling and adding are then one instruction.
+  std::optional<ScaledRows> scaled_summand(const ir::Op& dot, const ir::Value* summand) const;
   bool warpgroups() const { return warpgroups_; }
   bool has_products() const { return !dot_ops_.empty(); }
   /// The exponential in register `i` of this op is computed by multiply-adds rather than by the unit for transcendental functions.
@@ -225,6 +252,8 @@ class Plan {
 
  private:
   class Axes;
+  void lay_out();
+  bool may_turn(const ir::Value* source) const;
   void choose_warps();
   std::int64_t asked_groups(std::int64_t blocks) const;
   std::int64_t elements_a_thread(std::int64_t largest) const;
@@ -247,7 +276,8 @@ class Plan {
   std::optional<Primitive> warpgroup_product(const ir::Op& dot) const;
   void place_stages();
   OperandHome stage_for(const ir::Value* operand, const DotPlan& dot, bool is_a);
-  bool fragments_in_registers(const ir::Value* operand, const DotPlan& dot) const;
+  int share_stage(Stage s);
+  bool fragments_in_registers(const ir::Op& op, const DotPlan& dot) const;
   bool prefetchable(const ir::Op& load, const ir::Op& loop) const;
 
   const ir::Kernel& kernel_;
@@ -258,6 +288,7 @@ class Plan {
   int warps_ = 4;
   std::int64_t registers_ = 0;
   bool warpgroups_ = false;  ///< some product is one of warpgroups
+  bool turning_ = true;      ///< tiles may be transposed by the asking warpgroup
   bool rows_only_ = true;    ///< warps divide only the rows of products
   std::vector<const ir::Op*> dot_ops_;
   std::map<const ir::Op*, DotPlan> dots_;

@@ -26,6 +26,24 @@ const Op* Plan::sum_of(const Op& dot) const {
   return !other->def || other->def->parent != dot.parent || uses_.lazy(other) ? &sum : nullptr;
 }
 
+bool Plan::promoted(const Op& dot) const {
+  const DotPlan& d = dots_.at(&dot);
+  return d.mma && d.per_register == 4 && dtype(dot.result()) == DType::F32;
+}
+
+std::optional<ScaledRows> Plan::scaled_summand(const Op& dot, const Value* summand) const {
+  const Op* op = summand->def;
+  if (!promoted(dot) || !op || op->kind != OpKind::Mul || uses_.lazy(summand) || uses_.of(summand).size() != 1) return std::nullopt;
+  const Layout& l = dots_.at(&dot).result;
+  for (const std::size_t i : {0U, 1U}) {
+    const Value *tile = op->operands[i], *factor = op->operands[1 - i];
+    if (is_scalar(tile) || is_scalar(factor) || dims(tile) != dims(summand) || dims(factor) != ir::Dims{dims(tile)[0], 1}) continue;
+    if (uses_.lazy(tile) || uses_.lazy(factor) || layout(tile) != l || layout(factor) != operand_layout(factor, l)) continue;
+    return ScaledRows{tile, factor};
+  }
+  return std::nullopt;
+}
+
 namespace {
 
 /// Whether `v` is computed, within `body`, from a product of warpgroups.
@@ -59,7 +77,8 @@ void Plan::skew_products() {
     const Stage& b = stages_[static_cast<std::size_t>(d.b.stage)];
     if (b.loop != loop || in_registers(b.source)) continue;
     bool shared = false;
-    for (const auto& [other, e] : dots_) shared = shared || (other != dot && (e.a.stage == d.b.stage || e.b.stage == d.b.stage));
+    const auto reads = [&](const DotPlan& e, int stage) { return stage >= 0 && (e.a.stage == stage || e.b.stage == stage); };
+    for (const auto& [other, e] : dots_) shared = shared || (other != dot && (reads(e, d.b.stage) || reads(e, b.turned_from)));
     const Op* sum = sum_of(*dot);
     if (shared || !sum || wishes_.in_step.count(sum->result()->hint) != 0) continue;
     const std::vector<const Op*>& uses = uses_.of(sum->result());
@@ -85,7 +104,11 @@ void Plan::skew_products() {
       const Value* arg = loop->region().args[1 + s.carried].get();
       return std::any_of(ops.begin(), first, [&](const auto& op) { return mentions(*op, arg); });
     });
-    for (const Skew& s : skews) stages_[static_cast<std::size_t>(dots_.at(s.dot).b.stage)].behind = 1;
+    for (const Skew& s : skews) {
+      Stage& b = stages_[static_cast<std::size_t>(dots_.at(s.dot).b.stage)];
+      b.behind = 1;
+      if (b.turned_from >= 0) stages_[static_cast<std::size_t>(b.turned_from)].behind = 1;
+    }
     if (!skews.empty()) skews_[loop] = skews;
   }
 }
@@ -105,7 +128,7 @@ bool Plan::sums_up(const Op& loop) const {
     any = true;
     const DotPlan& d = dots_.at(op.get());
     const Op* sum = sum_of(*op);
-    if (!d.warpgroup || d.a.stage < 0 || !sum) return false;
+    if (!d.warpgroup || d.a.stage < 0 || !sum || promoted(*op)) return false;
     const std::vector<const Op*>& uses = uses_.of(sum->result());
     if (uses.size() != 1 || uses[0]->kind != OpKind::Yield || uses[0]->parent != &loop.region()) return false;
     std::size_t carried = 0;

@@ -44,10 +44,13 @@ class Lowering {
     for (unsigned i = 0; i < v->getType()->getStructNumElements(); ++i) out.push_back(b_.CreateExtractValue(v, i));
     return out;
   }
-  /// An instruction whose result depends on its operand alone.
-  Value* pure_asm(const char* text, const char* constraints) {
-    auto* type = llvm::FunctionType::get(call_.getType(), {arg(0)->getType()}, false);
-    llvm::CallInst* c = b_.CreateCall(type, llvm::InlineAsm::get(type, text, constraints, false, false), {arg(0)});
+  /// Instructions whose result depends on their operands alone.
+  Value* pure_asm(const std::string& text, const char* constraints) {
+    const Values args(call_.arg_begin(), call_.arg_end());
+    std::vector<llvm::Type*> types;
+    for (Value* a : args) types.push_back(a->getType());
+    auto* type = llvm::FunctionType::get(call_.getType(), types, false);
+    llvm::CallInst* c = b_.CreateCall(type, llvm::InlineAsm::get(type, text, constraints, false, false), args);
     c->setDoesNotAccessMemory();
     c->setDoesNotThrow();
     return c;
@@ -61,6 +64,11 @@ class Lowering {
     return v;
   }
   Value* pack_codes(Intrinsic::ID id) { return b_.CreateZExt(intrinsic(id, {arg(1), arg(0)}), b_.getInt32Ty()); }
+  /// The two halves of a word as one move, which ptxas makes part of the second conversion.
+  Value* pack_four_codes(const char* type) {
+    const std::string convert = fmt::format("cvt.rn.satfinite.{}x2.f32", type);
+    return pure_asm(fmt::format("{{\n.reg .b16 l, h;\n{0} l, $2, $1;\n{0} h, $4, $3;\nmov.b32 $0, {{l, h}};\n}}", convert), "=r,f,f,f,f");
+  }
   Value* unpack_codes(Intrinsic::ID id) { return i32(intrinsic(id, {b_.CreateTrunc(arg(0), b_.getInt16Ty())})); }
   Values matrix_load(Intrinsic::ID id) { return fields(intrinsic(id, {shared(0)}, {b_.getPtrTy(3)})); }
   Values matrix_store(Intrinsic::ID id) {
@@ -216,8 +224,11 @@ Values Lowering::lower(Primitive p) {
     case Primitive::PackF16x2: return {i32(pack_f16())};
     case Primitive::PackE4m3x2: return {pack_codes(Intrinsic::nvvm_ff_to_e4m3x2_rn)};
     case Primitive::PackE5m2x2: return {pack_codes(Intrinsic::nvvm_ff_to_e5m2x2_rn)};
+    case Primitive::PackE4m3x4: return {pack_four_codes("e4m3")};
+    case Primitive::PackE5m2x4: return {pack_four_codes("e5m2")};
     case Primitive::UnpackE4m3x2: return {unpack_codes(Intrinsic::nvvm_e4m3x2_to_f16x2_rn)};
     case Primitive::UnpackE5m2x2: return {unpack_codes(Intrinsic::nvvm_e5m2x2_to_f16x2_rn)};
+    case Primitive::PickBytes: return {intrinsic(Intrinsic::nvvm_prmt, {arg(0), arg(1), arg(2)})};
     case Primitive::LdmatrixX1: return matrix_load(Intrinsic::nvvm_ldmatrix_sync_aligned_m8n8_x1_b16);
     case Primitive::LdmatrixX2: return matrix_load(Intrinsic::nvvm_ldmatrix_sync_aligned_m8n8_x2_b16);
     case Primitive::LdmatrixX4: return matrix_load(Intrinsic::nvvm_ldmatrix_sync_aligned_m8n8_x4_b16);

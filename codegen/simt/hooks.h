@@ -50,8 +50,11 @@ u32 PackBf16x2(Thread* t, u32 site, float low, float high);
 u32 PackF16x2(Thread* t, u32 site, float low, float high);
 u32 PackE4m3x2(Thread* t, u32 site, float low, float high);
 u32 PackE5m2x2(Thread* t, u32 site, float low, float high);
+u32 PackE4m3x4(Thread* t, u32 site, float a, float b, float c, float d);
+u32 PackE5m2x4(Thread* t, u32 site, float a, float b, float c, float d);
 u32 UnpackE4m3x2(Thread* t, u32 site, u32 codes);
 u32 UnpackE5m2x2(Thread* t, u32 site, u32 codes);
+u32 PickBytes(Thread* t, u32 site, u32 low, u32 high, u32 which);
 
 void LdmatrixX1(Thread* t, u32 site, u32 address, u32* registers, u32 counts);
 void LdmatrixX2(Thread* t, u32 site, u32 address, u32* registers, u32 counts);

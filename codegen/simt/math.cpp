@@ -62,6 +62,8 @@ u32 PackE5m2x2(Thread* t, u32 site, float low, float high) {
   t->cta->step(*t, site);
   return fp8_code(DType::E5M2, low) | fp8_code(DType::E5M2, high) << 8;
 }
+u32 PackE4m3x4(Thread* t, u32 site, float a, float b, float c, float d) { return PackE4m3x2(t, site, a, b) | PackE4m3x2(t, site, c, d) << 16; }
+u32 PackE5m2x4(Thread* t, u32 site, float a, float b, float c, float d) { return PackE5m2x2(t, site, a, b) | PackE5m2x2(t, site, c, d) << 16; }
 u32 UnpackE4m3x2(Thread* t, u32 site, u32 codes) {
   t->cta->step(*t, site);
   return f16_of_fp8(DType::E4M3, codes) | f16_of_fp8(DType::E4M3, codes >> 8) << 16;
@@ -69,6 +71,14 @@ u32 UnpackE4m3x2(Thread* t, u32 site, u32 codes) {
 u32 UnpackE5m2x2(Thread* t, u32 site, u32 codes) {
   t->cta->step(*t, site);
   return f16_of_fp8(DType::E5M2, codes) | f16_of_fp8(DType::E5M2, codes >> 8) << 16;
+}
+
+u32 PickBytes(Thread* t, u32 site, u32 low, u32 high, u32 which) {
+  t->cta->step(*t, site);
+  const std::uint64_t bytes = low | std::uint64_t{high} << 32;
+  u32 out = 0;
+  for (u32 i = 0; i < 4; ++i) out |= static_cast<u32>(bytes >> 8 * (which >> 4 * i & 7) & 0xff) << 8 * i;
+  return out;
 }
 
 }  // namespace tessera::simt::hooks

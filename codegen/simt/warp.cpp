@@ -56,17 +56,29 @@ u32 shuffle(Thread& t, u32 site, Primitive p, u32 value, u32 operand) {
 
 void synchronise(Cta& cta, Thread* lanes, u32) {
   if (!cta.run.options.races) return;
-  Clock joint(cta.clocks);
+  Clock joint(cta.clocks), proxy;
   for (u32 l = 0; l < 32; ++l) {
     Thread& t = lanes[l];
     if (l == 0 || !t.base.same(lanes[l - 1].base)) joint.join(t.base);
+    if (!t.proxy || t.proxy.same(proxy)) continue;
+    if (!proxy) {
+      proxy = t.proxy;
+      continue;
+    }
+    Clock both(cta.clocks);
+    both.join(proxy);
+    both.join(t.proxy);
+    proxy = std::move(both);
   }
   for (u32 l = 0; l < 32; ++l) {
     Thread& t = lanes[l];
     t.publish(joint);
     Cta::release(t);
   }
-  for (u32 l = 0; l < 32; ++l) lanes[l].base = joint;
+  for (u32 l = 0; l < 32; ++l) {
+    lanes[l].base = joint;
+    if (proxy) lanes[l].proxy = proxy;
+  }
 }
 
 struct MatrixForm {

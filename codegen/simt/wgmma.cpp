@@ -85,11 +85,39 @@ void each_chunk(const Operand& o, u32 first, u32 rows, u32 bytes, F f) {
   }
 }
 
+/// A sum of 8-bit products as tensor cores add it: the sum so far and the products are cut, toward zero, to kKeptBits bits behind the point of the
+/// largest of them. Measured on Hopper; so sums of many numbers of one sign come out too small.
+constexpr int kKeptBits = 13;
+
+double add_cut(double sum, const double* a, const double* b, u32 k) {
+  double most = std::fabs(sum);
+  bool finite = std::isfinite(sum);
+  for (u32 i = 0; i < k; ++i) {
+    const double x = std::fabs(a[i] * b[i]);
+    finite = finite && std::isfinite(x);
+    most = std::max(most, x);
+  }
+  if (!finite || most == 0) {
+    for (u32 i = 0; i < k; ++i) sum += a[i] * b[i];
+    return sum;
+  }
+  const int down = kKeptBits - std::ilogb(most);
+  const double scale = std::ldexp(1.0, down);
+  auto units = static_cast<std::int64_t>(sum * scale);
+  for (u32 i = 0; i < k; ++i) units += static_cast<std::int64_t>(a[i] * b[i] * scale);
+  return std::ldexp(static_cast<double>(units), -down);
+}
+
 void compute(Cta& cta, Warp& w, Product& p) {
   const Types t = types_of(p.primitive);
   const u32 n = static_cast<u32>(p.values.size() / 32), columns = 2 * n, k_step = 32 / t.bytes;
   const bool from_registers = !p.a_registers.empty();
   std::vector<double> a(16 * k_step), b(columns * k_step), sum(16 * columns);
+  const auto place = [&](u32 l, u32 r) { return (l / 4 + 8 * (r / 2 % 2)) * columns + r / 4 * 8 + l % 4 * 2 + r % 2; };
+  const bool cut = t.bytes == 1;
+  for (u32 l = 0; l < 32 && cut; ++l) {
+    for (u32 r = 0; r < n; ++r) sum[place(l, r)] = static_cast<double>(p.values[l * n + r]);
+  }
   const auto read = [&](const Operand& o, u32 row, u32 k, DType type) {
     u32 code = 0;
     const u32 offset = o.at(row, k, t.bytes);
@@ -117,6 +145,11 @@ void compute(Cta& cta, Warp& w, Product& p) {
     }
     for (u32 row = 0; row < 16; ++row) {
       for (u32 column = 0; column < columns; ++column) {
+        if (cut) {
+          double& x = sum[row * columns + column];
+          x = add_cut(x, &a[row * k_step], &b[column * k_step], k_step);
+          continue;
+        }
         double x = 0;
         for (u32 k = 0; k < k_step; ++k) x += a[row * k_step + k] * b[column * k_step + k];
         sum[row * columns + column] += x;
@@ -126,8 +159,7 @@ void compute(Cta& cta, Warp& w, Product& p) {
   for (u32 l = 0; l < 32; ++l) {
     for (u32 r = 0; r < n; ++r) {
       float& v = p.values[l * n + r];
-      const u32 row = l / 4 + 8 * (r / 2 % 2), column = r / 4 * 8 + l % 4 * 2 + r % 2;
-      v = static_cast<float>(static_cast<double>(v) + sum[row * columns + column]);
+      v = static_cast<float>(cut ? sum[place(l, r)] : static_cast<double>(v) + sum[place(l, r)]);
       // One NaN, as the hardware has, whatever the operands': others are tokens.
       if (std::isnan(v)) v = std::numeric_limits<float>::quiet_NaN();
     }

@@ -42,8 +42,11 @@ const char* instruction(Primitive p) {
     case Primitive::PackF16x2: return "cvt.rn.f16";
     case Primitive::PackE4m3x2: return "cvt.rn.satfinite.e4m3x2.f32";
     case Primitive::PackE5m2x2: return "cvt.rn.satfinite.e5m2x2.f32";
+    case Primitive::PackE4m3x4: return "cvt.rn.satfinite.e4m3x2.f32";
+    case Primitive::PackE5m2x4: return "cvt.rn.satfinite.e5m2x2.f32";
     case Primitive::UnpackE4m3x2: return "cvt.rn.f16x2.e4m3x2";
     case Primitive::UnpackE5m2x2: return "cvt.rn.f16x2.e5m2x2";
+    case Primitive::PickBytes: return "prmt.b32";
     case Primitive::LdmatrixX1: return "ldmatrix.sync.aligned.m8n8.x1.shared.b16";
     case Primitive::LdmatrixX2: return "ldmatrix.sync.aligned.m8n8.x2.shared.b16";
     case Primitive::LdmatrixX4: return "ldmatrix.sync.aligned.m8n8.x4.shared.b16";

@@ -10,7 +10,7 @@ namespace tessera::test {
 
 struct GemmForm {
   std::int64_t bm = 128, bn = 128, bk = 64;
-  std::string dtype = "bf16";
+  std::string dtype = "bf16", b_dtype = "";                        ///< of b: that of a
   bool transposed = true;                                          ///< b is [N, K], else [K, N]
   std::string a_view = "view {T}[M, K]", a_axes = "%a, %mi, %kk";  ///< how a is declared and loaded
   std::string more_params, more_symbols;
@@ -20,32 +20,33 @@ struct GemmForm {
   std::string trips_end = "%K";    ///< where the loop ends
   std::int64_t repeats = 0;        ///< > 0: a loop around the loop
   std::string flags;               ///< of the kernel
+  std::string dot = "";            ///< attributes of the product
   std::int64_t merged = 0;         ///< > 0: rows of a are two axes, the inner one of so many
 };
 
 /// c [M, N] in f32 = a [M, K] b, or `repeats` times that.
 inline std::string gemm_text(const GemmForm& f) {
-  const std::string t = f.dtype;
+  const std::string t = f.dtype, u = f.b_dtype.empty() ? t : f.b_dtype;
   const std::string k_loop =
       fmt::format(R"(
     %kk = range %k, %c0, {k_end} {{size = {bk}}} : range<{bk}>
     %at = load {a_axes} : {T}[{bm}, {bk}]
-    %bt = load %b, {b_axes} : {T}[{b_tile}]
+    %bt = load %b, {b_axes} : {U}[{b_tile}]
     %in = inside %kk : bool[{bk}]
     %inrow = reshape %in : bool[1, {bk}]
     %incol = reshape %in : bool[{bk}, 1]
     %ag = select %inrow, %at, %zero : {T}[{bm}, {bk}]
     {turn}
-    %bg = select %incol, {b}, %zero : {T}[{bk}, {bn}]
-    %o = dot %ag, %bg : f32[{bm}, {bn}]
+    %bg = select %incol, {b}, %bzero : {U}[{bk}, {bn}]
+    %o = dot %ag, %bg {dot} : f32[{bm}, {bn}]
     %sum = add %p, %o : f32[{bm}, {bn}]
     {body}
     yield {sum}
 )",
-                  fmt::arg("k_end", f.k_end), fmt::arg("bk", f.bk), fmt::arg("bm", f.bm), fmt::arg("bn", f.bn), fmt::arg("T", t),
-                  fmt::arg("a_axes", f.a_axes), fmt::arg("b_axes", f.transposed ? "%nj, %kk" : "%kk, %nj"),
+                  fmt::arg("k_end", f.k_end), fmt::arg("bk", f.bk), fmt::arg("bm", f.bm), fmt::arg("bn", f.bn), fmt::arg("T", t), fmt::arg("U", u),
+                  fmt::arg("dot", f.dot), fmt::arg("a_axes", f.a_axes), fmt::arg("b_axes", f.transposed ? "%nj, %kk" : "%kk, %nj"),
                   fmt::arg("b_tile", f.transposed ? fmt::format("{}, {}", f.bn, f.bk) : fmt::format("{}, {}", f.bk, f.bn)),
-                  fmt::arg("turn", f.transposed ? fmt::format("%btt = permute %bt {{perm = [1, 0]}} : {}[{}, {}]", t, f.bk, f.bn) : ""),
+                  fmt::arg("turn", f.transposed ? fmt::format("%btt = permute %bt {{perm = [1, 0]}} : {}[{}, {}]", u, f.bk, f.bn) : ""),
                   fmt::arg("b", f.transposed ? "%btt" : "%bt"), fmt::arg("body", f.body), fmt::arg("sum", f.sum));
   const std::string tile = fmt::format("f32[{}, {}]", f.bm, f.bn);
   const std::string loop = fmt::format("for %c0, {}, %bk, {{}} : {} (%k: idx, %p: {}) {{{{{}}}}}", f.trips_end, tile, tile,
@@ -59,7 +60,7 @@ inline std::string gemm_text(const GemmForm& f) {
   }
   return fmt::format(R"(kernel gemm(
   %a: {a_view},
-  %b: view {T}[{b_dims}],
+  %b: view {U}[{b_dims}],
   %c: out view f32[M, N]{more}
 )
 symbols(M, K, N{symbols})
@@ -74,6 +75,7 @@ grid(%i < ceil(M, {bm}), %j < ceil(N, {bn}))
   %K = sym {{name = "K"}} : idx
   %N = sym {{name = "N"}} : idx
   %zero = const {{value = 0.0}} : {T}
+  %bzero = const {{value = 0.0}} : {U}
   %i0 = mul %i, %bm : idx
   %j0 = mul %j, %bn : idx
   %mi = range %i0, %c0, %M {{size = {bm}}} : range<{bm}>
@@ -85,7 +87,7 @@ grid(%i < ceil(M, {bm}), %j < ceil(N, {bn}))
   yield
 }}
 )",
-                     fmt::arg("a_view", std::regex_replace(f.a_view, std::regex("\\{T\\}"), t)), fmt::arg("T", t),
+                     fmt::arg("a_view", std::regex_replace(f.a_view, std::regex("\\{T\\}"), t)), fmt::arg("T", t), fmt::arg("U", u),
                      fmt::arg("b_dims", f.transposed ? "N, K" : "K, N"), fmt::arg("more", f.more_params.empty() ? "" : ",\n  " + f.more_params),
                      fmt::arg("bm", f.bm), fmt::arg("bn", f.bn), fmt::arg("bk", f.bk), fmt::arg("flags", f.flags), fmt::arg("head", f.head),
                      fmt::arg("symbols", f.more_symbols), fmt::arg("loops", loops));

@@ -4,8 +4,8 @@
 usage: rivals.py [--results FILE] [--only PART] [TESSERA]
   TESSERA    the command, default bin/tessera beside this file. Needs PyTorch with CUDA.
   --results  file that gets a line `KEY, tab, FIGURE` for each cell: the device rows of `./dev accept gpu`
-  --only     some of the parts, by commas: attention, half, accuracy, variants, head_dims, ragged, foreign, schedules, ladder, gemm, rows, decode,
-             sampling, launch
+  --only     some of the parts, by commas: attention, half, accuracy, variants, fp8, head_dims, ragged, foreign, schedules, ladder, gemm, rows,
+             decode, sampling, launch
 FLOPs of attention: 4 B H N^2 D, halved for causal. Prints one Markdown table.
 """
 import argparse
@@ -157,7 +157,8 @@ ret;
 
 def write_tensors(path, tensors):
     """A safetensors file of CPU tensors by name."""
-    names = {torch.int32: "I32", torch.float32: "F32", torch.int64: "U64", torch.bfloat16: "BF16", torch.float16: "F16"}  # Tessera's seeds are unsigned
+    names = {torch.int32: "I32", torch.float32: "F32", torch.int64: "U64", torch.bfloat16: "BF16", torch.float16: "F16",
+             torch.float8_e4m3fn: "F8_E4M3"}  # Tessera's seeds are unsigned
     header, at = {}, 0
     for n, t in tensors.items():
         size = t.numel() * t.element_size()
@@ -434,6 +435,59 @@ def variants():
     row("lengths", "half as many keys as queries, D=128 N=4096, vs the dense kernel at equal work", half and half / 2, "", 0.90, 0.97)
 
 
+def fp8():
+    """e4m3 attention forward, one f32 factor a key head, bf16 out; and the bias of what it gives for values of one sign."""
+    file, d = "kernels/attention/fp8.tile", 128
+    try:
+        from flash_attn_interface import flash_attn_func as fa3
+    except ImportError:
+        fa3 = None  # FlashAttention-3 takes part where it is installed
+    for causal in (False, True):
+        for n in (4096, 16384):
+            b, h = 16384 // n, 2048 // d
+            wide = [torch.randn(b, n, h, d, device="cuda", dtype=torch.bfloat16) for _ in range(3)]
+            q, k, v = (x.to(torch.float8_e4m3fn) for x in wide)
+            one = torch.ones(b, h, device="cuda")
+
+            def cudnn():
+                with sdpa_kernel(SDPBackend.CUDNN_ATTENTION):
+                    F.scaled_dot_product_attention(*(x.transpose(1, 2) for x in wide), is_causal=causal)
+
+            half = theirs(cudnn)
+            third = theirs(lambda: fa3(q, k, v, causal=causal, q_descale=one, k_descale=one, v_descale=one)) if fa3 else None
+            mine = ours(file, "flash8_causal" if causal else "flash8", ["O=bf16", f"D={d}"], f"B={b},H={h},G={h},Sq={n},Sk={n}",
+                        "--arg", f"scale={1 / math.sqrt(d)}", "--without", "lse")
+            flops = 4 * b * h * n * n * d / (2 if causal else 1) / 1e12
+            cell, name = f"{'causal' if causal else 'full'}_{n}", f"attention e4m3 D={d}{' causal' if causal else ''} N={n} vs "
+            text = "" if mine is None else f"{flops / mine:.0f} TFLOP/s, cuDNN bf16 {flops / half:.0f}"
+            row("fp8_cudnn_" + cell, name + "cuDNN bf16", None if mine is None else half / mine, text, 1.30, 1.51)
+            if third:
+                row("fp8_fa3_" + cell, name + "FlashAttention-3 e4m3", None if mine is None else third / mine,
+                    f"FlashAttention-3 {flops / third:.0f} TFLOP/s", 0.95, 1.10)
+    for n in (8192, 65536):
+        m = 256
+        q, k = (torch.randn(1, x, 1, d).to(torch.float8_e4m3fn) for x in (m, n))
+        v = (1 + 0.1 * torch.randn(1, n, 1, d)).to(torch.float8_e4m3fn)
+        one = torch.ones(1, 1)
+        with tempfile.NamedTemporaryFile(suffix=".safetensors") as inputs, tempfile.NamedTemporaryFile(suffix=".safetensors") as outputs:
+            write_tensors(inputs.name, {"q": q, "k": k, "v": v, "q_scale": one, "k_scale": one, "v_scale": one})
+            done = subprocess.run([tessera, "run", file, "--kernel", "flash8", "--target", "cuda", "--const", "O=f32", f"D={d}", "--in", inputs.name,
+                                   "--out", outputs.name, "--arg", f"scale={1 / math.sqrt(d)}", "--without", "lse"], capture_output=True, text=True)
+            if done.returncode != 0:
+                print(done.stderr or done.stdout, file=sys.stderr)
+                row(f"fp8_bias_{n}", f"bias of attention e4m3, {n} keys, per cent", None, "", 1.0, 0.3)
+                continue
+            mine = read_tensor(outputs.name, "o", torch.float32).double()
+        q, k, v = (x.cuda().double().squeeze(2).squeeze(0) for x in (q, k, v))
+        want = torch.softmax(q @ k.T / math.sqrt(d), -1) @ v
+        bias = lambda o: 100 * (o.reshape(m, d).cuda().mean() / want.mean() - 1).item()
+        text = f"{bias(mine):+.3f} %"
+        if fa3:
+            c = [x.to(torch.float8_e4m3fn).reshape(1, -1, 1, d) for x in (q, k, v)]
+            text += f", FlashAttention-3 {bias(fa3(*c, causal=False, q_descale=one.cuda(), k_descale=one.cuda(), v_descale=one.cuda()).double()):+.2f} %"
+        row(f"fp8_bias_{n}", f"bias of attention e4m3, {n} keys, values 1 + 0.1 N(0, 1), per cent", abs(bias(mine)), text, 1.0, 0.3)
+
+
 def gemm():
     peak = mma_peak() / 1e12
     for key, m, n, k in (("4096", 4096, 4096, 4096), ("8192", 8192, 8192, 8192), ("8192_1024", 8192, 8192, 1024)):
@@ -528,6 +582,6 @@ print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}\n")
 print("| cell | ratio | must / goal | | measured |\n|---|---|---|---|---|")
 if results:
     print(f"# {torch.cuda.get_device_name()}, PyTorch {torch.__version__}", file=results)
-for part in (attention, half, accuracy, variants, head_dims, ragged, foreign, schedules, ladder, gemm, rows, decode, sampling, launch):
+for part in (attention, half, accuracy, variants, fp8, head_dims, ragged, foreign, schedules, ladder, gemm, rows, decode, sampling, launch):
     if options.only is None or part.__name__ in options.only.split(","):
         part()

@@ -126,8 +126,8 @@ Call made_up(const std::string& file, const std::string& kernel, const Constants
       for (std::int64_t i = 0; i < b.size(); ++i) b.set_int(i, integer(p.name, i, dims, size, c.symbols.at("P")));
     } else {
       b.fill_random(seed);
-      // Probabilities, shares and temperatures are positive.
-      const bool positive = p.name == "probs" || p.name == "top_p" || p.name == "ratio" || p.name == "temperature";
+      // Probabilities, shares, temperatures and scales are positive.
+      const bool positive = p.name == "probs" || p.name == "top_p" || p.name == "ratio" || p.name == "temperature" || p.name.ends_with("_scale");
       for (std::int64_t i = 0; positive && i < b.size(); ++i) b.set(i, 0.1 + 0.8 * std::fabs(b.get(i)));
     }
     if (p.name == "kpool" || p.name == "vpool") disown_rows(b, size, c.symbols.at("P"));

@@ -19,7 +19,8 @@ constexpr Size kSizes[] = {{.b = 1, .h = 2, .sq = 72, .sk = 200, .m = 72, .n = 1
 struct Shipped {
   const char *file, *kernel;
   Constants constants;
-  bool bulk = true;  ///< its loops are fed by bulk copies
+  bool bulk = true;       ///< its loops are fed by bulk copies
+  const char* more = "";  ///< of the test's name
 };
 void PrintTo(const Shipped& s, std::ostream* out) { *out << s.kernel; }
 class SimtWarpgroups : public ::testing::TestWithParam<Shipped> {};
@@ -52,11 +53,18 @@ TEST_P(SimtWarpgroups, RunCleanAndRight) {
 Constants gemm(DType t, std::int64_t bm, std::int64_t bn, std::int64_t bk) { return {{"T", t}, {"BM", bm}, {"BN", bn}, {"BK", bk}}; }
 Constants attention(DType t, std::int64_t d, std::int64_t bm, std::int64_t bn) { return {{"T", t}, {"D", d}, {"BM", bm}, {"BN", bn}}; }
 
+Constants attention8(std::int64_t d, std::int64_t bm, std::int64_t bn) { return {{"O", DType::BF16}, {"D", d}, {"BM", bm}, {"BN", bn}}; }
+Constants gemm8(DType t, std::int64_t bm, std::int64_t bn, std::int64_t bk) {
+  return {{"T", t}, {"O", DType::F32}, {"BM", bm}, {"BN", bn}, {"BK", bk}};
+}
+
 const char* const kGemm = "kernels/gemm/gemm.tile";
 const char* const kFlash = "kernels/attention/flash.tile";
 INSTANTIATE_TEST_SUITE_P(All, SimtWarpgroups,
                          ::testing::Values(Shipped{kGemm, "gemm", gemm(DType::BF16, 64, 64, 64)},
                                            Shipped{kGemm, "gemm_nt", gemm(DType::F16, 128, 128, 32)},
+                                           Shipped{kGemm, "gemm", gemm8(DType::E4M3, 128, 128, 64), true, "_e4m3"},
+                                           Shipped{kGemm, "gemm_nt", gemm8(DType::E5M2, 128, 128, 128), true, "_e5m2"},
                                            Shipped{kFlash, "flash", attention(DType::BF16, 64, 64, 64)},
                                            Shipped{kFlash, "flash_causal", attention(DType::F16, 32, 128, 64)},
                                            Shipped{kFlash, "flash_window", attention(DType::BF16, 64, 64, 32)},
@@ -66,13 +74,15 @@ INSTANTIATE_TEST_SUITE_P(All, SimtWarpgroups,
                                            Shipped{"examples/ladder/08_overlap.tile", "attention", attention(DType::BF16, 64, 64, 64)},
                                            Shipped{"examples/ladder/09_roles.tile", "attention", attention(DType::F16, 32, 128, 64)},
                                            Shipped{"examples/ladder/10_order.tile", "causal", attention(DType::BF16, 64, 128, 32)},
+                                           Shipped{"kernels/attention/fp8.tile", "flash8", attention8(64, 128, 64)},
+                                           Shipped{"kernels/attention/fp8.tile", "flash8_causal", attention8(32, 192, 32)},
                                            Shipped{"kernels/attention/paged.tile", "paged_prefill", attention(DType::BF16, 64, 64, 64), false},
                                            Shipped{"kernels/attention/ragged.tile", "ragged", attention(DType::BF16, 64, 64, 64)},
                                            Shipped{"kernels/attention/ragged.tile", "ragged_causal", attention(DType::F16, 32, 128, 64)}),
                          [](const auto& info) {
                            const std::string file = info.param.file;
                            const bool rung = file.starts_with("examples/ladder/");
-                           return (rung ? "Rung" + file.substr(16, 2) + "_" : "") + info.param.kernel;
+                           return (rung ? "Rung" + file.substr(16, 2) + "_" : "") + info.param.kernel + info.param.more;
                          });
 
 }  // namespace

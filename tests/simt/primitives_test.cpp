@@ -226,6 +226,21 @@ TEST(SimtArithmetic, PacksLowHalfFirstAndRoundsToEven) {
   }
 }
 
+TEST(SimtArithmetic, PacksFourCodesTheFirstLowest) {
+  const auto codes = [](DType t, double most) { return encode_float(t, 1) | encode_float(t, -2) << 8 | encode_float(t, most) << 16; };
+  const auto e4 = bits_of({}, [](KernelBuilder& k, V) { return k.call(Primitive::PackE4m3x4, {k.f(1), k.f(-2), k.f(1e9f), k.f(0)}); });
+  EXPECT_EQ(e4[0], codes(DType::E4M3, 448));
+  const auto e5 = bits_of({}, [](KernelBuilder& k, V) { return k.call(Primitive::PackE5m2x4, {k.f(1), k.f(-2), k.f(1e9f), k.f(0)}); });
+  EXPECT_EQ(e5[0], codes(DType::E5M2, 57344));
+}
+
+TEST(SimtArithmetic, PicksBytesOfTwoWords) {
+  const auto even = bits_of({}, [](KernelBuilder& k, V) { return k.call(Primitive::PickBytes, {k.i(0x33221100), k.i(0x77665544), k.i(0x6420)}); });
+  EXPECT_EQ(even[0], 0x66442200U);
+  const auto odd = bits_of({}, [](KernelBuilder& k, V) { return k.call(Primitive::PickBytes, {k.i(0x33221100), k.i(0x77665544), k.i(0x7531)}); });
+  EXPECT_EQ(odd[0], 0x77553311U);
+}
+
 TEST(SimtArithmetic, UnpacksFp8Exactly) {
   const auto e4 = bits_of({}, [](KernelBuilder& k, V) { return k.call(Primitive::UnpackE4m3x2, {k.i(0x7e38)}); });
   EXPECT_EQ(e4[0], encode_float(DType::F16, 1) | encode_float(DType::F16, 448) << 16);

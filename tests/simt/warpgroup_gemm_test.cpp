@@ -18,10 +18,10 @@ struct GemmRun {
 };
 
 void expect_gemm(const GemmForm& form, const Compiled& kernel, const GemmRun& r, const Way& way, bool bulk = true) {
-  const DType t = form.dtype == "f16" ? DType::F16 : DType::BF16;
+  const DType t = *dtype_from_name(form.dtype), u = form.b_dtype.empty() ? t : *dtype_from_name(form.b_dtype);
   // Small integers: every sum is exact.
   const ir::Dims rows = form.merged > 0 ? ir::Dims{r.m / form.merged, form.merged, r.k} : ir::Dims{r.m, r.k};
-  Buffer a = Buffer(t, rows).fill_integers(1, 3), b = Buffer(t, form.transposed ? ir::Dims{r.n, r.k} : ir::Dims{r.k, r.n}).fill_integers(2, 3);
+  Buffer a = Buffer(t, rows).fill_integers(1, 3), b = Buffer(u, form.transposed ? ir::Dims{r.n, r.k} : ir::Dims{r.k, r.n}).fill_integers(2, 3);
   std::map<std::string, Buffer> tensors = {{"a", a}, {"b", b}, {"c", Buffer(DType::F32, {r.m, r.n}).fill(NAN)}};
   std::map<std::string, double> scalars;
   if (r.end >= 0) scalars["e"] = static_cast<double>(r.end);
@@ -70,29 +70,36 @@ TEST_P(WarpgroupGemm, IsExactAndClean) {
 
 INSTANTIATE_TEST_SUITE_P(
     All, WarpgroupGemm,
-    testing::Values(GemmCase{"Trips", {.bm = 64, .bn = 64}, {{64, 64, 8}, {64, 64, 64}, {72, 40, 104}, {64, 64, 128}, {130, 70, 520}}},
-                    GemmCase{"TripsByNumber",
-                             {.bm = 64, .bn = 64, .more_params = kEnd, .trips_end = "%e"},
-                             {{64, 64, 128, 0}, {64, 64, 128, 64}, {64, 64, 256, 192}, {64, 64, 256, 256}}},
-                    GemmCase{"TwoSlots", {.bm = 64, .bn = 32}, {{64, 32, 64}, {64, 32, 448}}, 2},
-                    GemmCase{"FourSlots", {.bm = 64, .bn = 32}, {{64, 32, 64}, {64, 32, 192}, {64, 32, 576}}, 4},
-                    GemmCase{"KOutside", {.bm = 64, .bn = 128, .dtype = "f16", .transposed = false}, {{64, 128, 64}, {70, 136, 296}}},
-                    // columns of the stage beyond the tile's, which the tensor has
-                    GemmCase{"PaddedColumns", {.bm = 64, .bn = 72, .dtype = "f16", .transposed = false}, {{64, 80, 200}}, 0, false},
-                    GemmCase{"ShortK", {.bm = 64, .bn = 64, .bk = 16}, {{64, 64, 16}, {64, 64, 200}}},
-                    GemmCase{"LongK", {.bm = 64, .bn = 32, .bk = 192}, {{64, 32, 192}, {64, 32, 584}}},
-                    GemmCase{"RowsOfTwoBlocksAGroup", {.bm = 128, .bn = 64}, {{128, 64, 200}}},
-                    GemmCase{"ThreeBlocks", {.bm = 192, .bn = 32}, {{200, 32, 136}}},
-                    GemmCase{"Instances", {.bm = 128, .bn = 256, .bk = 32}, {{500, 520, 104}, {640, 256, 32}}},
-                    GemmCase{"MergedRows", merged_rows(4), {{384, 264, 72}, {200, 256, 136}}},
-                    GemmCase{"MergedRowsThatGroupsDoNotFill", merged_rows(3), {{384, 264, 72}, {201, 256, 136}}},
-                    GemmCase{"ManyGroups", {.bm = 256, .bn = 128, .bk = 32}, {{256, 128, 104}}},
-                    GemmCase{"ColumnsOfTwoInstructions", {.bm = 64, .bn = 320, .bk = 32, .transposed = false}, {{64, 320, 104}}},
-                    GemmCase{"RowsOfTwoBoxes", {.bm = 64, .bn = 320, .bk = 32}, {{64, 320, 104}}, 0, false},
-                    GemmCase{"LoopInALoop", {.bm = 64, .bn = 64, .repeats = 3}, {{64, 64, 64}, {64, 64, 136}, {64, 64, 448}}},
-                    GemmCase{"LoopInALoopByNumber",
-                             {.bm = 64, .bn = 64, .more_params = kEnd, .trips_end = "%e", .repeats = 3},
-                             {{64, 64, 128, 0}, {64, 64, 128, 64}, {64, 64, 320, 320}}}),
+    testing::Values(
+        GemmCase{"Trips", {.bm = 64, .bn = 64}, {{64, 64, 8}, {64, 64, 64}, {72, 40, 104}, {64, 64, 128}, {130, 70, 520}}},
+        GemmCase{"TripsByNumber",
+                 {.bm = 64, .bn = 64, .more_params = kEnd, .trips_end = "%e"},
+                 {{64, 64, 128, 0}, {64, 64, 128, 64}, {64, 64, 256, 192}, {64, 64, 256, 256}}},
+        GemmCase{"TwoSlots", {.bm = 64, .bn = 32}, {{64, 32, 64}, {64, 32, 448}}, 2},
+        GemmCase{"FourSlots", {.bm = 64, .bn = 32}, {{64, 32, 64}, {64, 32, 192}, {64, 32, 576}}, 4},
+        GemmCase{"KOutside", {.bm = 64, .bn = 128, .dtype = "f16", .transposed = false}, {{64, 128, 64}, {70, 136, 296}}},
+        // columns of the stage beyond the tile's, which the tensor has
+        GemmCase{"PaddedColumns", {.bm = 64, .bn = 72, .dtype = "f16", .transposed = false}, {{64, 80, 200}}, 0, false},
+        GemmCase{"ShortK", {.bm = 64, .bn = 64, .bk = 16}, {{64, 64, 16}, {64, 64, 200}}},
+        GemmCase{"LongK", {.bm = 64, .bn = 32, .bk = 192}, {{64, 32, 192}, {64, 32, 584}}},
+        GemmCase{"RowsOfTwoBlocksAGroup", {.bm = 128, .bn = 64}, {{128, 64, 200}}}, GemmCase{"ThreeBlocks", {.bm = 192, .bn = 32}, {{200, 32, 136}}},
+        GemmCase{"Instances", {.bm = 128, .bn = 256, .bk = 32}, {{500, 520, 104}, {640, 256, 32}}},
+        GemmCase{"MergedRows", merged_rows(4), {{384, 264, 72}, {200, 256, 136}}},
+        GemmCase{"MergedRowsThatGroupsDoNotFill", merged_rows(3), {{384, 264, 72}, {201, 256, 136}}},
+        GemmCase{"ManyGroups", {.bm = 256, .bn = 128, .bk = 32}, {{256, 128, 104}}},
+        GemmCase{"ColumnsOfTwoInstructions", {.bm = 64, .bn = 320, .bk = 32, .transposed = false}, {{64, 320, 104}}},
+        GemmCase{"RowsOfTwoBoxes", {.bm = 64, .bn = 320, .bk = 32}, {{64, 320, 104}}, 0, false},
+        GemmCase{"Bytes", {.bm = 64, .bn = 64, .bk = 128, .dtype = "e4m3"}, {{64, 64, 16}, {72, 40, 208}, {130, 70, 528}}},
+        GemmCase{"BytesOfTwoTypes", {.bm = 64, .bn = 72, .bk = 64, .dtype = "e5m2", .b_dtype = "e4m3"}, {{64, 72, 208}}, 0, false},
+        GemmCase{"BytesOfManyColumns", {.bm = 128, .bn = 256, .bk = 96, .dtype = "e4m3", .b_dtype = "e5m2"}, {{130, 260, 208}}},
+        GemmCase{"BytesOfManySteps", {.bm = 64, .bn = 32, .bk = 320, .dtype = "e5m2"}, {{64, 32, 640}}},
+        GemmCase{"BytesKOutside", {.bm = 128, .bn = 256, .bk = 64, .dtype = "e4m3", .transposed = false}, {{128, 256, 64}, {260, 272, 304}}},
+        GemmCase{"BytesKOutsideWithoutRoles", {.bm = 64, .bn = 64, .bk = 64, .dtype = "e4m3", .transposed = false}, {{70, 80, 144}}, 0, false},
+        GemmCase{"Tf32", {.bm = 64, .bn = 64, .bk = 32, .dtype = "f32", .dot = "{prec = tf32}"}, {{64, 64, 8}, {72, 40, 104}}},
+        GemmCase{"LoopInALoop", {.bm = 64, .bn = 64, .repeats = 3}, {{64, 64, 64}, {64, 64, 136}, {64, 64, 448}}},
+        GemmCase{"LoopInALoopByNumber",
+                 {.bm = 64, .bn = 64, .more_params = kEnd, .trips_end = "%e", .repeats = 3},
+                 {{64, 64, 128, 0}, {64, 64, 128, 64}, {64, 64, 320, 320}}}),
     [](const auto& info) { return info.param.what; });
 
 TEST(WarpgroupGemms, NoTensorNoTrip) {

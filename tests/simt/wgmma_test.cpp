@@ -82,6 +82,30 @@ TEST(SimtWgmmaTf32, ReadsTheUpperBitsAlone) {
   expect_product(out, p, 1, false);
 }
 
+/// 64 x 8 sums of one step of e4m3 on top of `sum`, where all products are 1/2.
+double halves_on_top_of(double sum) {
+  const Product p{kE4m3E4m3, 8, 1, false, false, false, true};
+  std::vector<std::uint8_t> image(static_cast<std::size_t>(p.image()), static_cast<std::uint8_t>(code(DType::E4M3, 1)));
+  std::fill_n(image.begin(), p.a_bytes(), static_cast<std::uint8_t>(code(DType::E4M3, 0.5)));
+  KernelBuilder k(128, p.image(), 3);
+  fill(k, p.image(), 128);
+  k.call(Primitive::FenceProxyAsync);
+  k.barrier();
+  put(k, 2, wait(k, 0, multiply(k, p, get(k, 1, k.b.getFloatTy(), p.n / 2))));
+  std::vector<float> sums(64 * 8, static_cast<float>(sum)), out(64 * 8);
+  const SimtResult r = run(k.finish(), {tensor("image", image, false), tensor("sums", sums, false), tensor("out", out)});
+  EXPECT_TRUE(r.clean()) << hazards(r);
+  EXPECT_EQ(out.front(), out.back());
+  return static_cast<double>(out[0]);
+}
+
+TEST(SimtWgmmaBytes, SumsKeepThirteenBitsBehindThePoint) {
+  EXPECT_EQ(halves_on_top_of(4096), 4096 + 16);
+  EXPECT_EQ(halves_on_top_of(8191), 8191 + 16);
+  EXPECT_EQ(halves_on_top_of(8192), 8192);
+  EXPECT_EQ(halves_on_top_of(-8192), -8192);
+}
+
 TEST(SimtWgmmaFault, KOutsideOfNarrowAndWideTypes) {
   for (const Form& form : {kTf32, kE4m3E4m3}) {
     const Product p{form, 8, 1, true, false, true};
