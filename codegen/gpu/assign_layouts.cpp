@@ -28,7 +28,7 @@ std::int64_t power_above(std::int64_t n) {
 /// Sums that the registers of a warpgroup hold beside the rest.
 constexpr std::int64_t kGroupSums = 128 * 128;
 /// Registers of a thread beside its sums and operands, as ptxas reports them of loops with one or two products.
-constexpr std::int64_t kBesideSums = 56, kBesidePromoted = 48;
+constexpr std::int64_t kBesideSums = 56, kBesidePromoted = 46;
 /// That a thread has at most.
 constexpr std::int64_t kMostRegisters = 255;
 
