@@ -1,6 +1,8 @@
 // Which exponentials are computed by multiply-adds. The unit for transcendental functions takes a warp's instruction every 8 cycles, the scheduler
 // issues one in each: in a loop of products where that unit has more to do than the scheduler, some of its exponentials are polynomials instead
 // (an idea of FlashAttention-4, for another balance), as many as make both equally busy.
+//
+// Which ones depends on their columns alone, and how many on the kernel alone: schedules, which deal out rows to warps, change no bit.
 #include <algorithm>
 
 #include "codegen/gpu/plan.h"
@@ -14,6 +16,7 @@ namespace {
 
 constexpr std::int64_t kUnitCycles = 8;       ///< 32 lanes, 4 results a cycle in each quarter of a multiprocessor
 constexpr std::int64_t kPolynomialSlots = 9;  ///< instructions more than the one it replaces
+constexpr std::int64_t kBlockColumns = 8;     ///< of accumulators
 constexpr std::int64_t kTripSlots = 60;       ///< barriers, addresses, descriptors
 
 /// Instructions for one element: of the unit, and all.
@@ -53,12 +56,14 @@ void Plan::balance_units() {
       if (op->results.size() != 1 || !(reduces || ir::has(op->kind, ir::Elementwise))) continue;
       const ir::Value* counted = reduces ? op->operands[0] : op->result();
       if (!has_layout(counted) || uses_.lazy(op->result())) continue;
-      const std::int64_t n = layout(counted).registers();
+      // A thread's registers where a warpgroup has 64 rows.
+      const std::int64_t n = elements(counted) / (2 * dims(counted)[0]);
       const Work w = reduces ? Work{0, 1} : work_of(*op, uses_.coarse(*op));
       all.unit += n * w.unit;
       // Two f32 are rounded by one instruction.
       all.slots += op->kind == OpKind::Cast && is_half(dtype(op->result())) ? n / 2 : n * w.slots;
-      if ((op->kind != OpKind::Exp2 && op->kind != OpKind::Sigmoid) || !uses_.coarse(*op)) continue;
+      if ((op->kind != OpKind::Exp2 && op->kind != OpKind::Sigmoid) || !uses_.coarse(*op) || layout(op->result()).axes.back().count(Source::Warp) > 1)
+        continue;
       exponentials += n;
       movable.push_back(op.get());
     }
@@ -71,7 +76,10 @@ void Plan::balance_units() {
 
 bool Plan::by_polynomial(const Op& op, std::int64_t i) const {
   const auto at = polynomial_.find(&op);
-  return at != polynomial_.end() && (i + 1) * at->second / kShares != i * at->second / kShares;
+  if (at == polynomial_.end()) return false;
+  const AxisPart& columns = layout(op.result()).axes.back();
+  const std::int64_t block = columns.offsets()[static_cast<std::size_t>(i % columns.count(Source::Register))] / kBlockColumns;
+  return (block + 1) * at->second / kShares != block * at->second / kShares;
 }
 
 }  // namespace tessera::gpu

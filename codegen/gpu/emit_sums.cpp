@@ -10,17 +10,7 @@ namespace tessera::gpu {
 
 using ir::Op;
 
-namespace {
-
-/// What the loop carries at `i` is a sum of products.
-bool is_sum(const Op& loop, std::size_t i) {
-  const ir::Value* v = loop.region().yielded()[i];
-  return v->def && v->def->parent == &loop.region() && v->def->kind == ir::OpKind::Add && loop.region().args[1 + i].get() != v &&
-         std::any_of(v->def->operands.begin(), v->def->operands.end(), [](const ir::Value* o) { return o->def && o->def->kind == ir::OpKind::Dot; });
-}
-
-}  // namespace
-
+/// The slot of the trip before, if there was one.
 void ThreadEmitter::release_before(const RingLoop& r, LV* slot, LV* any) {
   LV* before = e_.b.CreateSelect(e_.b.CreateICmpEQ(slot, i32(0)), i32(r.slots - 1), e_.b.CreateSub(slot, i32(1)));
   call(e_.b, e_.module, Primitive::WarpSync, {});
@@ -55,12 +45,16 @@ Values ThreadEmitter::summing_trip(const RingLoop& r, const RingPart& part, LV* 
 
 Values ThreadEmitter::summing_trips(const RingLoop& r, const RingPart& part, const Values& init) {
   Values end = e_.loop(part.lo, part.hi, r.step, init, false, [&](LV* iv, llvm::ArrayRef<LV*> inside) { return summing_trip(r, part, iv, inside); });
+  const auto is_sum = [&](const ir::Value* v) {
+    const auto& ops = part.op.region().ops;
+    return std::any_of(ops.begin(), ops.end(), [&](const auto& op) { return op->kind == ir::OpKind::Dot && plan_.sum_of(*op)->result() == v; });
+  };
   std::vector<LV*> sums;
   const auto each_sum = [&](const std::function<void(LV*&)>& f) {
     std::size_t at = 0;
     for (std::size_t i = 0; i < r.results.size(); ++i) {
       const auto n = static_cast<std::size_t>(layout_of(r.results[i]).registers());
-      for (std::size_t k = at; k < at + n && is_sum(part.op, i); ++k) f(end[k]);
+      for (std::size_t k = at; k < at + n && is_sum(part.op.region().yielded()[i]); ++k) f(end[k]);
       at += n;
     }
   };

@@ -169,7 +169,7 @@ struct Roles {
   int asking = 32, computing = 232;   ///< registers of a thread
   bool turns = true;                  ///< those that compute take turns at asking for products: one's run while another works on its elements
 };
-inline constexpr std::int64_t kShares = 16;
+inline constexpr std::int64_t kShares = 16;  ///< what shares of an op's columns are counted in
 /// Of the asking warpgroup, those that transpose or copy while one warp asks.
 inline constexpr int kTurningWarps = 3;
 inline constexpr int kTickets = 2;
@@ -300,7 +300,7 @@ class Plan {
   std::optional<Span> asked_ring_;
   std::vector<bool> descending_;  ///< by grid axis
   std::optional<Roles> roles_;
-  std::map<const ir::Op*, std::int64_t> polynomial_;  ///< of each kShares registers so many
+  std::map<const ir::Op*, std::int64_t> polynomial_;  ///< of each kShares blocks of columns so many
   std::int64_t staged_bytes_ = 0, stage_end_ = 0;
 };
 
