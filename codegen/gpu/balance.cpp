@@ -1,6 +1,6 @@
 // Which exponentials are computed by multiply-adds. The unit for transcendental functions takes a warp's instruction every 8 cycles, the scheduler
-// issues one in each: in a loop of products where that unit has more to do than the scheduler, some of its exponentials are polynomials instead
-// (an idea of FlashAttention-4, for another balance), as many as make both equally busy.
+// issues one in each: in a loop of products where that unit has more to do than the scheduler, some of its exponentials are polynomials instead,
+// as many as make both equally busy.
 //
 // Which ones depends on their columns alone, and how many on the kernel alone: schedules, which deal out rows to warps, change no bit.
 #include <algorithm>

@@ -219,7 +219,7 @@ void Plan::choose_bulk_copies() {
     std::vector<std::optional<BulkCopy>> copies;
     for (const int i : rings) {
       // What is made of another stage comes as that does.
-      const int from = stages_[static_cast<std::size_t>(i)].turned_from;
+      const int from = stages_[static_cast<std::size_t>(i)].transposed_from;
       const Stage& s = stages_[static_cast<std::size_t>(from < 0 ? i : from)];
       copies.push_back(in_registers(s.source) ? std::nullopt : bulk_copy(s));
       if (from >= 0 && copies.back() && copies.back()->cut) copies.back().reset();  // zeros would come behind the transposing

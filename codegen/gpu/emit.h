@@ -94,6 +94,7 @@ class ThreadEmitter {
   Values ring_trip(const RingLoop& r, const RingPart& part, LV* iv, llvm::ArrayRef<LV*> carried, bool first);
   void issue_behind(const RingLoop& r, const RingPart& part, llvm::ArrayRef<LV*> carried, const std::vector<const ir::Value*>& results);
   static bool needs_late(const RingPart& part, const ir::Op& op, const std::set<const ir::Op*>& late);
+  LV* last_trip(const RingLoop& r);
   void cut_tiles(const RingPart& part, LV* trip, LV* slot, int behind);
   void await_turn(const RingPart& part);
   void give_turn(const RingPart& part);
@@ -134,17 +135,17 @@ class ThreadEmitter {
   void ask_tile(int stage);
   void expect_bytes(LV* barrier, LV* bytes, LV* any);
   void has_come(LV* barrier);
-  void arrive_for_turning(LV* barrier);
+  void arrive_for_transposing(LV* barrier);
   void fetch_tile(int stage, LV* slot, LV* barrier);
   /// As many as draw tickets; `work` has the instance and its standing.
   void each_instance(const std::function<void()>& work);
-  // --- emit_turn.cpp: tiles transposed in shared memory
-  void turn_slots();
-  void turn_loop(const ir::Op& op);
-  void turn_tile(int stage, LV* slot);
-  LV* turned_barrier(const ir::Op& loop, LV* slot);
+  // --- emit_transpose.cpp: tiles transposed in shared memory
+  void transpose_slots();
+  void transpose_loop(const ir::Op& op);
+  void transpose_tile(int stage, LV* slot);
+  LV* transposed_barrier(const ir::Op& loop, LV* slot);
   /// The slot's transposes are there.
-  void await_turned(const RingLoop& r, const Turn& turn);
+  void await_transposed(const RingLoop& r, const Turn& turn);
   // --- emit_copies.cpp: element copies by the other warps of the asking warpgroup
   struct Command;
   void command_copy(int stage, LV* slot);
@@ -319,6 +320,7 @@ class ThreadEmitter {
   void take(const ir::Value* result, const std::function<LV*(const std::vector<Position>&)>& address);
 
   void barrier();
+  void wait_for_all();
   void meet(SharedState::Need need);
   /// At the head of a loop: what its trips do may be behind us.
   void forget(const ir::Op& loop);
@@ -346,6 +348,24 @@ class ThreadEmitter {
   std::map<const ir::Value*, Handed> handed_;  ///< computed tiles in the layout of a user
   std::map<const ir::Value*, RangeValue> ranges_;
   std::map<const ir::Value*, cpu::ViewPtr> views_;
+  /// Puts back what values stand for: code that works out another trip's or instance's addresses leaves no trace.
+  class KeepsValues {
+   public:
+    explicit KeepsValues(ThreadEmitter& of) : of_(of), tiles_(of.tiles_), ranges_(of.ranges_), views_(of.views_) {}
+    ~KeepsValues() {
+      of_.tiles_ = std::move(tiles_);
+      of_.ranges_ = std::move(ranges_);
+      of_.views_ = std::move(views_);
+    }
+    KeepsValues(const KeepsValues&) = delete;
+    KeepsValues& operator=(const KeepsValues&) = delete;
+
+   private:
+    ThreadEmitter& of_;
+    std::map<const ir::Value*, Tile> tiles_;
+    std::map<const ir::Value*, RangeValue> ranges_;
+    std::map<const ir::Value*, cpu::ViewPtr> views_;
+  };
   std::map<std::string, LV*> symbols_;
   std::map<int, LV*> slots_;  ///< ring stages: the slot in use
   std::map<std::string, LV*> bases_;

@@ -129,7 +129,7 @@ void ThreadEmitter::ring_tiles(const RingLoop& r, const Turn& turn, const std::f
     std::int64_t size = 0;
     for (const int s : part.stages) {
       const Stage& st = plan_.stages()[static_cast<std::size_t>(s)];
-      if (st.behind == behind && st.turned_from < 0) size += st.slot_bytes();
+      if (st.behind == behind && st.transposed_from < 0) size += st.slot_bytes();
     }
     bytes = e_.b.CreateAdd(bytes, e_.b.CreateSelect(here.back(), i32(size), i32(0)));
     any = e_.b.CreateOr(any, here.back());

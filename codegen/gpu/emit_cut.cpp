@@ -1,6 +1,4 @@
 // Rows of a bulk copy that lie in the tensor but behind the valid part of their tile (BulkCopy::cut): zeros before anything reads them.
-#include <utility>
-
 #include "codegen/gpu/emit.h"
 #include "codegen/gpu/ring_loop.h"
 
@@ -10,9 +8,7 @@ using ir::Op;
 
 /// Of the tiles in `slot` that come `behind` so many trips, which are those of `trip`. By all threads that compute.
 void ThreadEmitter::cut_tiles(const RingPart& part, LV* trip, LV* slot, int behind) {
-  const auto tiles = tiles_;
-  const auto ranges = ranges_;
-  const auto views = views_;
+  const KeepsValues keeps(*this);
   for (const int i : part.stages) {
     const Stage& s = plan_.stages()[static_cast<std::size_t>(i)];
     if (!s.bulk || !s.bulk->cut || s.behind != behind) continue;
@@ -34,16 +30,9 @@ void ThreadEmitter::cut_tiles(const RingPart& part, LV* trip, LV* slot, int behi
       });
       call(e_.b, e_.module, Primitive::FenceProxyAsync, {});
       // Not `barrier`, whose promise would hold on the other path too.
-      if (plan_.roles()) {
-        call(e_.b, e_.module, Primitive::BarSync, {i32(kComputingBarrier), i32(plan_.threads())});
-      } else {
-        call(e_.b, e_.module, Primitive::BarSyncAll, {});
-      }
+      wait_for_all();
     });
   }
-  tiles_ = tiles;
-  ranges_ = ranges;
-  views_ = views;
 }
 
 }  // namespace tessera::gpu

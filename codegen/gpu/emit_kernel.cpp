@@ -373,12 +373,17 @@ void ThreadEmitter::emit_assert(const Op& op) {
 
 void ThreadEmitter::barrier() {
   settle_all();  // what stands behind may overwrite what a product under way reads
+  wait_for_all();
+  state_.barrier();
+}
+
+/// The instruction alone, of the threads that compute.
+void ThreadEmitter::wait_for_all() {
   if (plan_.roles()) {
     call(e_.b, e_.module, Primitive::BarSync, {i32(kComputingBarrier), i32(plan_.threads())});
   } else {
     call(e_.b, e_.module, plan_.warps() == 1 ? Primitive::WarpSync : Primitive::BarSyncAll, {});
   }
-  state_.barrier();
 }
 
 }  // namespace tessera::gpu

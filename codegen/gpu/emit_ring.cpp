@@ -80,18 +80,13 @@ void ThreadEmitter::copy_tiles(const RingLoop& r, const RingPart& part, const Tu
 
 void ThreadEmitter::prefetch(const RingLoop& r, Turn& turn, LV* slot, LV* free) {
   // The body goes on with its own trip's coordinates.
-  const auto tiles = tiles_;
-  const auto ranges = ranges_;
-  const auto views = views_;
+  const KeepsValues keeps(*this);
   if (r.barriers) {
     e_.if_then(maps_encoded_, [&] { bulk_fetch(r, turn, slot, free); }, [&] { copy_fetch(r, turn, slot, free); });
   } else {
     copy_tiles(r, r.first(), turn, slot);
     call(e_.b, e_.module, Primitive::CpAsyncCommit, {});
   }
-  tiles_ = tiles;
-  ranges_ = ranges;
-  views_ = views;
   look_further(r, turn);
 }
 
@@ -188,7 +183,7 @@ Values ThreadEmitter::ring_trip(const RingLoop& r, const RingPart& part, LV* iv,
   Turn turn = turn_of(r, carried);
   const bool behind = !first && !part.skews.empty();
   arrive(r, turn);
-  if (!behind) await_turned(r, turn);
+  if (!behind) await_transposed(r, turn);
   if (!r.barriers) {
     turn.ahead = e_.add(iv, e_.mul(r.step, e_.idx(r.slots - 1)));
     turn.part = i32(0);
@@ -230,13 +225,13 @@ Values ThreadEmitter::ring_trip(const RingLoop& r, const RingPart& part, LV* iv,
     if (options_.spans) mark_source(op->span);
     if (op.get() == part.first_product) {
       // Who has the turn waits for no tile.
-      if (behind && plan_.takes_turns(part.op)) await_turned(r, turn);
+      if (behind && plan_.takes_turns(part.op)) await_transposed(r, turn);
       await_turn(part);
     }
     emit_op(*op);
     if (op.get() != part.first_product) continue;
     if (behind) {
-      if (!plan_.takes_turns(part.op)) await_turned(r, turn);
+      if (!plan_.takes_turns(part.op)) await_transposed(r, turn);
       issue_behind(r, part, carried, args);
     }
     give_turn(part);
@@ -274,6 +269,15 @@ Values ThreadEmitter::ring_trip(const RingLoop& r, const RingPart& part, LV* iv,
   carry(turn, next);
   block_ = above;
   return next;
+}
+
+LV* ThreadEmitter::last_trip(const RingLoop& r) {
+  LV* trip = r.first().lo;
+  for (const RingPart& part : r.parts) {
+    LV* own = e_.add(part.lo, e_.mul(e_.b.CreateUDiv(e_.sub(e_.sub(part.hi, part.lo), e_.idx(1)), r.step), r.step));
+    trip = e_.b.CreateSelect(e_.b.CreateICmpSLT(part.lo, part.hi), own, trip);
+  }
+  return trip;
 }
 
 void ThreadEmitter::await_turn(const RingPart& part) {
@@ -357,13 +361,8 @@ Values ThreadEmitter::ring_trips_behind(const RingLoop& r, const Values& init) {
   const RingPart& last = r.parts.back();
   Turn turn = turn_of(r, carried);
   arrive(r, turn);
-  LV* trip = r.first().lo;  // the last one
-  for (const RingPart& part : r.parts) {
-    LV* mine = e_.add(part.lo, e_.mul(e_.b.CreateUDiv(e_.sub(e_.sub(part.hi, part.lo), e_.idx(1)), r.step), r.step));
-    trip = e_.b.CreateSelect(e_.b.CreateICmpSLT(part.lo, part.hi), mine, trip);
-  }
-  cut_tiles(last, trip, turn.slot, 1);
-  await_turned(r, turn);
+  cut_tiles(last, last_trip(r), turn.slot, 1);
+  await_transposed(r, turn);
   await_turn(last);
   issue_behind(r, last, carried, r.results);
   give_turn(last);

@@ -24,11 +24,11 @@ void ThreadEmitter::make_barriers() {
   for (const Op* loop : roles.chains) {
     const int slots = plan_.stages()[static_cast<std::size_t>(plan_.rings_of(*loop)[0])].slots;
     for (int s = 0; s < slots; ++s) pair(*plan_.bulk_barriers(*loop) + 16 * s, plan_.warps());
-    for (int s = 0; s < slots && !plan_.turned_of(*loop).empty(); ++s)
-      call(e_.b, e_.module, Primitive::MbarInit, {turned_barrier(*loop, i32(s)), i32(kTurningWarps), first});
+    for (int s = 0; s < slots && !plan_.transposed_of(*loop).empty(); ++s)
+      call(e_.b, e_.module, Primitive::MbarInit, {transposed_barrier(*loop, i32(s)), i32(kTransposingWarps), first});
   }
   for (const int s : roles.tiles) pair(plan_.stages()[static_cast<std::size_t>(s)].barriers, plan_.warps());
-  for (int t = 0; t < kTickets; ++t) pair(roles.tickets + kTicketBarriers * t, plan_.warps() + plan_.turning_warps());
+  for (int t = 0; t < kTickets; ++t) pair(roles.tickets + kTicketBarriers * t, plan_.warps() + plan_.transposing_warps());
   call(e_.b, e_.module, Primitive::FenceMbarInit, {});
   call(e_.b, e_.module, Primitive::BarSyncAll, {});
 }
@@ -43,7 +43,7 @@ void ThreadEmitter::emit_roles() {
         e_.if_then(
             e_.b.CreateICmpEQ(warp_, i32(plan_.warps())), [&] { ask(); },
             [&] {
-              if (plan_.turning_warps() > 0) e_.if_then(maps_encoded_, [&] { turn_slots(); });
+              if (plan_.transposing_warps() > 0) e_.if_then(maps_encoded_, [&] { transpose_slots(); });
               obey_commands();
             });
       },
@@ -135,16 +135,14 @@ void ThreadEmitter::each_instance(const std::function<void()>& work) {
 }
 
 /// Without maps tiles are copied to where their transposes stand: warps that would make them do other things.
-void ThreadEmitter::arrive_for_turning(LV* barrier) {
-  LV* copied = e_.b.CreateAnd(e_.b.CreateNot(maps_encoded_), e_.b.CreateICmpULT(lane_, i32(kTurningWarps)));
+void ThreadEmitter::arrive_for_transposing(LV* barrier) {
+  LV* copied = e_.b.CreateAnd(e_.b.CreateNot(maps_encoded_), e_.b.CreateICmpULT(lane_, i32(kTransposingWarps)));
   call(e_.b, e_.module, Primitive::MbarArrive, {barrier, copied});
 }
 
 /// By the first warp of the asking warpgroup, all lanes alike.
 void ThreadEmitter::ask() {
-  const auto tiles = tiles_;
-  const auto ranges = ranges_;
-  const auto views = views_;
+  const KeepsValues keeps(*this);
   LV* const one = e_.b.CreateICmpEQ(lane_, i32(0));
   LV *all = instances(), *ctas = call(e_.b, e_.module, Primitive::Nctaid, {});
   // After the instance given; of the first lane.
@@ -179,7 +177,7 @@ void ThreadEmitter::ask() {
           for (std::size_t a = 0; a < places.size(); ++a) shared_store(places[a], e_.b.CreateAdd(at, i32(4 + 4 * a)), 4);
           call(e_.b, e_.module, Primitive::MbarArrive, {ticket_barrier(now[0], false), e_.b.getTrue()});
         });
-        if (plan_.turning_warps() > 0) arrive_for_turning(ticket_barrier(now[0], true));
+        if (plan_.transposing_warps() > 0) arrive_for_transposing(ticket_barrier(now[0], true));
         return e_.b.CreateICmpULT(instance, all);
       },
       [&](llvm::ArrayRef<LV*> now) {
@@ -189,9 +187,6 @@ void ThreadEmitter::ask() {
         return out;
       });
   end_commands();
-  tiles_ = tiles;
-  ranges_ = ranges;
-  views_ = views;
 }
 
 Values ThreadEmitter::ask_instance(llvm::ArrayRef<LV*> places, llvm::ArrayRef<LV*> standing) {
@@ -241,7 +236,7 @@ void ThreadEmitter::ask_loop(const Op& op, const std::function<void()>& in_betwe
       call(e_.b, e_.module, Primitive::MbarWait, {ring_barrier(r, t.slot, true), e_.b.CreateXor(t.parity, i32(1))});
       ring_tiles(r, t, [&](LV* bytes, LV* any) { expect_bytes(there, bytes, any); }, [&](int stage) { fetch_tile(stage, t.slot, there); });
       has_come(there);
-      if (!plan_.turned_of(op).empty()) arrive_for_turning(turned_barrier(op, t.slot));
+      if (!plan_.transposed_of(op).empty()) arrive_for_transposing(transposed_barrier(op, t.slot));
       look_further(r, t);
       go_on(r, t);
       Values out;
@@ -275,7 +270,7 @@ void ThreadEmitter::expect_bytes(LV* barrier, LV* bytes, LV* any) {
 
 void ThreadEmitter::fetch_tile(int stage, LV* slot, LV* barrier) {
   // A branch of one thread: by predicates each copy would be a loop over the lanes' differing addresses, for all that ptxas knows.
-  const bool bulk = plan_.stages()[static_cast<std::size_t>(stage)].turned_from < 0;
+  const bool bulk = plan_.stages()[static_cast<std::size_t>(stage)].transposed_from < 0;
   e_.if_then(
       maps_encoded_,
       [&] {

@@ -66,10 +66,10 @@ Plan::Plan(const ir::Kernel& kernel, const GpuTarget& target, const Schedule& sc
     if (op.kind == OpKind::Dot) dot_ops_.push_back(&op);
   });
   lay_out();
-  const bool turned = std::any_of(stages_.begin(), stages_.end(), [](const Stage& s) { return s.turned_from >= 0; });
-  if (!turned || roles_) return;
+  const bool transposed = std::any_of(stages_.begin(), stages_.end(), [](const Stage& s) { return s.transposed_from >= 0; });
+  if (!transposed || roles_) return;
   // Nobody is there to transpose tiles: they go through registers.
-  turning_ = false;
+  transposing_ = false;
   dots_.clear();
   layouts_.clear();
   stages_.clear();
@@ -113,10 +113,10 @@ bool Plan::fragments_in_registers(const Op& op, const DotPlan& dot) const {
 }
 
 /// Whether the asking warpgroup, if there is one, could transpose the tile: a ring of bulk copies of bytes.
-bool Plan::may_turn(const Value* source) const {
+bool Plan::may_transpose(const Value* source) const {
   const Op* loop = rows_and_columns(source) ? source->def->parent->parent : nullptr;
-  return turning_ && warpgroups_ && bits(dtype(source)) == 8 && loop && loop->kind == OpKind::For && loop->parent == &kernel_.body &&
-         dims(source)[0] % kTurnedRows == 0;
+  return transposing_ && warpgroups_ && bits(dtype(source)) == 8 && loop && loop->kind == OpKind::For && loop->parent == &kernel_.body &&
+         dims(source)[0] % kTransposedRows == 0;
 }
 
 OperandHome Plan::stage_for(const Value* operand, const DotPlan& dot, bool is_a) {
@@ -129,7 +129,7 @@ OperandHome Plan::stage_for(const Value* operand, const DotPlan& dot, bool is_a)
   home.k_inner = source_k_inner || turn;
   Stage s;
   s.source = source;
-  const bool by_asking = turn && dot.warpgroup && may_turn(source);
+  const bool by_asking = turn && dot.warpgroup && may_transpose(source);
   s.from_load = rows_and_columns(source) && (!turn || by_asking);
   s.transposed = turn;
   s.swizzled = dot.warpgroup;
@@ -148,7 +148,7 @@ OperandHome Plan::stage_for(const Value* operand, const DotPlan& dot, bool is_a)
     raw.transposed = raw.in_register_order = false;
     raw.rows = dims(source)[0];
     raw.cols = n;
-    s.turned_from = share_stage(raw);
+    s.transposed_from = share_stage(raw);
   }
   home.stage = share_stage(s);
   return home;
@@ -213,9 +213,9 @@ std::vector<int> Plan::stages_of(const Value* v) const {
   return out;
 }
 
-std::vector<int> Plan::turned_of(const Op& loop) const {
+std::vector<int> Plan::transposed_of(const Op& loop) const {
   std::vector<int> out = rings_of(loop);
-  std::erase_if(out, [&](int i) { return stages_[static_cast<std::size_t>(i)].turned_from < 0; });
+  std::erase_if(out, [&](int i) { return stages_[static_cast<std::size_t>(i)].transposed_from < 0; });
   return out;
 }
 
@@ -390,9 +390,9 @@ std::vector<std::string> Plan::notes() const {
   for (const Stage& s : stages_) {
     out.push_back(fmt::format("tile {}: shared memory, {} x {} {}{}, {} slot{}, {} bytes", s.source->hint.empty() ? "-" : s.source->hint, s.rows,
                               s.cols, name(s.dtype), s.swizzled ? ", swizzled" : "", s.slots, s.slots == 1 ? "" : "s", s.slot_bytes() * s.slots) +
-                  (s.turned_from >= 0 ? ", transposed"
-                   : s.bulk           ? ", by bulk copies"
-                                      : ""));
+                  (s.transposed_from >= 0 ? ", transposed"
+                   : s.bulk               ? ", by bulk copies"
+                                          : ""));
   }
   return out;
 }

@@ -104,14 +104,14 @@ struct Stage {
   std::int64_t rows = 0, cols = 0, pitch = 0;
   bool swizzled = false;
   bool in_register_order = false;  ///< of bytes: the columns of every 16 stand as accumulators' registers do (stage_column)
-  int turned_from = -1;            ///< the stage of the same tile whose slots the asking warpgroup transposes into this one's
+  int transposed_from = -1;        ///< the stage of the same tile whose slots the asking warpgroup transposes into this one's
   int slots = 1;                   ///< > 1: a ring over the trips of `loop`
   int behind = 0;                  ///< the slot of a trip holds the tile of so many trips before
   const ir::Op* loop = nullptr;
-  std::int64_t offset = 0;            ///< in shared memory
-  std::optional<BulkCopy> bulk;       ///< how bulk copies fill a slot, if they do
-  std::int64_t barriers = -1;         ///< bulk copies once an instance, not in a loop: offset of the barriers that it has come and that it is free
-  std::int64_t turned_barriers = -1;  ///< turned stages: offset of a barrier for each slot, that it is there
+  std::int64_t offset = 0;       ///< in shared memory
+  std::optional<BulkCopy> bulk;  ///< how bulk copies fill a slot, if they do
+  std::int64_t barriers = -1;    ///< bulk copies once an instance, not in a loop: offset of the barriers that it has come and that it is free
+  std::int64_t transposed_barriers = -1;  ///< transposed stages: offset of a barrier for each slot, that it is there
 
   std::int64_t panels() const { return (cols * cell_bytes(dtype) + kPanelBytes - 1) / kPanelBytes; }
   std::int64_t panel_bytes() const { return rows * kPanelBytes; }
@@ -131,7 +131,7 @@ struct OperandHome {
   bool k_inner = true;  ///< the stage's columns are k
 };
 
-inline constexpr std::int64_t kTurnedRows = 32;         ///< that the asking warpgroup transposes at a time
+inline constexpr std::int64_t kTransposedRows = 32;     ///< that the asking warpgroup transposes at a time
 inline constexpr std::int64_t kPromotedRegisters = 64;  ///< of products that are not yet added up
 inline constexpr std::int64_t kPromotedSteps = 8;       ///< of 32: at most 256 of k
 
@@ -171,7 +171,7 @@ struct Roles {
 };
 inline constexpr std::int64_t kShares = 16;  ///< what shares of an op's columns are counted in
 /// Of the asking warpgroup, those that transpose or copy while one warp asks.
-inline constexpr int kTurningWarps = 3;
+inline constexpr int kTransposingWarps = 3;
 inline constexpr int kTickets = 2;
 /// A ticket: two barriers, that it is there and that it has been read; then, behind all barriers, the instance's number and its place on each axis.
 inline constexpr std::int64_t kTicketBarriers = 16, kCommandBytes = 64;
@@ -187,9 +187,9 @@ class Plan {
   int threads() const { return warps_ * kWarpLanes; }
   const std::optional<Roles>& roles() const { return roles_; }
   /// Warps that transpose tiles.
-  int turning_warps() const;
+  int transposing_warps() const;
   /// Stages of a loop that the asking warpgroup makes from others.
-  std::vector<int> turned_of(const ir::Op& loop) const;
+  std::vector<int> transposed_of(const ir::Op& loop) const;
   Persistence persistence() const { return roles_ ? wishes_.persistence : Persistence::Off; }
   bool persistent() const { return persistence() != Persistence::Off; }
   /// The directive that gives a ring its depth, if one does.
@@ -253,7 +253,7 @@ class Plan {
  private:
   class Axes;
   void lay_out();
-  bool may_turn(const ir::Value* source) const;
+  bool may_transpose(const ir::Value* source) const;
   void choose_warps();
   std::int64_t asked_groups(std::int64_t blocks) const;
   std::int64_t elements_a_thread(std::int64_t largest) const;
@@ -288,7 +288,7 @@ class Plan {
   int warps_ = 4;
   std::int64_t registers_ = 0;
   bool warpgroups_ = false;  ///< some product is one of warpgroups
-  bool turning_ = true;      ///< tiles may be transposed by the asking warpgroup
+  bool transposing_ = true;  ///< tiles may be transposed by the asking warpgroup
   bool rows_only_ = true;    ///< warps divide only the rows of products
   std::vector<const ir::Op*> dot_ops_;
   std::map<const ir::Op*, DotPlan> dots_;

@@ -110,9 +110,9 @@ void Plan::choose_roles() {
     const std::vector<int> rings = rings_of(*head);
     const std::int64_t at = take(16 * stages_[static_cast<std::size_t>(rings[0])].slots, 16);
     bulk_barriers_[head] = at;
-    const std::vector<int> turned = turned_of(*head);
-    const std::int64_t turned_at = turned.empty() ? 0 : take(8 * stages_[static_cast<std::size_t>(rings[0])].slots, 16);
-    for (const int s : turned) stages_[static_cast<std::size_t>(s)].turned_barriers = turned_at;
+    const std::vector<int> transposed = transposed_of(*head);
+    const std::int64_t transposed_at = transposed.empty() ? 0 : take(8 * stages_[static_cast<std::size_t>(rings[0])].slots, 16);
+    for (const int s : transposed) stages_[static_cast<std::size_t>(s)].transposed_barriers = transposed_at;
     for (const Op* next : continued_by(*head)) {
       bulk_barriers_[next] = at;
       const std::vector<int> same = rings_of(*next);
@@ -136,9 +136,9 @@ void Plan::choose_roles() {
   roles_ = std::move(r);
 }
 
-int Plan::turning_warps() const {
-  const bool any = roles_ && std::any_of(stages_.begin(), stages_.end(), [](const Stage& s) { return s.turned_from >= 0; });
-  return any ? kTurningWarps : 0;
+int Plan::transposing_warps() const {
+  const bool any = roles_ && std::any_of(stages_.begin(), stages_.end(), [](const Stage& s) { return s.transposed_from >= 0; });
+  return any ? kTransposingWarps : 0;
 }
 
 const Op* Plan::last_reader(int stage) const {

@@ -78,7 +78,7 @@ void Plan::skew_products() {
     if (b.loop != loop || in_registers(b.source)) continue;
     bool shared = false;
     const auto reads = [&](const DotPlan& e, int stage) { return stage >= 0 && (e.a.stage == stage || e.b.stage == stage); };
-    for (const auto& [other, e] : dots_) shared = shared || (other != dot && (reads(e, d.b.stage) || reads(e, b.turned_from)));
+    for (const auto& [other, e] : dots_) shared = shared || (other != dot && (reads(e, d.b.stage) || reads(e, b.transposed_from)));
     const Op* sum = sum_of(*dot);
     if (shared || !sum || wishes_.in_step.count(sum->result()->hint) != 0) continue;
     const std::vector<const Op*>& uses = uses_.of(sum->result());
@@ -107,7 +107,7 @@ void Plan::skew_products() {
     for (const Skew& s : skews) {
       Stage& b = stages_[static_cast<std::size_t>(dots_.at(s.dot).b.stage)];
       b.behind = 1;
-      if (b.turned_from >= 0) stages_[static_cast<std::size_t>(b.turned_from)].behind = 1;
+      if (b.transposed_from >= 0) stages_[static_cast<std::size_t>(b.transposed_from)].behind = 1;
     }
     if (!skews.empty()) skews_[loop] = skews;
   }

@@ -21,19 +21,19 @@ constexpr std::int64_t kBlocksTogether = 4;  ///< what the registers of an askin
 
 }  // namespace
 
-LV* ThreadEmitter::turned_barrier(const Op& loop, LV* slot) {
-  const std::int64_t at = plan_.stages()[static_cast<std::size_t>(plan_.turned_of(loop)[0])].turned_barriers;
+LV* ThreadEmitter::transposed_barrier(const Op& loop, LV* slot) {
+  const std::int64_t at = plan_.stages()[static_cast<std::size_t>(plan_.transposed_of(loop)[0])].transposed_barriers;
   return e_.b.CreateAdd(shared_address(at), e_.b.CreateMul(slot, i32(8)));
 }
 
-void ThreadEmitter::await_turned(const RingLoop& r, const Turn& turn) {
+void ThreadEmitter::await_transposed(const RingLoop& r, const Turn& turn) {
   const Op& loop = r.first().op;
-  if (!plan_.turned_of(loop).empty()) call(e_.b, e_.module, Primitive::MbarWait, {turned_barrier(loop, turn.slot), turn.parity});
+  if (!plan_.transposed_of(loop).empty()) call(e_.b, e_.module, Primitive::MbarWait, {transposed_barrier(loop, turn.slot), turn.parity});
 }
 
-void ThreadEmitter::turn_tile(int stage, LV* slot) {
+void ThreadEmitter::transpose_tile(int stage, LV* slot) {
   const Stage& to = plan_.stages()[static_cast<std::size_t>(stage)];
-  const Stage& from = plan_.stages()[static_cast<std::size_t>(to.turned_from)];
+  const Stage& from = plan_.stages()[static_cast<std::size_t>(to.transposed_from)];
   const auto base = [&](const Stage& s) { return e_.b.CreateAdd(shared_address(s.offset), e_.b.CreateMul(slot, i32(s.slot_bytes()))); };
   const auto bit = [&](LV* x, std::int64_t n) { return e_.b.CreateAnd(e_.b.CreateLShr(x, i32(n)), i32(1)); };
   // Lane i names row i mod 8 of matrix i / 8.
@@ -52,8 +52,8 @@ void ThreadEmitter::turn_tile(int stage, LV* slot) {
   LV* low_lanes = e_.b.CreateICmpULT(lane_, i32(kWarpLanes / 2));
   LV *even = i32(0x6420), *odd = i32(0x7531);
   LV *first = e_.b.CreateSelect(low_lanes, even, odd), *second = e_.b.CreateSelect(low_lanes, odd, even);
-  const std::int64_t blocks = from.rows / kTurnedRows;
-  e_.loop(e_.b.CreateSub(warp_, i32(plan_.warps() + 1)), i32(from.cols / kChunk), i32(kTurningWarps), false, [&](LV* chunk) {
+  const std::int64_t blocks = from.rows / kTransposedRows;
+  e_.loop(e_.b.CreateSub(warp_, i32(plan_.warps() + 1)), i32(from.cols / kChunk), i32(kTransposingWarps), false, [&](LV* chunk) {
     LV* panel = e_.b.CreateMul(e_.b.CreateLShr(chunk, i32(3)), i32(from.panel_bytes()));
     LV* in_panel = e_.b.CreateShl(e_.b.CreateXor(e_.b.CreateAnd(chunk, i32(7)), source_key), i32(4));
     LV* read = e_.b.CreateAdd(e_.b.CreateAdd(source, panel), in_panel);
@@ -63,14 +63,14 @@ void ThreadEmitter::turn_tile(int stage, LV* slot) {
       std::vector<std::vector<LV*>> pairs;
       for (std::int64_t b = at; b < end; ++b)
         pairs.push_back(
-            call(e_.b, e_.module, Primitive::LdmatrixX4Trans, {e_.b.CreateAdd(read, i32(b * kTurnedRows * kPanelBytes))}, {}, 4, e_.i32()));
+            call(e_.b, e_.module, Primitive::LdmatrixX4Trans, {e_.b.CreateAdd(read, i32(b * kTransposedRows * kPanelBytes))}, {}, 4, e_.i32()));
       for (std::int64_t b = at; b < end; ++b) {
         const std::vector<LV*>& x = pairs[static_cast<std::size_t>(b - at)];
         std::vector<LV*> words;
         for (const std::size_t i : {0U, 2U}) {
           for (LV* which : {first, second}) words.push_back(call(e_.b, e_.module, Primitive::PickBytes, {x[i], x[i + 1], which}));
         }
-        const std::int64_t chunks = b * kTurnedRows / kChunk;
+        const std::int64_t chunks = b * kTransposedRows / kChunk;
         LV* place = e_.b.CreateAdd(write, e_.b.CreateShl(e_.b.CreateXor(target_key, i32(chunks % 8)), i32(4)));
         call(e_.b, e_.module, Primitive::StmatrixX4, {e_.b.CreateAdd(place, i32(chunks / 8 * to.panel_bytes()))}, words, 0, e_.i32());
       }
@@ -79,7 +79,7 @@ void ThreadEmitter::turn_tile(int stage, LV* slot) {
 }
 
 /// One loop's slots of one instance.
-void ThreadEmitter::turn_loop(const Op& op) {
+void ThreadEmitter::transpose_loop(const Op& op) {
   RingLoop r = ring_loop(op);
   r.fed = false;  // turns look at the trips as those who fill the slots do
   Turn turn = first_turn(r);
@@ -95,13 +95,13 @@ void ThreadEmitter::turn_loop(const Op& op) {
   const auto one_trip = [&](llvm::ArrayRef<LV*> now) {
     Turn t = turn_of(r, now);
     call(e_.b, e_.module, Primitive::MbarWait, {ring_barrier(r, t.slot, false), t.parity});
-    for (const int s : plan_.turned_of(op)) {
+    for (const int s : plan_.transposed_of(op)) {
       LV* trip = nullptr;
-      e_.if_then(exists(r, t, plan_.stages()[static_cast<std::size_t>(s)].behind, &trip), [&] { turn_tile(s, t.slot); });
+      e_.if_then(exists(r, t, plan_.stages()[static_cast<std::size_t>(s)].behind, &trip), [&] { transpose_tile(s, t.slot); });
     }
     call(e_.b, e_.module, Primitive::FenceProxyAsync, {});
     call(e_.b, e_.module, Primitive::WarpSync, {});
-    call(e_.b, e_.module, Primitive::MbarArrive, {turned_barrier(op, t.slot), e_.b.CreateICmpEQ(lane_, i32(0))});
+    call(e_.b, e_.module, Primitive::MbarArrive, {transposed_barrier(op, t.slot), e_.b.CreateICmpEQ(lane_, i32(0))});
     look_further(r, t);
     go_on(r, t);
     Values out;
@@ -113,19 +113,14 @@ void ThreadEmitter::turn_loop(const Op& op) {
   parity = turn.parity;
 }
 
-void ThreadEmitter::turn_slots() {
-  const auto tiles = tiles_;
-  const auto ranges = ranges_;
-  const auto views = views_;
+void ThreadEmitter::transpose_slots() {
+  const KeepsValues keeps(*this);
   each_instance([&] {
     for (const Op* op : plan_.roles()->slice) emit_op(*op);
     for (const Op* loop : plan_.roles()->chains) {
-      if (!plan_.turned_of(*loop).empty()) turn_loop(*loop);
+      if (!plan_.transposed_of(*loop).empty()) transpose_loop(*loop);
     }
   });
-  tiles_ = tiles;
-  ranges_ = ranges;
-  views_ = views;
 }
 
 }  // namespace tessera::gpu
