@@ -116,7 +116,9 @@ class GpuExecutable : public Executable {
       if (report) add(*report);
       if (maps > 0) {
         const cuda::Driver& d = loaded.code->device().api();
-        for (std::size_t m = 0; m < maps; ++m) encoded_ = encoded_ && loaded.maps.get(d, m, launch, maps_[m]) ? 1 : 0;
+        for (std::size_t m = 0; m < maps; ++m) {
+          if (!loaded.maps.get(d, m, launch, maps_[m])) encoded_ &= ~std::uint64_t{kind_of(self.object_.maps[m])};
+        }
         add(encoded_);
         for (std::size_t m = 0; m < maps; ++m) add(maps_[m]);
       }
@@ -135,7 +137,7 @@ class GpuExecutable : public Executable {
     std::array<void*, max_words> pointers_;
     std::size_t size_ = 0;
     std::array<cuda::TensorMap, max_maps> maps_;
-    std::uint64_t encoded_ = 1;
+    std::uint64_t encoded_ = kReadMaps | kStoredMaps;
     DevicePointer tickets_;
   };
 

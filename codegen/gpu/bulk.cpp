@@ -93,22 +93,21 @@ bool multiple_of(const Sym& e, std::int64_t n) {
 
 }  // namespace
 
-std::optional<BulkCopy> Plan::bulk_copy(const Stage& s) {
-  if (!s.swizzled || !s.from_load || s.rows != dims(s.source)[0] || s.rows > kMostBoxRows) return std::nullopt;
-  const Op& load = *s.source->def;
+std::optional<BulkCopy> Plan::boxes_of(const Value* of, std::span<Value* const> indices, std::int64_t box_rows, std::int64_t tile_cols,
+                                       std::int64_t cols, bool certain) {
   BulkCopy out;
-  out.param = parameter_index(kernel_, load.operands[0]);
+  out.param = parameter_index(kernel_, of);
   const ir::Param& p = kernel_.params[out.param];
   if (p.strided || p.peers || p.dims.size() < 2 || p.dims.size() > 5) return std::nullopt;
-  const std::optional<ViewAxes> view = axes_of(load.operands[0], kernel_, affine_);
+  const std::optional<ViewAxes> view = axes_of(of, kernel_, affine_);
   if (!view) return std::nullopt;
-  out.rows_a_box = s.rows;
+  out.rows_a_box = box_rows;
   out.axes.resize(p.dims.size());
   for (std::size_t a = 0; a < out.axes.size(); ++a) out.axes[a].number = view->numbers[a];
   bool rows = true;  // the first range is the rows
-  for (std::size_t i = 1; i < load.operands.size(); ++i) {
-    const Value* index = load.operands[i];
-    const ViewAxis& axis = view->axes[i - 1];
+  for (std::size_t i = 0; i < indices.size(); ++i) {
+    const Value* index = indices[i];
+    const ViewAxis& axis = view->axes[i];
     BulkCopy::Axis& a = out.axes[axis.axis];
     if (!ir::is_range(index->type)) {
       if (axis.inner || axis.offset) return std::nullopt;
@@ -119,7 +118,7 @@ std::optional<BulkCopy> Plan::bulk_copy(const Stage& s) {
     if (axis.offset || !ends_with(affine_, index, axis.extent)) {
       const ir::Affine::Span r = affine_.range(index);
       if (!rows || !(r.full || affine_.nonnegative(r.start - r.lo))) return std::nullopt;
-      out.cut = !r.full && load.int_attr(ir::Attr::Zero) != 0;
+      out.cut = !r.full && certain;
     }
     (rows ? a.rows : a.cols) = true;
     a.number = axis.offset;
@@ -127,10 +126,10 @@ std::optional<BulkCopy> Plan::bulk_copy(const Stage& s) {
       if (!rows) return std::nullopt;
       out.axes[*axis.inner] = {.number = axis.inner_offset, .inner_rows = true};
       out.group = axis.group;
-      if (s.rows % axis.group != 0 || !multiple_of(affine_.range(index).start, axis.group)) out.rows_a_box = 1;
+      if (box_rows % axis.group != 0 || !multiple_of(affine_.range(index).start, axis.group)) out.rows_a_box = 1;
     }
-    // Columns between the tile's and the stage's are zero only if the tensor ends there.
-    if (!rows && dims(s.source)[1] != s.cols && !covers(affine_, index, axis.extent)) return std::nullopt;
+    // Columns between the tile's and those in shared memory are zero, or not written, only if the tensor ends there.
+    if (!rows && tile_cols != cols && !covers(affine_, index, axis.extent)) return std::nullopt;
     rows = false;
   }
   if (!out.axes.back().cols) return std::nullopt;
@@ -138,6 +137,12 @@ std::optional<BulkCopy> Plan::bulk_copy(const Stage& s) {
     if (!a.rows && !a.cols && !a.inner_rows && (!a.number || dtype(a.number) != DType::Idx)) return std::nullopt;
   }
   return out;
+}
+
+std::optional<BulkCopy> Plan::bulk_copy(const Stage& s) {
+  if (!s.swizzled || !s.from_load || s.rows != dims(s.source)[0] || s.rows > kMostBoxRows) return std::nullopt;
+  const Op& load = *s.source->def;
+  return boxes_of(load.operands[0], std::span(load.operands).subspan(1), s.rows, dims(s.source)[1], s.cols, load.int_attr(ir::Attr::Zero) != 0);
 }
 
 /// Nothing in the body touches shared memory but products and the rings.

@@ -4,9 +4,9 @@
 // What one thread's function looks like:
 //   * calling convention ptx_kernel, name GpuIr::entry, result void; attribute "nvvm.reqntid" = threads
 //   * parameters: one i64 for each word of the launch frame (dsl/frame.h; view bases are device addresses), then one i64 for each grid axis: its
-//     count, then, if `checks` is not empty, one i64: the device address of a GpuReport, then, if `maps` is not empty, one i64: 1 if all maps are
-//     encoded and the kernel may use them, else 0, and one 128-byte tensor map by value each, then, if `persistent`, one i64: the device address of a
-//     ticket counter, or 0
+//     count, then, if `checks` is not empty, one i64: the device address of a GpuReport, then, if `maps` is not empty, one i64: the kinds of
+//     maps (GpuEncodedMaps) of which all are encoded, and one 128-byte tensor map by value each, then, if `persistent`, one i64: the device address
+//     of a ticket counter, or 0
 //   * CTA ctaid runs a grid instance (first grid axis fastest; axes along which the work grows run from their end); the grid is one-dimensional.
 //     With a ticket counter (u32, zero, used by one launch at a time, which leaves it zero) there may be fewer CTAs than instances: CTA ctaid begins
 //     with instance ctaid and takes further ones by tickets
@@ -59,8 +59,13 @@ struct GpuTensorMap {
   std::size_t base = 0;  ///< word of the frame
   DType dtype{};
   std::vector<Axis> axes;  ///< 2 to 5, innermost first
+  bool stored = false;     ///< by bulk stores; else read by bulk copies
   friend bool operator==(const GpuTensorMap&, const GpuTensorMap&) = default;
 };
+
+/// What a launch tells of its maps, a sum of these: a kernel without all maps of one kind does without that kind.
+enum GpuEncodedMaps : std::uint64_t { kReadMaps = 1, kStoredMaps = 2 };
+inline GpuEncodedMaps kind_of(const GpuTensorMap& map) { return map.stored ? kStoredMaps : kReadMaps; }
 
 /// What `tessera explain-kernel` tells before an assembler has seen the code.
 struct GpuPlanReport {

@@ -39,7 +39,7 @@ struct Position {
 };
 
 /// Of named barriers: the computing threads'; of the asking warpgroup: a command is there, it has been obeyed.
-inline constexpr int kComputingBarrier = 1, kCommandBarrier = 2, kObeyedBarrier = 3, kTurnBarrier = 4;
+inline constexpr int kComputingBarrier = 1, kCommandBarrier = 2, kObeyedBarrier = 3, kTurnBarrier = 4, kPieceBarrier = 8;
 
 class ThreadEmitter {
  public:
@@ -112,6 +112,13 @@ class ThreadEmitter {
   LV* ring_barrier(const RingLoop& r, LV* slot, bool free);
   void bulk_fetch(const RingLoop& r, const Turn& turn, LV* slot, LV* free);
   void bulk_load(int stage, LV* slot, LV* barrier);
+  std::size_t map_for(const BulkCopy& copy, DType t, bool stored);
+  /// i32 of an idx scalar; numbers that are no coordinates of any tensor lie outside of all.
+  LV* coordinate(LV* x);
+  /// Row and column of a tile's first element, as coordinates.
+  std::pair<LV*, LV*> corner(llvm::ArrayRef<ir::Value*> indices);
+  /// Adds the coordinates of a box, the innermost first.
+  void add_box(const BulkCopy& copy, LV* row, LV* col, Values& out);
   /// Calls `load` for each tile of the trip ahead that exists, behind the ops that tell where it lies.
   void ring_tiles(const RingLoop& r, const Turn& turn, const std::function<void(LV* bytes, LV* any)>& expect,
                   const std::function<void(int stage)>& load);
@@ -139,6 +146,16 @@ class ThreadEmitter {
   void fetch_tile(int stage, LV* slot, LV* barrier);
   /// As many as draw tickets; `work` has the instance and its standing.
   void each_instance(const std::function<void()>& work);
+  // --- emit_bulk_store.cpp: bulk copies from shared to global memory
+  void bulk_store(const ir::Op& op, const BulkCopy& copy);
+  /// Whether bulk copies may store it: there are maps, and nothing lies behind the tile's rows that must stay.
+  LV* may_store(const ir::Op& op, const BulkCopy& copy);
+  /// For a piece's place to be written: all pieces of this warpgroup have been read but the last `still`.
+  void await_pieces(int still);
+  void end_stores();
+  void write_piece(LV* to, const Elements& regs, std::size_t row_registers, std::int64_t first_block, std::int64_t blocks);
+  /// True for the thread that asks for its warpgroup's stores.
+  LV* stores();
   // --- emit_transpose.cpp: tiles transposed in shared memory
   void transpose_slots();
   void transpose_loop(const ir::Op& op);
@@ -258,7 +275,7 @@ class ThreadEmitter {
   /// Registers of a layout that lie side by side in a row and move together through shared memory, at most 16 bytes.
   static std::int64_t run_of(const Layout& layout, const ir::Dims& dims, DType t);
   /// The layout that a tile is stored in: its own, or one whose threads have 16 bytes of a row each, if there is shared memory for the exchange.
-  Layout store_layout(const ir::Value* value, bool contiguous) const;
+  Layout store_layout(const ir::Op& store, bool contiguous) const;
 
   /// The place of an element (its row, its byte within the row) of a stage at `base`.
   LV* stage_place(const Stage& s, LV* base, LV* row, LV* byte);
@@ -374,9 +391,10 @@ class ThreadEmitter {
   std::vector<GpuTensorMap> maps_;
   std::map<int, std::size_t> map_of_;  ///< stage -> index in maps_
   std::vector<LV*> map_arguments_;
-  LV* maps_encoded_ = nullptr;  ///< i1
-  LV* tickets_ = nullptr;       ///< i64: the address of the ticket counter
-  std::vector<LV*> counts_;     ///< i32, of the grid's axes
+  std::map<const ir::Op*, std::size_t> map_of_store_;
+  LV *maps_encoded_ = nullptr, *stores_encoded_ = nullptr;  ///< i1: all of their kind
+  LV* tickets_ = nullptr;                                   ///< i64: the address of the ticket counter
+  std::vector<LV*> counts_;                                 ///< i32, of the grid's axes
   bool reports_ = false;
   std::map<const ir::Op*, std::pair<LV*, LV*>> rings_stand_;  ///< roles: slot and parity where a loop's rings go on
   std::map<int, LV*> tiles_stand_;                            ///< roles: the parity of a tile that comes once an instance

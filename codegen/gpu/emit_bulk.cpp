@@ -13,20 +13,31 @@ namespace tessera::gpu {
 
 using ir::Op;
 
-void ThreadEmitter::describe_maps() {
+/// The number of a map of what boxes of elements of type `t` are copied to or from.
+std::size_t ThreadEmitter::map_for(const BulkCopy& copy, DType t, bool stored) {
   const FrameLayout frame = frame_layout(kernel_);
+  const FrameSlot& slot = frame.params[copy.param];
+  GpuTensorMap map{slot.base, t, {}, stored};
+  for (std::size_t a = copy.axes.size(); a-- > 0;) {
+    const BulkCopy::Axis& axis = copy.axes[a];
+    map.axes.push_back({slot.extents + a, slot.strides + a, axis.cols ? kPanelBytes / cell_bytes(t) : copy.box(axis)});
+  }
+  const auto at = std::find(maps_.begin(), maps_.end(), map);
+  const auto number = static_cast<std::size_t>(at - maps_.begin());
+  if (at == maps_.end()) maps_.push_back(std::move(map));
+  return number;
+}
+
+void ThreadEmitter::describe_maps() {
   for (std::size_t i = 0; i < plan_.stages().size(); ++i) {
     const Stage& s = plan_.stages()[i];
-    if (!s.bulk) continue;
-    const FrameSlot& slot = frame.params[s.bulk->param];
-    GpuTensorMap map{slot.base, s.dtype, {}};
-    for (std::size_t a = s.bulk->axes.size(); a-- > 0;) {
-      const BulkCopy::Axis& axis = s.bulk->axes[a];
-      map.axes.push_back({slot.extents + a, slot.strides + a, axis.cols ? kPanelBytes / cell_bytes(s.dtype) : s.bulk->box(axis)});
-    }
-    const auto at = std::find(maps_.begin(), maps_.end(), map);
-    map_of_[static_cast<int>(i)] = static_cast<std::size_t>(at - maps_.begin());
-    if (at == maps_.end()) maps_.push_back(std::move(map));
+    if (s.bulk) map_of_[static_cast<int>(i)] = map_for(*s.bulk, s.dtype, false);
+  }
+  if (!plan_.roles()) return;
+  // In the program's order: the same kernel gets the same code in every process.
+  for (const auto& op : kernel_.body.ops) {
+    const auto store = plan_.roles()->stores.find(op.get());
+    if (store != plan_.roles()->stores.end()) map_of_store_[op.get()] = map_for(store->second, dtype(op->operands[1]), true);
   }
 }
 
@@ -80,40 +91,48 @@ void ThreadEmitter::release(const RingLoop& r, LV* slot) {
   call(e_.b, e_.module, Primitive::MbarArrive, {ring_barrier(r, slot, true), e_.b.CreateICmpEQ(lane_, i32(0))});
 }
 
+LV* ThreadEmitter::coordinate(LV* x) {
+  LV* most = e_.idx(0x7fffffff);
+  return e_.b.CreateTrunc(e_.b.CreateSelect(e_.b.CreateICmpULT(x, most), x, most), e_.i32());
+}
+
+std::pair<LV*, LV*> ThreadEmitter::corner(llvm::ArrayRef<ir::Value*> indices) {
+  LV *rows = nullptr, *cols = nullptr;
+  for (const ir::Value* i : indices) {
+    if (ir::is_range(i->type)) (rows ? cols : rows) = coordinate(ranges_.at(i).start);
+  }
+  return {rows, cols};
+}
+
+void ThreadEmitter::add_box(const BulkCopy& copy, LV* row, LV* col, Values& out) {
+  LV* group = i32(copy.group);
+  for (std::size_t a = copy.axes.size(); a-- > 0;) {
+    const BulkCopy::Axis& axis = copy.axes[a];
+    LV* number = axis.number ? coordinate(scalar(axis.number)) : i32(0);
+    if (axis.inner_rows && copy.rows_a_box == 1 && copy.group > 1) number = e_.b.CreateAdd(number, e_.b.CreateURem(row, group));
+    LV* outer = copy.group > 1 ? e_.b.CreateUDiv(row, group) : row;
+    out.push_back(axis.rows ? e_.b.CreateAdd(outer, number) : axis.cols ? col : number);
+  }
+}
+
 void ThreadEmitter::bulk_load(int stage, LV* slot, LV* barrier) {
   const Stage& s = plan_.stages()[static_cast<std::size_t>(stage)];
-  const std::vector<ir::Value*>& operands = s.source->def->operands;
   LV* base = e_.b.CreateAdd(shared_address(s.offset), e_.b.CreateMul(slot, i32(s.slot_bytes())));
-  // Numbers that are no coordinates of any tensor lie outside of this one.
-  const auto coordinate = [&](LV* x) {
-    LV* most = e_.idx(0x7fffffff);
-    return e_.b.CreateTrunc(e_.b.CreateSelect(e_.b.CreateICmpULT(x, most), x, most), e_.i32());
-  };
-  LV *rows = nullptr, *cols = nullptr;
-  for (std::size_t i = 1; i < operands.size(); ++i) {
-    if (ir::is_range(operands[i]->type)) (rows ? cols : rows) = coordinate(ranges_.at(operands[i]).start);
-  }
+  const auto [rows, cols] = corner(llvm::ArrayRef(s.source->def->operands).drop_front());
   using enum Primitive;
   constexpr Primitive kLoads[] = {TmaLoad2, TmaLoad3, TmaLoad4, TmaLoad5};
   const BulkCopy& copy = *s.bulk;
   const std::int64_t width = kPanelBytes / cell_bytes(s.dtype);
-  const auto boxes = [&](LV* to, LV* row) {
-    LV* group = i32(copy.group);
+  const auto boxes = [&, cols = cols](LV* to, LV* row) {
     for (std::int64_t p = 0; p < s.panels(); ++p) {
-      std::vector<LV*> args = {e_.b.CreateAdd(to, i32(p * s.panel_bytes())), barrier, map_arguments_[map_of_.at(stage)], e_.b.getTrue()};
-      for (std::size_t a = copy.axes.size(); a-- > 0;) {
-        const BulkCopy::Axis& axis = copy.axes[a];
-        LV* number = axis.number ? coordinate(scalar(axis.number)) : i32(0);
-        if (axis.inner_rows && copy.rows_a_box == 1 && copy.group > 1) number = e_.b.CreateAdd(number, e_.b.CreateURem(row, group));
-        LV* outer = copy.group > 1 ? e_.b.CreateUDiv(row, group) : row;
-        args.push_back(axis.rows ? e_.b.CreateAdd(outer, number) : axis.cols ? e_.b.CreateAdd(cols, i32(p * width)) : number);
-      }
+      Values args = {e_.b.CreateAdd(to, i32(p * s.panel_bytes())), barrier, map_arguments_[map_of_.at(stage)], e_.b.getTrue()};
+      add_box(copy, row, e_.b.CreateAdd(cols, i32(p * width)), args);
       call(e_.b, e_.module, kLoads[copy.axes.size() - 2], args);
     }
   };
   if (copy.rows_a_box == s.rows) return boxes(base, rows);
   e_.loop(i32(0), i32(s.rows), i32(1), true,
-          [&](LV* r) { boxes(e_.b.CreateAdd(base, e_.b.CreateMul(r, i32(kPanelBytes))), e_.b.CreateAdd(rows, r)); });
+          [&, rows = rows](LV* r) { boxes(e_.b.CreateAdd(base, e_.b.CreateMul(r, i32(kPanelBytes))), e_.b.CreateAdd(rows, r)); });
 }
 
 void ThreadEmitter::ring_tiles(const RingLoop& r, const Turn& turn, const std::function<void(LV* bytes, LV* any)>& expect,

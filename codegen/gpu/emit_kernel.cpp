@@ -57,7 +57,10 @@ void ThreadEmitter::bind_parameters(llvm::Function* f) {
   std::size_t next = frame.words + kernel_.grid.size();
   if (reports_) report_ = e_.b.CreateIntToPtr(word(next++), e_.b.getPtrTy(1));
   if (!maps_.empty()) {
-    maps_encoded_ = e_.b.CreateICmpNE(word(next++), e_.idx(0));
+    LV* encoded = word(next++);
+    const auto all = [&](GpuEncodedMaps kind) { return e_.b.CreateICmpNE(e_.b.CreateAnd(encoded, e_.idx(kind)), e_.idx(0)); };
+    maps_encoded_ = all(kReadMaps);
+    stores_encoded_ = all(kStoredMaps);
     for (std::size_t m = 0; m < maps_.size(); ++m) map_arguments_.push_back(word(next++));
   }
   if (plan_.persistent()) tickets_ = word(next++);

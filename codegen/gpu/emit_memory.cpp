@@ -343,7 +343,16 @@ Elements ThreadEmitter::load_tile_scalar(const Op& op) {
                               static_cast<int>(cell_bytes(dtype(op.result()))))}};
 }
 
-void ThreadEmitter::emit_store(const Op& op) { store_tile(op, false); }
+void ThreadEmitter::emit_store(const Op& op) {
+  if (plan_.roles()) {
+    if (const auto bulk = plan_.roles()->stores.find(&op); bulk != plan_.roles()->stores.end()) {
+      get(op.operands[1], layout_of(op.operands[1]));  // what is under way has come before control divides
+      e_.if_then(may_store(op, bulk->second), [&] { bulk_store(op, bulk->second); }, [&] { store_tile(op, false); });
+      return;
+    }
+  }
+  store_tile(op, false);
+}
 void ThreadEmitter::emit_fetch_add(const Op& op) { store_tile(op, true); }
 
 void ThreadEmitter::store_tile(const Op& op, bool fetch) {
@@ -375,7 +384,7 @@ void ThreadEmitter::store_tile(const Op& op, bool fetch) {
   if (fetch && !is_scalar(op.result())) {
     layout = layout_of(op.result());
   } else if (!is_scalar(value) && !plan_.uses().lazy(value) && dims(value) == shape) {
-    layout = fetch || add || when ? layout_of(value) : store_layout(value, a.inner && *a.inner + 1 == shape.size() && !a.pointwise);
+    layout = fetch || add || when ? layout_of(value) : store_layout(op, a.inner && *a.inner + 1 == shape.size() && !a.pointwise);
   } else {
     for (const std::int64_t n : shape) {
       layout.axes.push_back(n == 1 ? AxisPart{} : strided(n, 1, layout.axes.size() + 1 == shape.size() ? kWarpLanes : 1, 1, 1, 1));

@@ -110,6 +110,7 @@ void ThreadEmitter::compute() {
     state_.forget();
     emit_block(kernel_.body);
   });
+  end_stores();
 }
 
 void ThreadEmitter::each_instance(const std::function<void()>& work) {

@@ -308,7 +308,8 @@ std::int64_t ThreadEmitter::run_of(const Layout& layout, const ir::Dims& dims, D
   return run;
 }
 
-Layout ThreadEmitter::store_layout(const ir::Value* value, bool contiguous) const {
+Layout ThreadEmitter::store_layout(const Op& store, bool contiguous) const {
+  const ir::Value* value = store.operands[1];
   const Layout& own = layout_of(value);
   const DType t = dtype(value);
   const ir::Dims& d = dims(value);
@@ -316,6 +317,8 @@ Layout ThreadEmitter::store_layout(const ir::Value* value, bool contiguous) cons
   if (!contiguous || d.size() != 2 || is_bool(t) || bits(t) < 8 || d[1] % vector != 0 || run_of(own, d, t) * cell >= 16) return own;
   // Rows of whole groups of four lanes need no shared memory.
   if (is_half(t) && d[1] % 32 == 0 && own.axes[1] == mma_cols(d[1])) return {{own.axes[0], quad_cols(d[1])}};
+  // Where bulk copies store it if they can, this is the rare way: it exchanges nothing through shared memory.
+  if (plan_.roles() && plan_.roles()->stores.count(&store) != 0) return own;
   // Products' results alone: other layouts were chosen for their accesses.
   if (own.axes[1].count(Source::Lane) != 4 || own.axes[0].count(Source::Lane) != 8) return own;
   const std::int64_t bytes = d[0] * ((d[1] * cell + 15) / 16 | 1) * 16;

@@ -373,6 +373,11 @@ std::vector<std::string> Plan::notes() const {
     out.push_back(fmt::format("roles: one warpgroup asks for tiles with {} registers, {} compute with {}{}; a CTA takes {}", roles_->asking,
                               warps_ / 4, roles_->computing, roles_->turns && !skews_.empty() ? " and take turns at products" : "",
                               taken(persistence())));
+  for (const auto& op : kernel_.body.ops) {
+    if (roles_ && roles_->stores.count(op.get()) != 0)
+      out.push_back(fmt::format("store of {}: by bulk copies, pieces of {} bytes, {} for each warpgroup",
+                                kernel_.params[roles_->stores.at(op.get()).param].name, kPieceBytes, roles_->buffers));
+  }
   for (const auto& [loop, skews] : skews_) {
     for (const Skew& k : skews)
       out.push_back(fmt::format("product {}: one trip behind", k.sum->result()->hint.empty() ? "-" : k.sum->result()->hint));

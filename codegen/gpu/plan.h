@@ -15,6 +15,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <span>
 #include <vector>
 
 #include "codegen/cpu/analysis.h"
@@ -161,14 +162,19 @@ struct Skew {
 /// Warpgroups with tasks of their own: the last one of a CTA asks for tiles, the others compute. CTAs stay: each takes instance after instance, and
 /// the tiles of the next are on their way while the one before is finished.
 struct Roles {
-  std::vector<const ir::Op*> slice;   ///< ops of the kernel's block that tell where tiles lie, in order
-  std::vector<const ir::Op*> chains;  ///< loops over rings, without those that go on where another ends, in order
-  std::vector<int> tiles;             ///< stages that come once an instance
-  std::int64_t tickets = 0;           ///< offset of the instances that the producer hands on, kTickets in turn, and their barriers
-  std::int64_t commands = 0;          ///< offset of a command to copy
-  int asking = 32, computing = 232;   ///< registers of a thread
-  bool turns = true;                  ///< those that compute take turns at asking for products: one's run while another works on its elements
+  std::vector<const ir::Op*> slice;          ///< ops of the kernel's block that tell where tiles lie, in order
+  std::vector<const ir::Op*> chains;         ///< loops over rings, without those that go on where another ends, in order
+  std::vector<int> tiles;                    ///< stages that come once an instance
+  std::int64_t tickets = 0;                  ///< offset of the instances that the producer hands on, kTickets in turn, and their barriers
+  std::int64_t commands = 0;                 ///< offset of a command to copy
+  std::map<const ir::Op*, BulkCopy> stores;  ///< by bulk copies, in boxes of kPieceRows
+  std::int64_t pieces = 0;                   ///< offset of the pieces on their way, `buffers` of each warpgroup that computes
+  int buffers = 0;
+  int asking = 32, computing = 232;  ///< registers of a thread
+  bool turns = true;                 ///< those that compute take turns at asking for products: one's run while another works on its elements
 };
+/// What a warpgroup stores at a time by a bulk copy: rows, and kPanelBytes of columns.
+inline constexpr std::int64_t kPieceRows = 64, kPieceBytes = kPieceRows * kPanelBytes;
 inline constexpr std::int64_t kShares = 16;  ///< what shares of an op's columns are counted in
 /// Of the asking warpgroup, those that transpose or copy while one warp asks.
 inline constexpr int kTransposingWarps = 3;
@@ -271,6 +277,14 @@ class Plan {
   void balance_units();
   bool add_to_slice(const ir::Value* v, const ir::Block* loop, std::set<const ir::Op*>& slice) const;
   std::optional<BulkCopy> bulk_copy(const Stage& s);
+  /// `rows` of a box, of a tile whose columns lie in `cols` of shared memory; `certain`: what is not valid must not be taken for it.
+  std::optional<BulkCopy> boxes_of(const ir::Value* view, std::span<ir::Value* const> indices, std::int64_t rows, std::int64_t tile_cols,
+                                   std::int64_t cols, bool certain);
+  std::map<const ir::Op*, BulkCopy> bulk_stores();
+  /// Takes a slot from each ring that has more than two; false if none has.
+  bool shrink_rings();
+  /// Gives the stages and all that roles share their places; the bytes of it.
+  std::int64_t place_with_roles(Roles& r);
   bool quiet(const ir::Block& body, const ir::Op& loop) const;
   bool by_warpgroups(const ir::Op& dot) const;
   std::optional<Primitive> warpgroup_product(const ir::Op& dot) const;

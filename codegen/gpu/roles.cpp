@@ -18,6 +18,7 @@ namespace {
 constexpr std::int64_t kRegisterFile = 65536;
 constexpr int kAsking = 32;  ///< registers that asking takes; the rest is for those that compute
 constexpr int kMostRegisters = 240;
+constexpr std::int64_t kMostBuffers = 2;  ///< of pieces to be stored: one is read while the next is written
 /// What the estimate of a thread's registers counts for fetching tiles beside products, which here is others' work.
 constexpr std::int64_t kForFetching = 24;
 
@@ -95,6 +96,35 @@ void Plan::choose_roles() {
     slice = std::move(more);
     r.tiles.push_back(static_cast<int>(i));
   }
+  r.stores = bulk_stores();
+  for (const auto& [store, copy] : r.stores) {
+    const ir::Dims& d = dims(store->operands[1]);
+    const std::int64_t pieces = d[0] / (kPieceRows * groups) * ((d[1] * cell_bytes(dtype(store->operands[1])) + kPanelBytes - 1) / kPanelBytes);
+    r.buffers = std::max(r.buffers, static_cast<int>(std::min<std::int64_t>(kMostBuffers, pieces)));
+  }
+  const std::vector<Stage> as_asked = stages_;
+  std::int64_t bytes = place_with_roles(r);
+  while (bytes > target_.max_shared_cta() && !r.stores.empty()) {
+    if (asked_ring_ || !shrink_rings()) {
+      stages_ = as_asked;
+      r.stores.clear();
+      r.buffers = 0;
+    }
+    bytes = place_with_roles(r);
+  }
+  if (bytes > target_.max_shared_cta()) {
+    stages_ = before;
+    bulk_barriers_ = barriers_before;
+    return;
+  }
+  staged_bytes_ = bytes;
+  for (const auto& op : kernel_.body.ops) {
+    if (slice.count(op.get()) != 0) r.slice.push_back(op.get());
+  }
+  roles_ = std::move(r);
+}
+
+std::int64_t Plan::place_with_roles(Roles& r) {
   // Tiles of the next instance come while this one goes on: no two stages share memory.
   std::int64_t end = 0;
   const auto take = [&](std::int64_t bytes, std::int64_t alignment) {
@@ -105,7 +135,8 @@ void Plan::choose_roles() {
   for (Stage& s : stages_) {
     if (!s.loop || std::find(r.chains.begin(), r.chains.end(), s.loop) != r.chains.end()) s.offset = take(s.slot_bytes() * s.slots, s.alignment());
   }
-  const std::int64_t stages_end = take(0, 128);
+  if (r.buffers > 0) r.pieces = take(r.buffers * (warps_ / 4) * kPieceBytes, 8 * kPanelBytes);
+  stage_end_ = take(0, 128);
   for (const Op* head : r.chains) {
     const std::vector<int> rings = rings_of(*head);
     const std::int64_t at = take(16 * stages_[static_cast<std::size_t>(rings[0])].slots, 16);
@@ -123,17 +154,7 @@ void Plan::choose_roles() {
   for (const int i : r.tiles) stages_[static_cast<std::size_t>(i)].barriers = take(16, 16);
   r.tickets = take(kTickets * (kTicketBarriers + 4 * (1 + static_cast<std::int64_t>(kernel_.grid.size()))), 16);
   r.commands = take(kCommandBytes, 16);
-  if (end > target_.max_shared_cta()) {
-    stages_ = before;
-    bulk_barriers_ = barriers_before;
-    return;
-  }
-  stage_end_ = stages_end;
-  staged_bytes_ = take(0, 128);
-  for (const auto& op : kernel_.body.ops) {
-    if (slice.count(op.get()) != 0) r.slice.push_back(op.get());
-  }
-  roles_ = std::move(r);
+  return take(0, 128);
 }
 
 int Plan::transposing_warps() const {

@@ -28,7 +28,7 @@ Wish registers(const ScheduleDirective& d, const ScheduleArg& a) {
 
 void read(const ScheduleDirective& d, const ScheduleArg& a, Wishes& out) {
   // A name that stands for a tuned number which nobody has given: the compiler's choice.
-  if (!a.number && d.kind != DirectiveKind::Persistent) return;
+  if (!a.number && d.kind != DirectiveKind::Persistent && d.kind != DirectiveKind::Store) return;
   switch (d.kind) {
     case DirectiveKind::Roles:
       if (a.subject == "producer") out.asks = number(d, a, 0, kMostAskingWarps, "the warps that ask for tiles are").number > 0;
@@ -56,12 +56,18 @@ void read(const ScheduleDirective& d, const ScheduleArg& a, Wishes& out) {
       return;
     case DirectiveKind::PingPong: out.turns = *a.number != 0; return;
     case DirectiveKind::Swizzle: out.group_rows = number(d, a, 0, kMostGroupRows, "groups have").number; return;
+    case DirectiveKind::Store:
+      if (a.word == "direct") {
+        out.direct_stores.insert(a.subject);
+      } else {
+        out.direct_stores.erase(a.subject);
+      }
+      return;
     // The compiler's own choice so far.
     case DirectiveKind::Divide:
     case DirectiveKind::Cluster:
     case DirectiveKind::Multicast:
     case DirectiveKind::Home:
-    case DirectiveKind::Store:
     case DirectiveKind::Unroll:
     case DirectiveKind::Cache:
     // Of other targets.

@@ -36,6 +36,7 @@ struct Wishes {
   std::optional<Wish> asking, computing;  ///< registers of a thread
   std::map<std::string, Wish> slots;      ///< of rings, by what is loaded
   std::set<std::string> in_step;          ///< sums whose products must not run behind
+  std::set<std::string> direct_stores;    ///< views that bulk copies must not store
   bool turns = true;                      ///< warpgroups that compute may take turns at products
   Persistence persistence = Persistence::Dynamic;
   bool row_major = false;       ///< instances in the order of their numbers, though work grows along an axis

@@ -125,6 +125,14 @@ class Lowering {
         fmt::format("cp.async.bulk.tensor.{}d.shared::cluster.global.mbarrier::complete_tx::bytes [$0], [$2, {{{}}}], [$1];", axes, coordinates),
         constraints, 3);
   }
+  Values bulk_store(int axes) {
+    std::string coordinates, constraints = "r,l,r";
+    for (int i = 0; i < axes; ++i) {
+      coordinates += fmt::format("{}${}", i ? ", " : "", 3 + i);
+      constraints += ",r";
+    }
+    return effect_asm(fmt::format("cp.async.bulk.tensor.{}d.global.shared::cta.bulk_group [$1, {{{}}}], [$0];", axes, coordinates), constraints, 2);
+  }
   static constexpr unsigned kAlways = ~0U;
   Values warpgroup_product(const char* types, int k);
   Values warpgroup_wait();
@@ -270,6 +278,12 @@ Values Lowering::lower(Primitive p) {
     case Primitive::TmaLoad3: return bulk_load(3);
     case Primitive::TmaLoad4: return bulk_load(4);
     case Primitive::TmaLoad5: return bulk_load(5);
+    case Primitive::TmaStore2: return bulk_store(2);
+    case Primitive::TmaStore3: return bulk_store(3);
+    case Primitive::TmaStore4: return bulk_store(4);
+    case Primitive::TmaStore5: return bulk_store(5);
+    case Primitive::BulkCommit: return effect_asm("cp.async.bulk.commit_group;", "", kAlways);
+    case Primitive::BulkWaitRead: return effect_asm("cp.async.bulk.wait_group.read $0;", "n", kAlways);
     case Primitive::CpAsync16: return nothing(intrinsic(Intrinsic::nvvm_cp_async_cg_shared_global_16_s, {shared(0), arg(1), arg(2)}));
     case Primitive::CpAsync8: return nothing(intrinsic(Intrinsic::nvvm_cp_async_ca_shared_global_8_s, {shared(0), arg(1), arg(2)}));
     case Primitive::CpAsync4: return nothing(intrinsic(Intrinsic::nvvm_cp_async_ca_shared_global_4_s, {shared(0), arg(1), arg(2)}));

@@ -86,6 +86,7 @@ void Cta::prepare(std::uint32_t cta) {
 void Cta::thread_main(void* thread) {
   auto& t = *static_cast<Thread*>(thread);
   t.cta->run.entry(&t, t.cta->run.words);
+  if (!t.stores.empty() || t.store_groups) t.cta->end_stores(t);
   ++t.cta->done_;
   for (;;) t.cta->block(t, State::Done);
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "codegen/gpu/primitives.h"
@@ -31,6 +32,15 @@ struct Copy {
   std::uint32_t group = 0;
 };
 
+/// A bulk copy that has not happened yet.
+struct BulkBox {
+  std::uint32_t offset = 0, barrier = 0;
+  const TensorMapValues* map = nullptr;
+  std::vector<std::int64_t> at;  ///< of the box' first element, innermost axis first
+  std::uint32_t agent = 0, epoch = 0;
+  std::int64_t bytes = 0;
+};
+
 struct Thread {
   Cta* cta = nullptr;
   Warp* warp = nullptr;
@@ -54,6 +64,14 @@ struct Thread {
   std::vector<Copy> copies;
   std::uint32_t groups = 0;        ///< committed
   std::uint32_t groups_known = 0;  ///< waited for
+
+  std::vector<BulkBox> stores;          ///< its bulk stores that have not happened yet
+  std::int32_t store_agent = -1;        ///< that they are, one epoch a group; -1: none yet
+  std::uint32_t stores_before = 0;      ///< epochs that others had of it
+  std::uint32_t store_groups = 0;       ///< committed
+  std::uint32_t store_groups_read = 0;  ///< waited for
+  bool stores_open = false;             ///< some are in no group yet
+  std::uint32_t store_site = 0;         ///< of the last one
 
   std::uint32_t products_known = 0;      ///< groups of its warp's products that it waited for
   const std::uint32_t* fixed = nullptr;  ///< operands of a warpgroup product
@@ -113,14 +131,6 @@ struct Mbarrier {
   std::vector<Thread*> waiters;
 };
 
-/// A bulk copy that has not happened yet.
-struct BulkBox {
-  std::uint32_t offset = 0, barrier = 0;
-  const TensorMapValues* map = nullptr;
-  std::vector<std::int64_t> at;  ///< of the box' first element, innermost axis first
-  std::uint32_t agent = 0, epoch = 0;
-  std::int64_t bytes = 0;
-};
 /// Bulk copies take turns as these agents.
 inline constexpr std::uint32_t kBulkAgents = 64;
 
@@ -185,6 +195,12 @@ struct Cta {
   /// One copy of the thread, or all of the groups up to `last`.
   void finish_copies(Thread& t, std::uint32_t last);
   void finish_some_copy(Thread& t);
+  /// The thread's bulk stores up to this epoch happen.
+  void finish_stores(Thread& t, std::uint32_t last);
+  /// At its end.
+  void end_stores(Thread& t);
+  /// An agent for bulk copies, and the epochs that others have had of it.
+  std::pair<std::int32_t, std::uint32_t> next_bulk_agent();
   /// One of the bulk copies under way.
   void finish_some_box();
   /// A phase ends when nothing is missing any more.

@@ -105,6 +105,12 @@ void TmaLoad2(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when
 void TmaLoad3(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 c0, u32 c1, u32 c2);
 void TmaLoad4(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 c0, u32 c1, u32 c2, u32 c3);
 void TmaLoad5(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 c0, u32 c1, u32 c2, u32 c3, u32 c4);
+void TmaStore2(Thread* t, u32 site, u32 address, void* map, u32 when, u32 c0, u32 c1);
+void TmaStore3(Thread* t, u32 site, u32 address, void* map, u32 when, u32 c0, u32 c1, u32 c2);
+void TmaStore4(Thread* t, u32 site, u32 address, void* map, u32 when, u32 c0, u32 c1, u32 c2, u32 c3);
+void TmaStore5(Thread* t, u32 site, u32 address, void* map, u32 when, u32 c0, u32 c1, u32 c2, u32 c3, u32 c4);
+void BulkCommit(Thread* t, u32 site);
+void BulkWaitRead(Thread* t, u32 site, u32 allowed);
 
 void CpAsync16(Thread* t, u32 site, u32 address, void* source, u32 bytes);
 void CpAsync8(Thread* t, u32 site, u32 address, void* source, u32 bytes);

@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <tuple>
 
+#include "codegen/simt/bulk_box.h"
 #include "codegen/simt/hooks.h"
 
 namespace tessera::simt {
@@ -51,61 +53,15 @@ void arrive(Thread& t, u32 site, Mbarrier& m) {
   t.cta->settle_phase(m);
 }
 
-/// Calls f(row, first, count, source) for the rows of a box: elements first .. first + count - 1 of 128 bytes are in the tensor, from `source` on.
-template <class F>
-void each_row(const BulkBox& b, F f) {
-  const TensorMapValues& map = *b.map;
-  std::int64_t outer = 1;
-  for (std::size_t a = 1; a < map.rank; ++a) outer *= map.box[a];
-  const std::int64_t first = std::clamp<std::int64_t>(-b.at[0], 0, map.box[0]);
-  const std::int64_t end = std::clamp<std::int64_t>(static_cast<std::int64_t>(map.extents[0]) - b.at[0], 0, map.box[0]);
-  for (std::int64_t row = 0; row < outer; ++row) {
-    bool inside = first < end;
-    std::uint64_t source = map.base + static_cast<std::uint64_t>((b.at[0] + first) * map.element_bytes);
-    std::int64_t rest = row;
-    for (std::size_t a = 1; a < map.rank; ++a) {
-      const std::int64_t c = b.at[a] + rest % map.box[a];
-      rest /= map.box[a];
-      inside = inside && c >= 0 && static_cast<std::uint64_t>(c) < map.extents[a];
-      source += static_cast<std::uint64_t>(c) * map.strides[a - 1];
-    }
-    f(row, inside ? first : 0, inside ? end - first : 0, reinterpret_cast<const std::byte*>(source));
-  }
-}
-
 /// Copies a box: rows of 128 bytes with their chunks permuted by address.
 void perform(Cta& cta, const BulkBox& b) {
-  const auto bytes = static_cast<u32>(b.map->element_bytes);
-  each_row(b, [&](std::int64_t row, std::int64_t first, std::int64_t count, const std::byte* source) {
-    const u32 start = b.offset + static_cast<u32>(row) * 128;
-    for (u32 at = 0; at < 128; at += bytes) {
-      const std::int64_t e = at / bytes - first;
-      const u32 linear = start + at, offset = linear ^ ((linear >> 7 & 7) << 4);
-      if (e >= 0 && e < count) {
-        std::memcpy(cta.shared + offset, source + e * bytes, bytes);
-      } else {
-        std::memset(cta.shared + offset, 0, bytes);
-      }
+  each_element(b, [&](u32 offset, std::byte* there, u32 bytes) {
+    if (there) {
+      std::memcpy(cta.shared + offset, there, bytes);
+    } else {
+      std::memset(cta.shared + offset, 0, bytes);
     }
   });
-}
-
-/// Whether all that the box reads belongs to the launch's tensors; records the reads.
-bool reads_tensors(Thread& t, u32 site, const BulkBox& b) {
-  GlobalShadow& global = *t.cta->run.global;
-  bool all = true;
-  each_row(b, [&](std::int64_t, std::int64_t, std::int64_t count, const std::byte* source) {
-    const auto bytes = static_cast<std::size_t>(count * b.map->element_bytes);
-    if (!bytes || !all) return;
-    const int block = global.find(source, bytes);
-    if (block < 0) {
-      t.cta->report(HazardKind::OutOfBounds, site, global.nearest(global.find(source, 1) < 0 ? source : source + bytes - 1));
-      all = false;
-      return;
-    }
-    global.access(block, source, bytes, Touch::Read, t, site);
-  });
-  return all;
 }
 
 void finish(Cta& cta, std::size_t i) {
@@ -130,34 +86,12 @@ void bulk_load(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 whe
   Mbarrier* m = barrier_at(*t, site, barrier);
   if (!m) return;
   if (!m->fenced) cta.report(HazardKind::Race, site, "counts at a barrier whose making no fence has shown to bulk copies");
-  BulkBox b;
-  b.map = static_cast<const TensorMapValues*>(map);
+  std::optional<BulkBox> made = box_of(*t, site, address, map, coordinates, Touch::Read);
+  if (!made) return;
+  BulkBox& b = *made;
   b.barrier = barrier - cta.base;
-  b.bytes = b.map->element_bytes;
-  for (std::size_t a = 0; a < b.map->rank; ++a) b.bytes *= b.map->box[a];
-  for (const u32 c : coordinates) b.at.push_back(static_cast<std::int32_t>(c));
-  if (b.at.size() != b.map->rank) {
-    cta.report(HazardKind::BadOperand, site, fmt::format("has {} coordinates for a map of {} axes", b.at.size(), b.map->rank));
-    return;
-  }
   const auto bytes = static_cast<u32>(b.bytes);
-  if (!cta.in_shared(address, bytes) || b.map->box[0] * static_cast<u32>(b.map->element_bytes) != 128) {
-    cta.report(HazardKind::OutOfBounds, site,
-               fmt::format("writes {} bytes at {} of the {} bytes of shared memory", bytes, static_cast<std::int64_t>(address) - cta.base,
-                           cta.run.shared_bytes));
-    return;
-  }
-  b.offset = address - cta.base;
-  if (b.offset % 128 != 0) {
-    cta.report(HazardKind::Misaligned, site, "writes to an address that is no multiple of 128");
-    return;
-  }
-  if (!reads_tensors(*t, site, b)) return;
-  if (m->agent < 0) {
-    m->agent = static_cast<std::int32_t>(cta.next_bulk);
-    m->epochs_before = cta.bulk_epochs[cta.next_bulk];
-    cta.next_bulk = (cta.next_bulk + 1) % kBulkAgents;
-  }
+  if (m->agent < 0) std::tie(m->agent, m->epochs_before) = cta.next_bulk_agent();
   std::uint32_t& epochs = cta.bulk_epochs[static_cast<std::size_t>(m->agent)];
   b.agent = cta.first_bulk_agent() + static_cast<std::uint32_t>(m->agent);
   b.epoch = m->epochs_before + m->phase + 1;

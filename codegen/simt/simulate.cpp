@@ -88,13 +88,14 @@ SimtResult SimtKernel::run(std::span<const std::uint64_t> frame, std::span<const
   for (std::int64_t g : grid) words.push_back(static_cast<std::uint64_t>(g));
   if (!impl_->checks.empty() || impl_->maps.empty()) words.push_back(reinterpret_cast<std::uint64_t>(&result.report));
   std::vector<TensorMapValues> maps;
+  std::uint64_t encoded = options.maps ? kReadMaps | kStoredMaps : 0;
   for (const GpuTensorMap& m : impl_->maps) {
-    if (std::optional<TensorMapValues> v = tensor_map_values(m, frame)) maps.push_back(std::move(*v));
+    const std::optional<TensorMapValues> v = tensor_map_values(m, frame);
+    if (!v) encoded &= ~std::uint64_t{kind_of(m)};
+    maps.push_back(v.value_or(TensorMapValues()));
   }
-  words.push_back(maps.size() == impl_->maps.size() && options.maps ? 1 : 0);
+  words.push_back(encoded);
   for (const TensorMapValues& m : maps) words.push_back(reinterpret_cast<std::uint64_t>(&m));
-  // Of maps that could not be made, no one is read.
-  words.resize(words.size() + impl_->maps.size() - maps.size());
 
   // Fewer CTAs than instances, so that each has several.
   std::uint32_t tickets = 0;

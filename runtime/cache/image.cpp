@@ -73,8 +73,8 @@ std::vector<Section> sections_of(const GpuObject& object) {
   put_checks(meta, checks);
   meta.number(maps.size());
   for (const GpuTensorMap& m : maps) {
-    const auto& [base, dtype, axes] = m;
-    meta.number(base).number(static_cast<std::uint64_t>(dtype)).number(axes.size());
+    const auto& [base, dtype, axes, stored] = m;
+    meta.number(base).number(static_cast<std::uint64_t>(dtype)).number(stored ? 1 : 0).number(axes.size());
     for (const GpuTensorMap::Axis& a : axes) meta.number(a.extent).number(a.stride).number(static_cast<std::uint64_t>(a.box));
   }
   return {{"meta", meta.take()}, {"ptx ", ptx}};
@@ -99,6 +99,7 @@ std::optional<GpuObject> gpu_object(const Entry& entry) {
   for (GpuTensorMap& m : out.maps) {
     m.base = r.number();
     m.dtype = static_cast<DType>(r.number());
+    m.stored = r.number() != 0;
     m.axes.resize(r.count());
     for (GpuTensorMap::Axis& a : m.axes) {
       a.extent = r.number();

@@ -106,7 +106,8 @@ void explain_kernel(const ExplainOptions& options, Report& report) {
 }  // namespace
 
 void add_explain_kernel(CLI::App& app, Action& action) {
-  CLI::App* sub = app.add_subcommand("explain-kernel", "show why a kernel has its constants and, on a GPU, its threads, memory, registers and occupancy");
+  CLI::App* sub =
+      app.add_subcommand("explain-kernel", "show why a kernel has its constants and, on a GPU, its threads, memory, registers and occupancy");
   auto o = std::make_shared<ExplainOptions>();
   o->kernel.target = "sm_90a";
   add_kernel_options(*sub, o->kernel, false);

@@ -86,6 +86,12 @@ const char* instruction(Primitive p) {
     case Primitive::TmaLoad3: return "cp.async.bulk.tensor.3d.shared::cluster.global";
     case Primitive::TmaLoad4: return "cp.async.bulk.tensor.4d.shared::cluster.global";
     case Primitive::TmaLoad5: return "cp.async.bulk.tensor.5d.shared::cluster.global";
+    case Primitive::TmaStore2: return "cp.async.bulk.tensor.2d.global.shared::cta.bulk_group";
+    case Primitive::TmaStore3: return "cp.async.bulk.tensor.3d.global.shared::cta.bulk_group";
+    case Primitive::TmaStore4: return "cp.async.bulk.tensor.4d.global.shared::cta.bulk_group";
+    case Primitive::TmaStore5: return "cp.async.bulk.tensor.5d.global.shared::cta.bulk_group";
+    case Primitive::BulkCommit: return "cp.async.bulk.commit_group";
+    case Primitive::BulkWaitRead: return "cp.async.bulk.wait_group.read";
     case Primitive::CpAsync16: return "cp.async.cg.shared.global";
     case Primitive::CpAsync8: return "cp.async.ca.shared.global";
     case Primitive::CpAsync4: return "cp.async.ca.shared.global";

@@ -173,6 +173,56 @@ TEST(Roles, TakeTurnsAtProductsThatRunBehind) {
   EXPECT_THAT(notes(gemm_text({.bm = 256}), kHopper), Contains(AllOf(Says("roles", "2 compute"), Not(HasSubstr("turns")))));
 }
 
+/// Results of 16 bits instead of f32.
+std::string halved(std::string text, std::int64_t bm, std::int64_t d) {
+  for (const auto& [from, to] : {std::pair<std::string, std::string>{"%o: out view f32", "%o: out view bf16"},
+                                 {"view<f32, 3, out>", "view<bf16, 3, out>"},
+                                 {"view<f32, 2, out>", "view<bf16, 2, out>"},
+                                 {"  store %oh, %of", fmt::format("  %oc = cast %of : bf16[{}, {}]\n  store %oh, %oc", bm, d)}})
+    text.replace(text.find(from), from.size(), to);
+  return text;
+}
+
+Schedule store_of(const std::string& word) {
+  Schedule s = schedule_of(DirectiveKind::Store, "o");
+  s.directives[0].args[0].word = word;
+  return s;
+}
+
+TEST(BulkStores, OfHalvesByWarpgroupsBesideOneThatAsks) {
+  const std::string text = halved(attention_text({.bm = 128, .bn = 128, .d = 128}), 128, 128);
+  const Planned p = planned(text, kHopper);
+  EXPECT_THAT(p.notes, Contains("store of o: by bulk copies, pieces of 8192 bytes, 2 for each warpgroup"));
+  // Room for the pieces is a slot of the rings.
+  EXPECT_THAT(p.notes, Contains(Says("tile kt", "2 slots")));
+  ASSERT_EQ(p.maps.size(), 4U);
+  EXPECT_TRUE(p.maps[3].stored);
+  EXPECT_EQ(boxes(p.maps[3]), (std::vector<std::int64_t>{64, 1, 64, 1}));
+  for (std::size_t m = 0; m < 3; ++m) EXPECT_FALSE(p.maps[m].stored);
+}
+
+TEST(BulkStores, WhatHindersThem) {
+  const std::string text = halved(attention_text({.bm = 128, .bn = 128, .d = 128}), 128, 128);
+  const auto stores = Contains(HasSubstr("store of o"));
+  EXPECT_THAT(notes(text, kHopper, store_of("tma")), stores);
+  EXPECT_THAT(notes(text, kHopper, store_of("direct")), Not(stores));
+  EXPECT_THAT(notes(text, kHopper, store_of("direct")), Contains(Says("tile kt", "3 slots")));
+  EXPECT_THAT(notes(text, kHopper, without_roles()), Not(stores));
+  // A ring of a depth that a schedule asks for gives no room.
+  EXPECT_THAT(notes(text, kHopper, schedule_of(DirectiveKind::Ring, "kt", 3)), AllOf(Not(stores), Contains(Says("tile kt", "3 slots"))));
+  EXPECT_THAT(notes(text, kHopper, schedule_of(DirectiveKind::Ring, "kt", 2)), stores);
+  // Sums of f32, and what may be read too.
+  EXPECT_THAT(notes(attention_text({.bm = 128, .bn = 128, .d = 128}), kHopper), Not(stores));
+  std::string read = text;
+  read.replace(read.find("%o: out view"), 12, "%o: inout view");
+  for (const std::string& from : {std::string("<bf16, 3, out>"), std::string("<bf16, 2, out>")}) {
+    std::string to = from;
+    to.replace(to.find("out"), 3, "inout");
+    read.replace(read.find(from), from.size(), to);
+  }
+  EXPECT_THAT(notes(read, kHopper), AllOf(Not(stores), Contains(HasSubstr("roles"))));
+}
+
 TEST(Roles, WhatHindersThem) {
   const auto without = [](const std::string& text) {
     const Planned p = planned(text, kHopper);

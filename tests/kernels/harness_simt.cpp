@@ -48,7 +48,7 @@ class ShiftedCopy {
 }  // namespace
 
 SimtResult simulate(const SimtKernel& code, const ir::Kernel& kernel, const Call& call, std::map<std::string, Buffer>& tensors,
-                    const SimtOptions& options, std::size_t shift) {
+                    const SimtOptions& options, std::size_t shift, const std::string& shifted) {
   Launch launch(kernel);
   for (auto& [n, b] : tensors) launch.view(n, b);
   for (const auto& [n, v] : call.scalars) launch.scalar(n, v);
@@ -64,7 +64,8 @@ SimtResult simulate(const SimtKernel& code, const ir::Kernel& kernel, const Call
     Buffer& b = tensors.at(param.name);
     const std::size_t bytes = (static_cast<std::size_t>(b.size()) * static_cast<std::size_t>(bits(b.dtype)) + 7) / 8;
     std::byte* host = reinterpret_cast<std::byte*>(b.bytes.data());
-    if (shift) host = copies.emplace_back(host, bytes, shift * static_cast<std::size_t>(bits(b.dtype)) / 8).begin();
+    if (shift && (shifted.empty() || shifted == param.name))
+      host = copies.emplace_back(host, bytes, shift * static_cast<std::size_t>(bits(b.dtype)) / 8).begin();
     list.push_back({param.name, host, bytes, param.mode != ir::Mode::In, param.mode != ir::Mode::Out});
     words.push_back(layout.params[p].base);
   }

@@ -20,9 +20,9 @@ struct SimtCode {
 SimtCode emit_simt(const Call& call, const GpuTarget& target);
 
 /// Launches code that emit_simt made of the same call; `tensors` are written in place. `shift`: they begin so many elements behind an address that
-/// all vectors divide.
+/// all vectors divide, or only the one named `shifted` does.
 SimtResult simulate(const SimtKernel& code, const ir::Kernel& kernel, const Call& call, std::map<std::string, Buffer>& tensors,
-                    const SimtOptions& options, std::size_t shift = 0);
+                    const SimtOptions& options, std::size_t shift = 0, const std::string& shifted = "");
 
 /// Each tensor within 2 % of the largest number of what the interpreter gave, non-finite ones alike.
 void expect_close(const std::map<std::string, Buffer>& simulated, const std::map<std::string, Buffer>& interpreted);

@@ -55,6 +55,7 @@ std::vector<ScheduleForm> schedule_forms() {
        .sk = 136,
        .rings = {"kt", "vt"},
        .sums = {"st.acc"},
+       .stored = "o",
        .rows = {64, 128, 192, 256}},
       {.name = "GroupedAlibi",
        .file = flash,
@@ -65,6 +66,7 @@ std::vector<ScheduleForm> schedule_forms() {
        .sk = 200,
        .rings = {"kt", "vt"},
        .sums = {"st.acc"},
+       .stored = "o",
        .rows = {64, 128, 192}},
       {.name = "GemmEpilogue",
        .file = foreign + "gemm_epilogue.tile",
@@ -75,6 +77,7 @@ std::vector<ScheduleForm> schedule_forms() {
        .k = 328,
        .rings = {"at", "bt"},
        .sums = {},
+       .stored = "c",
        .rows = {64, 128, 192, 256},
        .any_groups = true},
       {.name = "TwoSoftmaxes",
@@ -86,6 +89,7 @@ std::vector<ScheduleForm> schedule_forms() {
        .sk = 136,
        .rings = {"k0", "k1", "vt"},
        .sums = {"a0", "a1"},
+       .stored = "o",
        .rows = {64, 128, 192},
        .most_rows = 64},
       {.name = "ThreeProducts",
@@ -97,6 +101,7 @@ std::vector<ScheduleForm> schedule_forms() {
        .sk = 136,
        .rings = {"kt", "gt", "vt"},
        .sums = {"acc"},
+       .stored = "o",
        .rows = {64, 128, 192}},
       {.name = "NoProduct",
        .file = "examples/ladder/01_copy.tile",
@@ -153,6 +158,7 @@ DrawnSchedule draw_schedule(const ScheduleForm& f, std::mt19937& random) {
     if (asks && g > 1 && coin()) add(registers(g, random));
     if (asks && coin()) add(fmt::format("persistent {}; ", one_of<std::string>({"off", "static", "dynamic"}, random)));
     if (coin()) add("persistent row_major; ");
+    if (!f.stored.empty() && coin()) add(fmt::format("store {}: {}; ", f.stored, coin() ? "direct" : "tma"));
     if (coin()) add(fmt::format("pingpong {}: {}; ", f.sums.empty() ? "acc" : f.sums[0], random() % 2));
   }
   if (coin()) add(fmt::format("swizzle {}; ", 1 + random() % 5));

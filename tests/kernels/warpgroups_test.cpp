@@ -50,6 +50,28 @@ TEST_P(SimtWarpgroups, RunCleanAndRight) {
   }
 }
 
+/// The two kinds of maps go their own ways: queries, keys and values come by bulk copies, the result is stored by threads.
+TEST(SimtWarpgroups, AResultThatNoMapDescribes) {
+  const Call call = made_up("kernels/attention/flash.tile", "flash", {{"T", DType::BF16}, {"D", 64}, {"BM", 128}, {"BN", 64}}, kSizes[1], false);
+  SimtCode code = emit_scheduled(call, "");
+  EXPECT_THAT(code.ir.plan.notes, ::testing::Contains(::testing::StartsWith("store of o: by bulk copies")));
+  const SimtKernel kernel(std::move(code.ir));
+  const std::map<std::string, Buffer> want = run(call, On::Interp);
+  const auto executed = [&](std::size_t shift) {
+    std::map<std::string, Buffer> tensors = call.tensors;
+    const SimtResult r = simulate(kernel, *code.kernel, call, tensors, {.seed = 1}, shift, "o");
+    for (const Hazard& h : r.hazards) ADD_FAILURE() << name(h.kind) << ": " << h.text;
+    expect_close(tensors, want);
+    std::map<std::string, std::int64_t> of;
+    for (std::size_t s = 0; s < r.executed.size(); ++s) of[kernel.sites()[s].what] += r.executed[s];
+    return of;
+  };
+  const auto aligned = executed(0), shifted = executed(2);
+  EXPECT_GT(aligned.at("tma_store_4d"), 0);
+  EXPECT_EQ(shifted.at("tma_store_4d"), 0);
+  EXPECT_EQ(shifted.at("tma_load_4d"), aligned.at("tma_load_4d"));
+}
+
 Constants gemm(DType t, std::int64_t bm, std::int64_t bn, std::int64_t bk) { return {{"T", t}, {"BM", bm}, {"BN", bn}, {"BK", bk}}; }
 Constants attention(DType t, std::int64_t d, std::int64_t bm, std::int64_t bn) { return {{"T", t}, {"D", d}, {"BM", bm}, {"BN", bn}}; }
 
