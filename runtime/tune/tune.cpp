@@ -70,6 +70,7 @@ class Tuner : public Field {
     if (target.target != Target::Cpu && target.target != Target::Cuda)
       fail(Code::E0802, fmt::format("times of the target `{}` would mean nothing", options_.target), "tune for the CPU or a GPU");
     target_ = target.name;
+    seconds_ = how_.seconds > 0 ? how_.seconds : target.target == Target::Cuda ? 0.2 : 0.6;
     machine_key_ = cache::machine_inputs(target.target, target.gpu, options_.context).key();
     Diagnostics diagnostics;
     for (Constants& c : tune_candidates(module_.impl().program(), name_, given_, diagnostics)) {
@@ -107,7 +108,7 @@ class Tuner : public Field {
     if (stop()) {
       found.stopped = true;
     } else {
-      found = search(entrants_, *this, {.seconds = how_.seconds, .exhaustive = how_.exhaustive});
+      found = search(entrants_, *this, {.seconds = seconds_, .exhaustive = how_.exhaustive});
     }
     return result(found);
   }
@@ -292,7 +293,7 @@ class Tuner : public Field {
       fields.add("argument", text);
     }
     for (const auto& [n, v] : how_.sizes) fields.add("size", n).add("value", std::to_string(v));
-    return fields.add("data", how_.data).add("cold", how_.cold ? "1" : "0").add("seconds", fmt::format("{}", how_.seconds)).key();
+    return fields.add("data", how_.data).add("cold", how_.cold ? "1" : "0").add("seconds", fmt::format("{}", seconds_)).key();
   }
 
   TuneResult result(const SearchResult& found) {
@@ -342,6 +343,7 @@ class Tuner : public Field {
   Constants given_;
   Context context_;
   const TuneOptions& how_;
+  double seconds_ = 0;
   Options options_;
   std::string target_;
   cache::Key machine_key_;
