@@ -371,7 +371,7 @@ std::vector<std::string> Plan::notes() const {
   }
   if (roles_)
     out.push_back(fmt::format("roles: one warpgroup asks for tiles with {} registers, {} compute with {}{}; a CTA takes {}", roles_->asking,
-                              warps_ / 4, roles_->computing, roles_->turns && !skews_.empty() ? " and take turns at products" : "",
+                              warps_ / 4, roles_->computing, std::any_of(skews_.begin(), skews_.end(), [&](const auto& s) { return takes_turns(*s.first); }) ? " and take turns at products" : "",
                               taken(persistence())));
   for (const auto& op : kernel_.body.ops) {
     if (roles_ && roles_->stores.count(op.get()) != 0)

@@ -119,7 +119,11 @@ const std::vector<Skew>& Plan::skews_of(const Op& loop) const {
   return at == skews_.end() ? none : at->second;
 }
 
-bool Plan::takes_turns(const Op& loop) const { return roles_ && roles_->turns && !skews_of(loop).empty(); }
+bool Plan::takes_turns(const Op& loop) const {
+  const std::vector<Skew>& skews = skews_of(loop);
+  // Products that threads add up end in elementwise work of their own: a turn would last until that is done (RESULTS.md, turns of 8-bit products).
+  return roles_ && roles_->turns && !skews.empty() && std::none_of(skews.begin(), skews.end(), [&](const Skew& s) { return promoted(*s.dot); });
+}
 
 bool Plan::sums_up(const Op& loop) const {
   bool any = false;

@@ -173,6 +173,12 @@ TEST(Roles, TakeTurnsAtProductsThatRunBehind) {
   EXPECT_THAT(notes(gemm_text({.bm = 256}), kHopper), Contains(AllOf(Says("roles", "2 compute"), Not(HasSubstr("turns")))));
 }
 
+TEST(Roles, TakeNoTurnsAtProductsThatThreadsAddUp) {
+  const std::vector<std::string> n = notes(std::regex_replace(attention_text({.bm = 128, .bn = 128, .d = 128}), std::regex("bf16"), "e4m3"), kHopper);
+  EXPECT_THAT(n, Contains(HasSubstr("one trip behind")));
+  EXPECT_THAT(n, Contains(AllOf(Says("roles", "2 compute"), Not(HasSubstr("turns")))));
+}
+
 /// Results of 16 bits instead of f32.
 std::string halved(std::string text, std::int64_t bm, std::int64_t d) {
   for (const auto& [from, to] : {std::pair<std::string, std::string>{"%o: out view f32", "%o: out view bf16"},
