@@ -426,13 +426,53 @@ std::int64_t Plan::asked_groups(std::int64_t blocks) const {
   return g;
 }
 
+/// Elements of products' results that are held at one time, in the block where they are most: parts of a split loop take turns. A result that the loop
+/// does not carry is held until the last op of those that go on with it element by element.
+std::int64_t Plan::sums_held() const {
+  std::map<const ir::Block*, std::vector<const Op*>> products;
+  for (const Op* op : dot_ops_) products[op->parent].push_back(op);
+  std::int64_t most = 0;
+  for (const auto& [block, dots] : products) {
+    std::map<const Op*, std::size_t> number;
+    for (const auto& op : block->ops) number.emplace(op.get(), number.size());
+    struct Held {
+      std::size_t from, to;
+      std::int64_t elements;
+    };
+    std::vector<Held> held;
+    for (const Op* dot : dots) {
+      Held h{number.at(dot), number.at(dot), elements(dot->result())};
+      std::set<const Value*> seen;
+      std::vector<const Value*> work = {dot->result()};
+      while (!work.empty()) {
+        const Value* v = work.back();
+        work.pop_back();
+        if (!seen.insert(v).second) continue;
+        for (const Op* use : uses_.of(v)) {
+          const auto at = number.find(use);
+          const bool carried = at == number.end() || use->kind == OpKind::Yield;
+          if (carried) h.from = 0;
+          h.to = carried ? number.size() : std::max(h.to, at->second);
+          if (ir::has(use->kind, ir::Elementwise) && dims(use->result()) == dims(v) && dtype(use->result()) == dtype(v)) work.push_back(use->result());
+        }
+      }
+      held.push_back(h);
+    }
+    for (const Held& now : held) {
+      std::int64_t sum = 0;
+      for (const Held& h : held) sum += h.from <= now.from && now.from <= h.to ? h.elements : 0;
+      most = std::max(most, sum);
+    }
+  }
+  return most;
+}
+
 void Plan::choose_warps() {
-  std::int64_t accumulators = 0, promoted = 0, operands = 0, largest = 0, rows = 0;
+  std::int64_t promoted = 0, operands = 0, largest = 0, rows = 0;
+  const std::int64_t accumulators = sums_held();
   rows_only_ = false;
-  std::map<const ir::Block*, std::int64_t> sums;  // results of one block are held at a time; parts of a split loop take turns
   for (const Op* op : dot_ops_) {
     const ir::Dims& d = dims(op->result());
-    accumulators = std::max(accumulators, sums[op->parent] += elements(op->result()));
     if (bits(dtype(op->operands[0])) == 8 && sum_of(*op)) promoted = std::max(promoted, elements(op->result()));
     rows = std::max(rows, d[0]);
     warpgroups_ = warpgroups_ || by_warpgroups(*op);

@@ -262,6 +262,9 @@ class Plan {
   bool may_transpose(const ir::Value* source) const;
   void choose_warps();
   std::int64_t asked_groups(std::int64_t blocks) const;
+  std::int64_t sums_held() const;
+  /// So many registers, as registers_ counts them, are those of a thread that computes beside a warpgroup that asks.
+  bool fits_computing(std::int64_t registers) const;
   std::int64_t elements_a_thread(std::int64_t largest) const;
   void choose_dots();
   void assign_layouts();

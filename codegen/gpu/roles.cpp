@@ -17,13 +17,16 @@ namespace {
 
 constexpr std::int64_t kRegisterFile = 65536;
 constexpr int kAsking = 32;  ///< registers that asking takes; the rest is for those that compute
-constexpr int kMostRegisters = 240;
+constexpr std::int64_t kMostRegisters = 240;
 constexpr std::int64_t kMostBuffers = 2;  ///< of pieces to be stored: one is read while the next is written
 /// What the estimate of a thread's registers counts for fetching tiles beside products, which here is others' work.
 constexpr std::int64_t kForFetching = 24;
 
 /// Of a thread, such that all threads of so many warpgroups have as many; allocated in eights.
 std::int64_t even_share(std::int64_t groups) { return kRegisterFile / (groups * kGroupThreads) / 8 * 8; }
+
+/// Of each thread of so many warpgroups beside one whose threads have `asking`.
+std::int64_t left_beside(std::int64_t asking, std::int64_t groups) { return ((groups + 1) * even_share(groups + 1) - asking) / groups / 8 * 8; }
 
 }  // namespace
 
@@ -45,11 +48,16 @@ bool Plan::add_to_slice(const Value* v, const ir::Block* loop, std::set<const Op
   return true;
 }
 
+bool Plan::fits_computing(std::int64_t registers) const {
+  const std::int64_t groups = warps_ / 4;
+  return registers - kForFetching <= std::min(kMostRegisters, left_beside(kAsking, groups));
+}
+
 void Plan::choose_roles() {
   const std::int64_t groups = warps_ / 4;
   if (bulk_barriers_.empty() || groups < 2 || groups > 3 || !wishes_.asks) return;
   const std::int64_t asking = wishes_.asking ? wishes_.asking->number : kAsking, all = (groups + 1) * even_share(groups + 1);
-  std::int64_t computing = std::min<std::int64_t>(kMostRegisters, (all - asking) / groups / 8 * 8);
+  std::int64_t computing = std::min(kMostRegisters, left_beside(asking, groups));
   if (wishes_.computing) computing = wishes_.computing->number;
   if (asking + groups * computing > all) {
     throw Unsupported{

@@ -1,6 +1,7 @@
 // Products that accumulate: which sum they start from, and which of them run a trip behind, which into the next. See
 // plan.h.
 #include <algorithm>
+#include <iterator>
 
 #include "codegen/gpu/plan.h"
 
@@ -76,11 +77,8 @@ void Plan::skew_products() {
     if (!d.warpgroup || d.a.stage >= 0 || !loop || loop->kind != OpKind::For) continue;
     const Stage& b = stages_[static_cast<std::size_t>(d.b.stage)];
     if (b.loop != loop || in_registers(b.source)) continue;
-    bool shared = false;
-    const auto reads = [&](const DotPlan& e, int stage) { return stage >= 0 && (e.a.stage == stage || e.b.stage == stage); };
-    for (const auto& [other, e] : dots_) shared = shared || (other != dot && (reads(e, d.b.stage) || reads(e, b.transposed_from)));
     const Op* sum = sum_of(*dot);
-    if (shared || !sum || wishes_.in_step.count(sum->result()->hint) != 0) continue;
+    if (!sum || wishes_.in_step.count(sum->result()->hint) != 0) continue;
     const std::vector<const Op*>& uses = uses_.of(sum->result());
     if (uses.size() != 1 || uses[0]->kind != OpKind::Yield || uses[0]->parent != &loop->region()) continue;
     Skew skew{dot, sum, sum->operands[0] == dot->result() ? sum->operands[1] : sum->operands[0], 0};
@@ -104,6 +102,31 @@ void Plan::skew_products() {
       const Value* arg = loop->region().args[1 + s.carried].get();
       return std::any_of(ops.begin(), first, [&](const auto& op) { return mentions(*op, arg); });
     });
+    // A slot holds the tile of one trip: all that read it run behind, or none.
+    const auto reads = [&](const DotPlan& e, int stage) { return stage >= 0 && (e.a.stage == stage || e.b.stage == stage); };
+    const auto in_step_with = [&](const Skew& s) {
+      const int stage = dots_.at(s.dot).b.stage, from = stages_[static_cast<std::size_t>(stage)].transposed_from;
+      return std::any_of(dots_.begin(), dots_.end(), [&](const auto& d) {
+        return std::none_of(skews.begin(), skews.end(), [&](const Skew& o) { return o.dot == d.first; }) && (reads(d.second, stage) || reads(d.second, from));
+      });
+    };
+    // Operands of the trip before and of this one are held beside what registers_ counts.
+    std::int64_t operands = 0;
+    for (const Skew& s : skews) {
+      const Value* a = s.dot->operands[0];
+      operands += 2 * elements(a) * cell_bytes(dtype(a)) / 4 / threads();
+    }
+    if (skews.size() > 1 && !fits_computing(registers_ + operands)) {
+      std::erase_if(skews, [&, all = skews](const Skew& s) {
+        return std::any_of(all.begin(), all.end(), [&](const Skew& o) { return o.dot != s.dot && reads(dots_.at(o.dot), dots_.at(s.dot).b.stage); });
+      });
+    }
+    for (std::size_t before = skews.size() + 1; before > skews.size();) {
+      before = skews.size();
+      std::vector<Skew> kept;
+      std::copy_if(skews.begin(), skews.end(), std::back_inserter(kept), [&](const Skew& s) { return !in_step_with(s); });
+      skews = std::move(kept);
+    }
     for (const Skew& s : skews) {
       Stage& b = stages_[static_cast<std::size_t>(dots_.at(s.dot).b.stage)];
       b.behind = 1;
