@@ -72,6 +72,18 @@ TEST(SimtWarpgroups, AResultThatNoMapDescribes) {
   EXPECT_EQ(shifted.at("tma_load_4d"), aligned.at("tma_load_4d"));
 }
 
+/// Two products read the tile of values: both run behind, or neither does where a thread has no room for what they hold.
+TEST(SimtWarpgroups, ProductsThatShareATileRunBehindTogether) {
+  const auto notes_of = [](std::int64_t e) {
+    const Constants constants{{"T", DType::BF16}, {"D", 64}, {"E", e}, {"BM", 128}, {"BN", 64}};
+    return emit_scheduled(made_up("tests/foreign/two_softmaxes.tile", "two_softmaxes", constants, kSizes[0], false), "").ir.plan.notes;
+  };
+  const auto behind = ::testing::Contains(::testing::HasSubstr("one trip behind"));
+  const auto roles = ::testing::Contains(::testing::StartsWith("roles"));
+  EXPECT_THAT(notes_of(64), ::testing::AllOf(roles, ::testing::Contains("product a0: one trip behind"), ::testing::Contains("product a1: one trip behind")));
+  EXPECT_THAT(notes_of(128), ::testing::AllOf(roles, ::testing::Not(behind)));
+}
+
 Constants gemm(DType t, std::int64_t bm, std::int64_t bn, std::int64_t bk) { return {{"T", t}, {"BM", bm}, {"BN", bn}, {"BK", bk}}; }
 Constants attention(DType t, std::int64_t d, std::int64_t bm, std::int64_t bn) { return {{"T", t}, {"D", d}, {"BM", bm}, {"BN", bn}}; }
 
