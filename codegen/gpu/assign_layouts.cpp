@@ -426,8 +426,8 @@ std::int64_t Plan::asked_groups(std::int64_t blocks) const {
   return g;
 }
 
-/// Elements of products' results that are held at one time, in the block where they are most: parts of a split loop take turns. A result that the loop
-/// does not carry is held until the last op of those that go on with it element by element.
+/// Elements of products' results that are held at one time, in the block where they are most: parts of a split loop take turns. A result that the
+/// loop does not carry is held until the last op of those that go on with it element by element.
 std::int64_t Plan::sums_held() const {
   std::map<const ir::Block*, std::vector<const Op*>> products;
   for (const Op* op : dot_ops_) products[op->parent].push_back(op);
@@ -453,7 +453,8 @@ std::int64_t Plan::sums_held() const {
           const bool carried = at == number.end() || use->kind == OpKind::Yield;
           if (carried) h.from = 0;
           h.to = carried ? number.size() : std::max(h.to, at->second);
-          if (ir::has(use->kind, ir::Elementwise) && dims(use->result()) == dims(v) && dtype(use->result()) == dtype(v)) work.push_back(use->result());
+          if (ir::has(use->kind, ir::Elementwise) && dims(use->result()) == dims(v) && dtype(use->result()) == dtype(v))
+            work.push_back(use->result());
         }
       }
       held.push_back(h);

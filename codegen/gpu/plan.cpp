@@ -370,9 +370,10 @@ std::vector<std::string> Plan::notes() const {
                               d.mma ? info(*d.mma).name : "multiply-adds", d.warps_m, d.warps_n, d.a.stage < 0 ? "registers" : "shared memory"));
   }
   if (roles_)
-    out.push_back(fmt::format("roles: one warpgroup asks for tiles with {} registers, {} compute with {}{}; a CTA takes {}", roles_->asking,
-                              warps_ / 4, roles_->computing, std::any_of(skews_.begin(), skews_.end(), [&](const auto& s) { return takes_turns(*s.first); }) ? " and take turns at products" : "",
-                              taken(persistence())));
+    out.push_back(fmt::format(
+        "roles: one warpgroup asks for tiles with {} registers, {} compute with {}{}; a CTA takes {}", roles_->asking, warps_ / 4, roles_->computing,
+        std::any_of(skews_.begin(), skews_.end(), [&](const auto& s) { return takes_turns(*s.first); }) ? " and take turns at products" : "",
+        taken(persistence())));
   for (const auto& op : kernel_.body.ops) {
     if (roles_ && roles_->stores.count(op.get()) != 0)
       out.push_back(fmt::format("store of {}: by bulk copies, pieces of {} bytes, {} for each warpgroup",

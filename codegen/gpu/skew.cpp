@@ -107,7 +107,8 @@ void Plan::skew_products() {
     const auto in_step_with = [&](const Skew& s) {
       const int stage = dots_.at(s.dot).b.stage, from = stages_[static_cast<std::size_t>(stage)].transposed_from;
       return std::any_of(dots_.begin(), dots_.end(), [&](const auto& d) {
-        return std::none_of(skews.begin(), skews.end(), [&](const Skew& o) { return o.dot == d.first; }) && (reads(d.second, stage) || reads(d.second, from));
+        return std::none_of(skews.begin(), skews.end(), [&](const Skew& o) { return o.dot == d.first; }) &&
+               (reads(d.second, stage) || reads(d.second, from));
       });
     };
     // Operands of the trip before and of this one are held beside what registers_ counts.

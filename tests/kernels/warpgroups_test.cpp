@@ -80,7 +80,8 @@ TEST(SimtWarpgroups, ProductsThatShareATileRunBehindTogether) {
   };
   const auto behind = ::testing::Contains(::testing::HasSubstr("one trip behind"));
   const auto roles = ::testing::Contains(::testing::StartsWith("roles"));
-  EXPECT_THAT(notes_of(64), ::testing::AllOf(roles, ::testing::Contains("product a0: one trip behind"), ::testing::Contains("product a1: one trip behind")));
+  EXPECT_THAT(notes_of(64),
+              ::testing::AllOf(roles, ::testing::Contains("product a0: one trip behind"), ::testing::Contains("product a1: one trip behind")));
   EXPECT_THAT(notes_of(128), ::testing::AllOf(roles, ::testing::Not(behind)));
 }
 
