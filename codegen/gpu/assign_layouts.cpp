@@ -426,6 +426,21 @@ std::int64_t Plan::asked_groups(std::int64_t blocks) const {
   return g;
 }
 
+/// Calls f(value, use) for the uses of `from`, and of the results of those for which f says so.
+template <class F>
+static void each_use(const Uses& uses, const Value* from, F f) {
+  std::set<const Value*> seen;
+  std::vector<const Value*> work = {from};
+  while (!work.empty()) {
+    const Value* v = work.back();
+    work.pop_back();
+    if (!seen.insert(v).second) continue;
+    for (const Op* use : uses.of(v)) {
+      if (f(v, *use)) work.push_back(use->result());
+    }
+  }
+}
+
 /// Elements of products' results that are held at one time, in the block where they are most: parts of a split loop take turns. A result that the
 /// loop does not carry is held until the last op of those that go on with it element by element.
 std::int64_t Plan::sums_held() const {
@@ -442,21 +457,13 @@ std::int64_t Plan::sums_held() const {
     std::vector<Held> held;
     for (const Op* dot : dots) {
       Held h{number.at(dot), number.at(dot), elements(dot->result())};
-      std::set<const Value*> seen;
-      std::vector<const Value*> work = {dot->result()};
-      while (!work.empty()) {
-        const Value* v = work.back();
-        work.pop_back();
-        if (!seen.insert(v).second) continue;
-        for (const Op* use : uses_.of(v)) {
-          const auto at = number.find(use);
-          const bool carried = at == number.end() || use->kind == OpKind::Yield;
-          if (carried) h.from = 0;
-          h.to = carried ? number.size() : std::max(h.to, at->second);
-          if (ir::has(use->kind, ir::Elementwise) && dims(use->result()) == dims(v) && dtype(use->result()) == dtype(v))
-            work.push_back(use->result());
-        }
-      }
+      each_use(uses_, dot->result(), [&](const Value* v, const Op& use) {
+        const auto at = number.find(&use);
+        const bool carried = at == number.end() || use.kind == OpKind::Yield;
+        if (carried) h.from = 0;
+        h.to = carried ? number.size() : std::max(h.to, at->second);
+        return ir::has(use.kind, ir::Elementwise) && dims(use.result()) == dims(v) && dtype(use.result()) == dtype(v);
+      });
       held.push_back(h);
     }
     for (const Held& now : held) {
@@ -478,21 +485,14 @@ void Plan::choose_warps() {
     rows = std::max(rows, d[0]);
     warpgroups_ = warpgroups_ || by_warpgroups(*op);
     // Rows whose statistics are wanted, and results that become A operands, stay within one warp.
-    std::set<const Value*> seen;
-    std::vector<const Value*> work = {op->result()};
-    while (!work.empty()) {
-      const Value* v = work.back();
-      work.pop_back();
-      if (!seen.insert(v).second) continue;
-      for (const Op* use : uses_.of(v)) {
-        if (use->kind == OpKind::Reduce && use->int_attr(ir::Attr::Axis) == 1) rows_only_ = true;
-        if (use->kind == OpKind::Dot && use->operands[0] == v) {
-          rows_only_ = true;
-          operands = std::max(operands, elements(v) * cell_bytes(dtype(v)));
-        }
-        if (ir::has(use->kind, ir::Elementwise)) work.push_back(use->result());
+    each_use(uses_, op->result(), [&](const Value* v, const Op& use) {
+      if (use.kind == OpKind::Reduce && use.int_attr(ir::Attr::Axis) == 1) rows_only_ = true;
+      if (use.kind == OpKind::Dot && use.operands[0] == v) {
+        rows_only_ = true;
+        operands = std::max(operands, elements(v) * cell_bytes(dtype(v)));
       }
-    }
+      return ir::has(use.kind, ir::Elementwise);
+    });
   }
   if (warpgroups_) {
     const std::int64_t blocks = std::max<std::int64_t>(1, rows / 64);

@@ -22,6 +22,32 @@ struct Boxes {
   std::int64_t elements() const { return std::accumulate(extents.begin(), extents.end(), std::int64_t{1}, std::multiplies<>()); }
   std::int64_t box_bytes() const { return std::accumulate(box.begin(), box.end(), cell(), std::multiplies<>()); }
   std::int64_t shared_bytes() const { return offset + box_bytes() * static_cast<std::int64_t>(at.size()); }
+  /// Calls f(i, element) for the elements of the box at `corner`: the i-th is `element` of the tensor, or, outside of it, -1.
+  template <class F>
+  void each_element(const std::vector<std::int64_t>& corner, F f) const {
+    for (std::int64_t i = 0; i < box_bytes() / cell(); ++i) {
+      std::int64_t rest = i, element = 0, stride = 1;
+      bool inside = true;
+      for (std::size_t a = 0; a < extents.size(); ++a) {
+        const std::int64_t c = corner[a] + rest % box[a];
+        rest /= box[a];
+        inside = inside && c >= 0 && c < extents[a];
+        element += c * stride;
+        stride *= extents[a];
+      }
+      f(i, inside ? element : -1);
+    }
+  }
+  Primitive load() const {
+    using enum Primitive;
+    constexpr Primitive all[] = {TmaLoad2, TmaLoad3, TmaLoad4, TmaLoad5};
+    return all[extents.size() - 2];
+  }
+  Primitive store() const {
+    using enum Primitive;
+    constexpr Primitive all[] = {TmaStore2, TmaStore3, TmaStore4, TmaStore5};
+    return all[extents.size() - 2];
+  }
   /// The map whose extents and strides follow `words` words of the frame; the tensor is word 0.
   GpuTensorMap map(std::size_t words) const {
     GpuTensorMap m{0, dtype, {}};

@@ -6,12 +6,6 @@
 namespace tessera::simt_test {
 namespace {
 
-Primitive load_of(std::size_t axes) {
-  using enum Primitive;
-  constexpr Primitive all[] = {TmaLoad2, TmaLoad3, TmaLoad4, TmaLoad5};
-  return all[axes - 2];
-}
-
 class SimtBoxes : public testing::TestWithParam<Boxes> {};
 
 TEST_P(SimtBoxes, LandSwizzledAndAreZeroOutsideOfTheTensor) {
@@ -26,7 +20,7 @@ TEST_P(SimtBoxes, LandSwizzledAndAreZeroOutsideOfTheTensor) {
   for (std::size_t n = 0; n < x.at.size(); ++n) {
     Vs args = {k.add(k.base, x.offset + static_cast<std::int64_t>(n) * x.box_bytes()), at, k.map(0), first};
     for (const std::int64_t c : x.at[n]) args.push_back(k.i(c));
-    k.call(load_of(x.extents.size()), args);
+    k.call(x.load(), args);
   }
   k.call(Primitive::MbarWait, {at, k.i(0)});
   for (std::int64_t from = 0; from < x.shared_bytes() - x.offset; from += 128) {
@@ -42,24 +36,15 @@ TEST_P(SimtBoxes, LandSwizzledAndAreZeroOutsideOfTheTensor) {
     const SimtResult r = run(kernel, {tensor("source", source, false), tensor("out", out)}, 1, {.policy = policy}, x.frame());
     ASSERT_TRUE(r.clean()) << hazards(r);
     for (std::size_t n = 0; n < x.at.size(); ++n) {
-      for (std::int64_t i = 0; i < x.box_bytes() / x.cell(); ++i) {
-        std::int64_t rest = i, element = 0, stride = 1;
-        bool inside = true;
-        for (std::size_t a = 0; a < x.extents.size(); ++a) {
-          const std::int64_t c = x.at[n][a] + rest % x.box[a];
-          rest /= x.box[a];
-          inside = inside && c >= 0 && c < x.extents[a];
-          element += c * stride;
-          stride *= x.extents[a];
-        }
+      x.each_element(x.at[n], [&](std::int64_t i, std::int64_t element) {
         // 16-byte chunk c of the 128 bytes at address 128 r stands at c ^ (r mod 8).
         const std::int64_t byte = x.offset + static_cast<std::int64_t>(n) * x.box_bytes() + i * x.cell(), row = byte / kRow;
         const std::int64_t chunk = (byte % kRow / 16) ^ (row % 8), place = row * kRow + chunk * 16 + byte % 16;
         for (std::int64_t b = 0; b < x.cell(); ++b) {
-          const std::uint8_t want = inside ? source[static_cast<std::size_t>(element * x.cell() + b)] : 0;
+          const std::uint8_t want = element >= 0 ? source[static_cast<std::size_t>(element * x.cell() + b)] : 0;
           ASSERT_EQ(out[static_cast<std::size_t>(place + b)], want) << name(policy) << ", box " << n << ", element " << i;
         }
-      }
+      });
     }
   }
 }

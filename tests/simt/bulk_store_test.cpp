@@ -1,21 +1,12 @@
 // Bulk stores: boxes of every form as loads have read them, then one fault at a time.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "boxes.h"
 
 namespace tessera::simt_test {
 namespace {
-
-Primitive load_of(std::size_t axes) {
-  using enum Primitive;
-  constexpr Primitive all[] = {TmaLoad2, TmaLoad3, TmaLoad4, TmaLoad5};
-  return all[axes - 2];
-}
-Primitive store_of(std::size_t axes) {
-  using enum Primitive;
-  constexpr Primitive all[] = {TmaStore2, TmaStore3, TmaStore4, TmaStore5};
-  return all[axes - 2];
-}
 
 class SimtStores : public testing::TestWithParam<Boxes> {};
 
@@ -37,7 +28,7 @@ TEST_P(SimtStores, WriteWithinTheTensorWhatLoadsHaveRead) {
       if (!store) args.push_back(at);
       args.insert(args.end(), {k.map(store ? 1 : 0), first});
       for (const std::int64_t c : x.at[n]) args.push_back(k.i(c));
-      k.call(store ? store_of(x.extents.size()) : load_of(x.extents.size()), args);
+      k.call(store ? x.store() : x.load(), args);
     }
   };
   boxes(false);
@@ -51,19 +42,11 @@ TEST_P(SimtStores, WriteWithinTheTensorWhatLoadsHaveRead) {
   for (std::size_t i = 0; i < source.size(); ++i) source[i] = static_cast<std::uint8_t>(1 + i * 37 % 251);
   std::vector<std::uint8_t> want(source.size(), 0xee);
   for (const std::vector<std::int64_t>& corner : x.at) {
-    for (std::int64_t i = 0; i < x.box_bytes() / x.cell(); ++i) {
-      std::int64_t rest = i, element = 0, stride = 1;
-      bool inside = true;
-      for (std::size_t a = 0; a < x.extents.size(); ++a) {
-        const std::int64_t c = corner[a] + rest % x.box[a];
-        rest /= x.box[a];
-        inside = inside && c >= 0 && c < x.extents[a];
-        element += c * stride;
-        stride *= x.extents[a];
-      }
-      if (!inside) continue;
-      for (auto b = static_cast<std::size_t>(element * x.cell()); b < static_cast<std::size_t>((element + 1) * x.cell()); ++b) want[b] = source[b];
-    }
+    x.each_element(corner, [&](std::int64_t, std::int64_t element) {
+      if (element < 0) return;
+      const auto first = static_cast<std::size_t>(element * x.cell());
+      std::copy_n(source.begin() + static_cast<std::ptrdiff_t>(first), x.cell(), want.begin() + static_cast<std::ptrdiff_t>(first));
+    });
   }
   for (const SimtPolicy policy : kPolicies) {
     std::vector<std::uint8_t> out(source.size(), 0xee);
@@ -102,7 +85,7 @@ enum class Twist {
 
 constexpr int kThreads = 64, kTrips = 4, kPieceRows = 8;
 constexpr std::int64_t kPiece = kPieceRows * kRow;
-const Boxes kTensor{DType::BF16, {64, kPieceRows * kTrips - 3}, {64, kPieceRows}, {}};
+const Boxes kTensor{DType::BF16, {64, kPieceRows* kTrips - 3}, {64, kPieceRows}, {}};
 
 GpuIr pieces(Twist t) {
   const bool two = t == Twist::TwoPlaces;
