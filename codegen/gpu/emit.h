@@ -53,6 +53,7 @@ class ThreadEmitter {
   /// The grid's indices of the instance that is CTA `instance` where each CTA has one.
   std::pair<LV*, LV*> grouped(LV* number, LV* columns, LV* rows, LV* group);
   Values places_of(LV* instance);
+  Values places_in(LV* number, llvm::ArrayRef<std::size_t> axes, llvm::ArrayRef<LV*> counts);
   void bind_places(llvm::ArrayRef<LV*> places);
   void emit_block(const ir::Block& block);
   // --- emit_stream.cpp: from memory to memory, piece by piece
@@ -129,6 +130,7 @@ class ThreadEmitter {
   void make_barriers();
   void compute();
   void ask();
+  void reset_tickets();
   /// Where tickets, rings and tiles stand between instances: values that are carried on.
   Values first_standing();
   void stand(llvm::ArrayRef<LV*> standing);
@@ -156,6 +158,33 @@ class ThreadEmitter {
   void write_piece(LV* to, const Elements& regs, std::size_t row_registers, std::int64_t first_block, std::int64_t blocks);
   /// True for the thread that asks for its warpgroup's stores.
   LV* stores();
+  // --- emit_live.cpp: only live instances are handed on
+  /// Of the live instances in their order, those before a window of 32 keys and in it, and what each lane knows of a key.
+  struct Window {
+    LV *before, *total;       ///< live instances
+    LV* next;                 ///< the first key behind
+    LV *key, *count, *up_to;  ///< of the lane: its key, the live instances along the counted axis, those of all lanes up to this one
+
+    static Window none(LV* zero) { return {zero, zero, zero, zero, zero, zero}; }
+    static Window of(llvm::ArrayRef<LV*> v) { return {v[0], v[1], v[2], v[3], v[4], v[5]}; }
+    Values values() const { return {before, total, next, key, count, up_to}; }
+  };
+  /// Instances that are not live are passed over.
+  bool passes_over() const { return plan_.live().has_value() && !reports_; }
+  /// Whether the instance bound is live, as all threads see it.
+  LV* is_live();
+  LV* has_effect();
+  void bind_place(std::size_t axis, LV* place);
+  LV* product_of(llvm::ArrayRef<std::size_t> axes);
+  std::vector<std::size_t> free_axes() const;
+  Window next_window(const Window& w);
+  LV* counted(LV* there);
+  void longest_first(LV*& key, LV*& count);
+  /// The live instance of this number among all that are live: whether there is one, and its places. Goes on from where `w` stands.
+  Values find_live(LV* number, Window& w);
+  /// The instance that the asking warp finds for a ticket: whether there is one, and its places.
+  Values live_instance(LV* ticket, LV* all, Window& w);
+  Values own_instance(LV* instance, LV* all);
   // --- emit_transpose.cpp: tiles transposed in shared memory
   void transpose_slots();
   void transpose_loop(const ir::Op& op);

@@ -1,6 +1,7 @@
 // The function, its parameters, blocks and control flow. All control is uniform: conditions are scalars, which every thread computes alike.
 #include <fmt/format.h>
 
+#include <numeric>
 #include <tuple>
 #include <utility>
 
@@ -77,26 +78,37 @@ std::pair<LV*, LV*> ThreadEmitter::grouped(LV* number, LV* columns, LV* rows, LV
 
 /// Where an instance stands on each grid axis, i32.
 Values ThreadEmitter::places_of(LV* instance) {
-  LV *column = nullptr, *row = nullptr;    // of the first two axes, visited in groups of rows
-  LV *uneven = nullptr, *rest = instance;  // of the axis along which trips become fewer
-  if (const std::int64_t rows = plan_.group_rows(); rows > 0) {
-    LV* plane = e_.b.CreateMul(counts_[0], counts_[1]);
-    std::tie(column, row) = grouped(e_.b.CreateURem(rest, plane), counts_[0], counts_[1], i32(rows));
-  } else if (const std::optional<std::size_t> axis = plan_.uneven_axis()) {
-    LV *n = counts_[*axis], *others = i32(1);
-    for (std::size_t a = 0; a < counts_.size(); ++a) {
-      if (a != *axis) others = e_.b.CreateMul(others, counts_[a]);
+  std::vector<std::size_t> axes(counts_.size());
+  std::iota(axes.begin(), axes.end(), 0);
+  return places_in(instance, axes, counts_);
+}
+
+/// Where number `number` of a grid of these axes, as long as `counts`, stands on each of them.
+Values ThreadEmitter::places_in(LV* number, llvm::ArrayRef<std::size_t> axes, llvm::ArrayRef<LV*> counts) {
+  LV *column = nullptr, *row = nullptr;  // of the first two axes, visited in groups of rows
+  LV *uneven = nullptr, *rest = number;  // of the axis along which trips become fewer
+  std::optional<std::size_t> axis;
+  for (std::size_t a = 0; a < axes.size() && axes.size() > 1; ++a) {
+    if (plan_.uneven_axis() == axes[a]) axis = a;
+  }
+  if (const std::int64_t rows = plan_.group_rows(); rows > 0 && axes.size() > 1 && axes[0] == 0 && axes[1] == 1) {
+    LV* plane = e_.b.CreateMul(counts[0], counts[1]);
+    std::tie(column, row) = grouped(e_.b.CreateURem(rest, plane), counts[0], counts[1], i32(rows));
+  } else if (rows == 0 && axis) {
+    LV *n = counts[*axis], *others = i32(1);
+    for (std::size_t a = 0; a < counts.size(); ++a) {
+      if (a != *axis) others = e_.b.CreateMul(others, counts[a]);
     }
     LV* width = e_.b.CreateUDiv(e_.b.CreateAdd(i32(kGroupInstances - 1), n), n);
     std::tie(uneven, rest) = grouped(rest, n, others, width);
   }
   Values places;
-  for (std::size_t a = 0; a < counts_.size(); ++a) {
-    LV* n = counts_[a];
-    const bool last = a + 1 == counts_.size(), own = uneven && a == *plan_.uneven_axis();
+  for (std::size_t a = 0; a < counts.size(); ++a) {
+    LV* n = counts[a];
+    const bool last = a + 1 == counts.size(), own = uneven && a == *axis;
     LV* at = own ? uneven : last ? rest : e_.b.CreateURem(rest, n);
     if (column && a < 2) at = a == 0 ? column : row;
-    if (plan_.descending(a)) at = e_.b.CreateSub(e_.b.CreateSub(n, i32(1)), at);
+    if (plan_.descending(axes[a])) at = e_.b.CreateSub(e_.b.CreateSub(n, i32(1)), at);
     places.push_back(at);
     if (!last && !own) rest = e_.b.CreateUDiv(rest, n);
   }
@@ -152,7 +164,8 @@ void ThreadEmitter::emit(GpuIr& out) {
     emit_roles();
   } else {
     bind_places(places_of(call(e_.b, m, Primitive::Ctaid, {})));
-    emit_block(kernel_.body);
+    const auto work = [&] { emit_block(kernel_.body); };
+    passes_over() ? e_.if_then(is_live(), work) : work();
   }
   e_.b.CreateRetVoid();
   out.entry = kernel_.name;

@@ -157,21 +157,33 @@ void ThreadEmitter::ask() {
     const auto ticket = [&] {
       LV* t = e_.b.CreateAtomicRMW(llvm::AtomicRMWInst::Add, counter, i32(1), llvm::Align(4), llvm::AtomicOrdering::Monotonic);
       // As many are drawn as there are instances: each CTA ends by one that stands for none.
-      e_.if_then(e_.b.CreateICmpEQ(t, e_.b.CreateSub(all, i32(1))),
-                 [&] { e_.b.CreateAtomicRMW(llvm::AtomicRMWInst::Xchg, counter, i32(0), llvm::Align(4), llvm::AtomicOrdering::Monotonic); });
+      if (!passes_over()) e_.if_then(e_.b.CreateICmpEQ(t, e_.b.CreateSub(all, i32(1))), [&] { reset_tickets(); });
       return Values{e_.b.CreateAdd(ctas, t)};
     };
     return e_.choose(e_.b.CreateAnd(one, e_.b.CreateICmpNE(tickets_, e_.idx(0))), ticket, [&] { return Values{all}; })[0];
   };
+  const Values first = first_standing();
   Values places;
-  Values init = first_standing();
+  Window window = Window::none(i32(0));
+  Values init = first;
+  if (passes_over()) {
+    const Values w = window.values();
+    init.insert(init.end(), w.begin(), w.end());
+  }
   init.push_back(call(e_.b, e_.module, Primitive::Ctaid, {}));
-  repeat(
+  const Values last = repeat(
       init,
       [&](llvm::ArrayRef<LV*> now) {
         LV* instance = now.back();
         call(e_.b, e_.module, Primitive::MbarWait, {ticket_barrier(now[0], true), e_.b.CreateXor(now[1], i32(1))});
-        places = places_of(instance);
+        if (passes_over()) {
+          window = Window::of(now.slice(first.size()));
+          places = live_instance(instance, all, window);
+          instance = e_.b.CreateSelect(places[0], instance, all);
+          places.erase(places.begin());
+        } else {
+          places = places_of(instance);
+        }
         e_.if_then(one, [&] {
           LV* at = ticket_place(now[0]);
           shared_store(instance, at, 4);
@@ -183,11 +195,26 @@ void ThreadEmitter::ask() {
       },
       [&](llvm::ArrayRef<LV*> now) {
         LV* drawn = draw(now.back());
-        Values out = ask_instance(places, now.drop_back());
+        Values out = ask_instance(places, now.take_front(first.size()));
+        if (passes_over()) {
+          const Values w = window.values();
+          out.insert(out.end(), w.begin(), w.end());
+        }
         out.push_back(call(e_.b, e_.module, Primitive::ShflIdx, {drawn, i32(0)}));
         return out;
       });
+  if (passes_over() && plan_.persistence() == Persistence::Dynamic) {
+    // A CTA learns how many are live when it has drawn beyond them. As many are drawn by all.
+    LV *live = e_.b.CreateAdd(window.before, window.total), *ticket = e_.b.CreateSub(last.back(), ctas);
+    LV* drawn = e_.b.CreateAnd(e_.b.CreateICmpNE(tickets_, e_.idx(0)), e_.b.CreateICmpUGE(last.back(), ctas));
+    e_.if_then(e_.b.CreateAnd(e_.b.CreateAnd(one, drawn), e_.b.CreateICmpEQ(ticket, e_.b.CreateSub(live, i32(1)))), [&] { reset_tickets(); });
+  }
   end_commands();
+}
+
+void ThreadEmitter::reset_tickets() {
+  LV* counter = e_.b.CreateIntToPtr(tickets_, e_.b.getPtrTy(1));
+  e_.b.CreateAtomicRMW(llvm::AtomicRMWInst::Xchg, counter, i32(0), llvm::Align(4), llvm::AtomicOrdering::Monotonic);
 }
 
 Values ThreadEmitter::ask_instance(llvm::ArrayRef<LV*> places, llvm::ArrayRef<LV*> standing) {

@@ -95,6 +95,7 @@ void Plan::lay_out() {
   chain_loops();
   order_instances();
   choose_roles();
+  find_live();
   balance_units();
 }
 
@@ -379,6 +380,7 @@ std::vector<std::string> Plan::notes() const {
       out.push_back(fmt::format("store of {}: by bulk copies, pieces of {} bytes, {} for each warpgroup",
                                 kernel_.params[roles_->stores.at(op.get()).param].name, kPieceBytes, roles_->buffers));
   }
+  if (live_) out.push_back(live_note());
   for (const auto& [loop, skews] : skews_) {
     for (const Skew& k : skews)
       out.push_back(fmt::format("product {}: one trip behind", k.sum->result()->hint.empty() ? "-" : k.sum->result()->hint));

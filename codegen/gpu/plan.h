@@ -21,6 +21,7 @@
 #include "codegen/cpu/analysis.h"
 #include "codegen/cpu/memory.h"
 #include "codegen/gpu/layout.h"
+#include "codegen/gpu/live.h"
 #include "codegen/gpu/primitives.h"
 #include "codegen/gpu/target.h"
 #include "codegen/gpu/wishes.h"
@@ -248,6 +249,8 @@ class Plan {
   /// groups of about kGroupInstances, in each the long ones first, so that only short ones are left when the last group ends, while the tiles that
   /// a group shares stay in the cache.
   std::optional<std::size_t> uneven_axis() const;
+  /// Instances that are not live have no effect, outside of debug runs. Empty if all are live, or it is not known which.
+  const std::optional<Live>& live() const { return live_; }
   /// The first two grid axes are visited in groups of so many of the second; 0: not.
   std::int64_t group_rows() const { return kernel_.grid.size() < 2 ? 0 : wishes_.group_rows; }
   /// Bytes of all stages and barriers; what lies above is scratch, as large as the emitted code asks for.
@@ -277,6 +280,10 @@ class Plan {
   bool goes_on(const ir::Op& loop, const ir::Op& next) const;
   void order_instances();
   void choose_roles();
+  void find_live();
+  std::vector<LiveTest> tests_of_range(const ir::Op& range);
+  std::vector<LiveTest> tests_of(const ir::Op& op, std::set<const ir::Op*>& slice);
+  std::string live_note() const;
   void balance_units();
   bool add_to_slice(const ir::Value* v, const ir::Block* loop, std::set<const ir::Op*>& slice) const;
   std::optional<BulkCopy> bulk_copy(const Stage& s);
@@ -317,6 +324,7 @@ class Plan {
   std::optional<Span> asked_ring_;
   std::vector<bool> descending_;  ///< by grid axis
   std::optional<Roles> roles_;
+  std::optional<Live> live_;
   std::map<const ir::Op*, std::int64_t> polynomial_;  ///< of each kShares blocks of columns so many
   std::int64_t staged_bytes_ = 0, stage_end_ = 0;
 };
