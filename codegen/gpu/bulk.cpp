@@ -86,6 +86,20 @@ bool covers(ir::Affine& affine, const Value* range, const Sym& extent) {
   return affine.range(range).start == Sym(0) && extent.as_constant() && *extent.as_constant() == ir::range(range->type).size;
 }
 
+/// The range begins at its first valid coordinate or behind it, wherever it is read at all.
+bool begins_inside(ir::Affine& affine, const Value* range) {
+  const ir::Affine::Span r = affine.range(range);
+  if (r.full || affine.nonnegative(r.start - r.lo)) return true;
+  // The trips of a loop from min(x, y), where it ends at x at the latest, are from y on: there are none if x is the smaller.
+  const Value* start = range->def->operands[0];
+  const Op* loop = !start->def && start->index == 0 && start->block ? start->block->parent : nullptr;
+  const Op* from = loop && loop->kind == OpKind::For ? loop->operands[0]->def : nullptr;
+  if (!from || from->kind != OpKind::Min) return false;
+  const Sym end = affine.scalar(loop->operands[1]), x = affine.scalar(from->operands[0]), y = affine.scalar(from->operands[1]);
+  const auto begins_at = [&](const Sym& other, const Sym& first) { return affine.nonnegative(other - end) && affine.nonnegative(first - r.lo); };
+  return affine.positive(affine.scalar(loop->operands[2])) && (begins_at(x, y) || begins_at(y, x));
+}
+
 /// Every value of `e` is a multiple of `n`, as its form shows.
 bool multiple_of(const Sym& e, std::int64_t n) {
   return std::all_of(e.terms().begin(), e.terms().end(), [&](const auto& term) { return term.second % n == 0; });
@@ -117,7 +131,7 @@ std::optional<BulkCopy> Plan::boxes_of(const Value* of, std::span<Value* const> 
     if (!index->def || index->def->kind != OpKind::Range) return std::nullopt;
     if (axis.offset || !ends_with(affine_, index, axis.extent)) {
       const ir::Affine::Span r = affine_.range(index);
-      if (!rows || !(r.full || affine_.nonnegative(r.start - r.lo))) return std::nullopt;
+      if (!rows || !begins_inside(affine_, index)) return std::nullopt;
       out.cut = !r.full && certain;
     }
     (rows ? a.rows : a.cols) = true;
