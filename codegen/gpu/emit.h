@@ -130,7 +130,6 @@ class ThreadEmitter {
   void make_barriers();
   void compute();
   void ask();
-  void reset_tickets();
   /// Where tickets, rings and tiles stand between instances: values that are carried on.
   Values first_standing();
   void stand(llvm::ArrayRef<LV*> standing);

@@ -146,6 +146,10 @@ void ThreadEmitter::ask() {
   const KeepsValues keeps(*this);
   LV* const one = e_.b.CreateICmpEQ(lane_, i32(0));
   LV *all = instances(), *ctas = call(e_.b, e_.module, Primitive::Nctaid, {});
+  const auto reset = [&] {
+    LV* counter = e_.b.CreateIntToPtr(tickets_, e_.b.getPtrTy(1));
+    e_.b.CreateAtomicRMW(llvm::AtomicRMWInst::Xchg, counter, i32(0), llvm::Align(4), llvm::AtomicOrdering::Monotonic);
+  };
   // After the instance given; of the first lane.
   const auto draw = [&](LV* instance) -> LV* {
     switch (plan_.persistence()) {
@@ -157,7 +161,7 @@ void ThreadEmitter::ask() {
     const auto ticket = [&] {
       LV* t = e_.b.CreateAtomicRMW(llvm::AtomicRMWInst::Add, counter, i32(1), llvm::Align(4), llvm::AtomicOrdering::Monotonic);
       // As many are drawn as there are instances: each CTA ends by one that stands for none.
-      if (!passes_over()) e_.if_then(e_.b.CreateICmpEQ(t, e_.b.CreateSub(all, i32(1))), [&] { reset_tickets(); });
+      if (!passes_over()) e_.if_then(e_.b.CreateICmpEQ(t, e_.b.CreateSub(all, i32(1))), reset);
       return Values{e_.b.CreateAdd(ctas, t)};
     };
     return e_.choose(e_.b.CreateAnd(one, e_.b.CreateICmpNE(tickets_, e_.idx(0))), ticket, [&] { return Values{all}; })[0];
@@ -204,17 +208,12 @@ void ThreadEmitter::ask() {
         return out;
       });
   if (passes_over() && plan_.persistence() == Persistence::Dynamic) {
-    // A CTA learns how many are live when it has drawn beyond them. As many are drawn by all.
+    // As many are drawn as are live, which a CTA knows when it has drawn beyond them.
     LV *live = e_.b.CreateAdd(window.before, window.total), *ticket = e_.b.CreateSub(last.back(), ctas);
     LV* drawn = e_.b.CreateAnd(e_.b.CreateICmpNE(tickets_, e_.idx(0)), e_.b.CreateICmpUGE(last.back(), ctas));
-    e_.if_then(e_.b.CreateAnd(e_.b.CreateAnd(one, drawn), e_.b.CreateICmpEQ(ticket, e_.b.CreateSub(live, i32(1)))), [&] { reset_tickets(); });
+    e_.if_then(e_.b.CreateAnd(e_.b.CreateAnd(one, drawn), e_.b.CreateICmpEQ(ticket, e_.b.CreateSub(live, i32(1)))), reset);
   }
   end_commands();
-}
-
-void ThreadEmitter::reset_tickets() {
-  LV* counter = e_.b.CreateIntToPtr(tickets_, e_.b.getPtrTy(1));
-  e_.b.CreateAtomicRMW(llvm::AtomicRMWInst::Xchg, counter, i32(0), llvm::Align(4), llvm::AtomicOrdering::Monotonic);
 }
 
 Values ThreadEmitter::ask_instance(llvm::ArrayRef<LV*> places, llvm::ArrayRef<LV*> standing) {

@@ -91,16 +91,16 @@ TEST(LiveInstances, AllEffectsMustBeNone) {
 }
 
 TEST(LiveInstances, BranchesThatAreNotTaken) {
-  const auto branch = packed({.more = "%any = lt %t8, %n : bool",
-                              .stores = "if %any () {\n    store %z, %one, %t\n    yield\n  } () {\n    yield\n  }"});
+  const auto branch =
+      packed({.more = "%any = lt %t8, %n : bool", .stores = "if %any () {\n    store %z, %one, %t\n    yield\n  } () {\n    yield\n  }"});
   const std::optional<gpu::Live> l = live(*branch);
   ASSERT_TRUE(l);
   ASSERT_EQ(l->effects.size(), 1u);
   EXPECT_TRUE(l->effects[0][0].flag && l->effects[0][0].wanted);
   EXPECT_FALSE(l->counted);
   EXPECT_THAT(l->keys, ElementsAre(std::size_t{0}, std::size_t{2}));
-  const auto other = packed({.more = "%any = lt %t8, %n : bool",
-                             .stores = "if %any () {\n    yield\n  } () {\n    store %z, %one, %t\n    yield\n  }"});
+  const auto other =
+      packed({.more = "%any = lt %t8, %n : bool", .stores = "if %any () {\n    yield\n  } () {\n    store %z, %one, %t\n    yield\n  }"});
   ASSERT_TRUE(live(*other));
   EXPECT_FALSE(live(*other)->effects[0][0].wanted);
   // The same in all instances: nothing to choose.
