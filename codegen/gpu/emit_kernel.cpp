@@ -71,7 +71,8 @@ void ThreadEmitter::bind_parameters(llvm::Function* f) {
 std::pair<LV*, LV*> ThreadEmitter::grouped(LV* number, LV* columns, LV* rows, LV* group) {
   LV* group_size = e_.b.CreateMul(columns, group);
   LV* first_row = e_.b.CreateMul(e_.b.CreateUDiv(number, group_size), group);
-  LV* height = e_.min(group, e_.b.CreateSub(rows, first_row));
+  // One beyond the last begins a group of no rows.
+  LV* height = e_.max(i32(1), e_.min(group, e_.b.CreateSub(rows, first_row)));
   LV* in_group = e_.b.CreateURem(number, group_size);
   return {e_.b.CreateUDiv(in_group, height), e_.b.CreateAdd(first_row, e_.b.CreateURem(in_group, height))};
 }
@@ -273,7 +274,8 @@ LV* ThreadEmitter::inside(LV* p, const RangeValue& r) {
 void ThreadEmitter::emit_op(const Op& op) {
   if (op.kind == OpKind::ViewPeer) unsupported(op, "views of other ranks");
   if (!op.results.empty() && ir::is_view(op.result()->type)) {
-    views_[op.result()] = cpu::apply_view_op(e_, op, [&](const ir::Value* v) { return scalar(v); }, [&](const ir::Value* v) { return view(v); });
+    views_[op.result()] = cpu::apply_view_op(
+        e_, op, [&](const ir::Value* v) { return scalar(v); }, [&](const ir::Value* v) { return view(v); });
     return;
   }
   if (op.results.size() == 1 && plan_.uses().lazy(op.result())) return;
@@ -358,7 +360,8 @@ void ThreadEmitter::emit_if(const Op& op) {
     if (i == 0) first = state_;
     return v;
   };
-  const Values values = e_.choose(scalar(op.operands[0]), [&] { return branch(0); }, [&] { return branch(1); });
+  const Values values = e_.choose(
+      scalar(op.operands[0]), [&] { return branch(0); }, [&] { return branch(1); });
   state_.join(first);
   std::size_t at = 0;
   for (const ir::Value* r : results) bind_flat(r, layout_of(r), values, at);

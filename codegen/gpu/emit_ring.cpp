@@ -82,7 +82,8 @@ void ThreadEmitter::prefetch(const RingLoop& r, Turn& turn, LV* slot, LV* free) 
   // The body goes on with its own trip's coordinates.
   const KeepsValues keeps(*this);
   if (r.barriers) {
-    e_.if_then(maps_encoded_, [&] { bulk_fetch(r, turn, slot, free); }, [&] { copy_fetch(r, turn, slot, free); });
+    e_.if_then(
+        maps_encoded_, [&] { bulk_fetch(r, turn, slot, free); }, [&] { copy_fetch(r, turn, slot, free); });
   } else {
     copy_tiles(r, r.first(), turn, slot);
     call(e_.b, e_.module, Primitive::CpAsyncCommit, {});
@@ -238,6 +239,9 @@ Values ThreadEmitter::ring_trip(const RingLoop& r, const RingPart& part, LV* iv,
     fetch();
   }
   if (behind) settle_all();
+  // Once the last product has read its tiles, the slot may be filled again.
+  const bool early = behind && r.barriers && std::none_of(late.begin(), late.end(), [](const Op* op) { return op->kind == ir::OpKind::Dot; });
+  if (early) release(r, turn.slot);
   for (const auto& op : body.ops) {
     if (late.count(op.get()) == 0) continue;
     if (options_.spans) mark_source(op->span);
@@ -264,7 +268,7 @@ Values ThreadEmitter::ring_trip(const RingLoop& r, const RingPart& part, LV* iv,
       flatten(scaled->factor, operand_layout(scaled->factor, plan_.dot(*s->dot).result), next);
   }
   settle_all();
-  if (r.barriers) release(r, turn.slot);
+  if (r.barriers && !early) release(r, turn.slot);
   go_on(r, turn);
   carry(turn, next);
   block_ = above;
@@ -391,7 +395,8 @@ Values ThreadEmitter::all_trips(const RingLoop& r, const Values& none, const std
   if (r.first().skews.empty()) return ring_trips(r, start());
   LV* any = e_.b.getFalse();
   for (const RingPart& part : r.parts) any = e_.b.CreateOr(any, e_.b.CreateICmpSLT(part.lo, part.hi));
-  return e_.choose(any, [&] { return ring_trips_behind(r, start()); }, [&] { return none; });
+  return e_.choose(
+      any, [&] { return ring_trips_behind(r, start()); }, [&] { return none; });
 }
 
 void ThreadEmitter::emit_fed_for(const Op& op, const RingLoop& r) {
