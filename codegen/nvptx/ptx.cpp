@@ -8,6 +8,7 @@
 #include "codegen/cpu/object.h"
 #include "codegen/nvptx/lower_primitives.h"
 #include "codegen/nvptx/machine.h"
+#include "codegen/nvptx/pressure.h"
 
 namespace tessera {
 namespace {
@@ -53,6 +54,16 @@ void state_residency(llvm::Function& kernel, const GpuIr& ir, const GpuTarget& t
   if (ir.persistent || ctas * ir.threads * 128 <= 65536) kernel.addFnAttr("nvvm.minctasm", std::to_string(ctas));
 }
 
+/// Where nothing else decides, the assembler takes as many registers as hide a thread's own latencies best. Code that has room for it in 64 is told to
+/// leave half of the multiprocessor's threads resident: waiting for memory is better hidden by other CTAs.
+void share_registers(llvm::Function& kernel, const GpuIr& ir) {
+  // Conversions stand where tiles are made; the assembler moves some of them to where they are used.
+  constexpr int kRegisters = 64, kMoved = 8;
+  if (kernel.hasFnAttribute("nvvm.minctasm") || nvptx::live_words(kernel) > kRegisters + kMoved) return;
+  const int ctas = 65536 / (kRegisters * ir.threads);
+  if (ctas > 1) kernel.addFnAttr("nvvm.minctasm", std::to_string(ctas));
+}
+
 std::string emit(llvm::Module& module, llvm::TargetMachine& machine, bool number_values) {
   CodegenGate gate(number_values);
   module.getContext().setOptPassGate(gate);
@@ -83,6 +94,7 @@ GpuObject make_ptx(GpuIr ir, const GpuTarget& target) {
   TESSERA_ASSERT(module.getFunction(ir.entry) && !module.getFunction(ir.entry)->isDeclaration(), "no function " + ir.entry);
   state_residency(*module.getFunction(ir.entry), ir, target);
   cpu::run_passes(module, *machine, kPasses);
+  share_registers(*module.getFunction(ir.entry), ir);
   out.passes_ms = ms_since(start);
   const auto middle = std::chrono::steady_clock::now();
   out.ptx = emit(module, *machine, warpgroups);

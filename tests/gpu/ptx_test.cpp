@@ -187,7 +187,23 @@ TEST(Nvptx, TheAssemblerIsToldHowManyCtasSharedMemoryAdmits) {
   };
   EXPECT_THAT(ptx(100'000, {90, true}), HasSubstr(".minnctapersm 2"));
   EXPECT_THAT(ptx(100'000, {80}), HasSubstr(".minnctapersm 1"));
-  EXPECT_THAT(ptx(1000, {90, true}), ::testing::Not(HasSubstr(".minnctapersm"))) << "registers are what limits this one";
+}
+
+TEST(Nvptx, CodeThatHasRoomForItLeavesHalfOfTheThreadsResident) {
+  const auto ptx = [](std::size_t values) {
+    GpuIr ir = hand_made({Primitive::Tid});
+    // So many numbers, all read before the first is written.
+    llvm::Function& f = *ir.module->getFunction(ir.entry);
+    llvm::IRBuilder<> b(f.getEntryBlock().getTerminator());
+    llvm::Value* at = llvm::ConstantExpr::getIntToPtr(b.getInt64(1 << 20), b.getPtrTy(1));
+    std::vector<llvm::Value*> read;
+    for (std::size_t i = 0; i < values; ++i) read.push_back(b.CreateAlignedLoad(b.getInt32Ty(), b.CreateConstGEP1_64(b.getInt32Ty(), at, i), llvm::Align(4), true));
+    for (std::size_t i = 0; i < values; ++i) b.CreateAlignedStore(read[i], b.CreateConstGEP1_64(b.getInt32Ty(), at, values + i), llvm::Align(4), true);
+    ir.threads = 128;
+    return make_ptx(std::move(ir), {90, true}).ptx;
+  };
+  EXPECT_THAT(ptx(60), HasSubstr(".minnctapersm 8"));
+  EXPECT_THAT(ptx(100), ::testing::Not(HasSubstr(".minnctapersm"))) << "they would be spilled";
 }
 
 TEST(Nvptx, AMalformedModuleIsRefused) {
