@@ -47,10 +47,13 @@ void apply_index(Emitter& e, View& v, const View& from, Value* i) {
   erase_at(v.extents, v.axis);
 }
 
-void apply_span(Emitter& e, View& v, const View& from, Value* lo, Value* hi) {
+void apply_span(Emitter& e, View& v, const View& from, Value* lo, Value* hi, const SpanBounds& bounds) {
   Value* extent = from.extents[v.axis];
-  lo = clamp(e, lo, e.idx(0), extent);
-  v.extents[v.axis] = e.b.CreateSub(clamp(e, hi, lo, extent), lo);
+  if (!bounds.inside) {
+    lo = clamp(e, lo, e.idx(0), extent);
+    hi = clamp(e, hi, lo, extent);
+  }
+  v.extents[v.axis] = bounds.extent ? static_cast<Value*>(e.idx(*bounds.extent)) : e.b.CreateSub(hi, lo);
   if (from.affine()) {
     v.origin = e.b.CreateAdd(from.origin, e.b.CreateMul(lo, from.strides[v.axis]));
   } else {
@@ -171,7 +174,7 @@ ViewPtr parameter_view(Emitter& e, DType t, Value* base, Values extents, Values 
 }
 
 ViewPtr apply_view_op(Emitter& e, const ir::Op& op, const std::function<Value*(const ir::Value*)>& scalar,
-                      const std::function<ViewPtr(const ir::Value*)>& view) {
+                      const std::function<ViewPtr(const ir::Value*)>& view, const SpanBounds& bounds) {
   const ViewPtr from = view(op.operands[0]);
   auto v = std::make_shared<View>(*from);
   v->parent = from;
@@ -181,7 +184,7 @@ ViewPtr apply_view_op(Emitter& e, const ir::Op& op, const std::function<Value*(c
   const bool affine = from->affine();
   switch (op.kind) {
     case OpKind::ViewIndex: apply_index(e, *v, *from, scalar(op.operands[1])); break;
-    case OpKind::ViewSpan: apply_span(e, *v, *from, scalar(op.operands[1]), scalar(op.operands[2])); break;
+    case OpKind::ViewSpan: apply_span(e, *v, *from, scalar(op.operands[1]), scalar(op.operands[2]), bounds); break;
     case OpKind::ViewPermute: apply_permute(*v, *from, op.dims_attr(Attr::Perm)); break;
     case OpKind::ViewSplit: apply_split(e, *v, *from, op.int_attr(Attr::Size)); break;
     case OpKind::ViewMerge: {

@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "codegen/cpu/memory.h"
@@ -42,9 +43,14 @@ struct View {
 
 /// A parameter: base, extents and strides as loaded from the frame. `last_is_unit`: the last stride is 1 for certain.
 ViewPtr parameter_view(Emitter& e, DType t, llvm::Value* base, Values extents, Values strides, bool last_is_unit);
-/// The result of a view op. `scalar` gives idx operands as i64, `view` view operands.
+/// What is known of a span's bounds: that they lie within the axis, and how far apart they are if that is a number.
+struct SpanBounds {
+  bool inside = false;
+  std::optional<std::int64_t> extent;  ///< only if `inside`
+};
+/// The result of a view op. `scalar` gives idx operands as i64, `view` view operands. `bounds`: of a ViewSpan.
 ViewPtr apply_view_op(Emitter& e, const ir::Op& op, const std::function<llvm::Value*(const ir::Value*)>& scalar,
-                      const std::function<ViewPtr(const ir::Value*)>& view);
+                      const std::function<ViewPtr(const ir::Value*)>& view, const SpanBounds& bounds = {});
 
 /// An element (or 16) of a view.
 struct Address {

@@ -104,6 +104,14 @@ class ThreadEmitter {
   Values summing_trips(const RingLoop& r, const RingPart& part, const Values& init);
   Values summing_trip(const RingLoop& r, const RingPart& part, llvm::Value* iv, llvm::ArrayRef<llvm::Value*> carried);
   Values ring_trips_behind(const RingLoop& r, const Values& init);
+  // --- emit_first_trip.cpp: one code for the first trips of all parts
+  Values shared_first_trip(const RingLoop& r, const Values& init);
+  /// True in the trips of these parts.
+  LV* in_parts(const std::vector<std::size_t>& parts);
+  /// Whether a range is valid as a whole in this trip; null: that makes no difference.
+  LV* full_here(const ir::Op& range);
+  const SharedBody::Mask* shared_mask(const ir::Op& op) const;
+  void emit_mask(const ir::Op& op, const SharedBody::Mask& mask);
   // --- emit_bulk.cpp: rings that bulk copies fill
   void describe_maps();
   void start_barriers(const RingLoop& r);
@@ -243,6 +251,7 @@ class ThreadEmitter {
   /// `vectors`: registers may move together.
   TileAccess tile_access(Access access, const Layout& layout, ir::Dims shape, DType t, bool vectors);
   Place place(const TileAccess& x, std::int64_t reg);
+  std::int64_t exist_together(const TileAccess& x, std::int64_t reg);
   /// The register of an operand with some axes of extent 1 that goes with register `reg` of the whole.
   static std::size_t register_in(const Layout& whole, const Layout& narrow, std::int64_t reg);
   /// An integer of the type of `v` as i64.
@@ -427,6 +436,8 @@ class ThreadEmitter {
   std::map<const ir::Op*, std::pair<LV*, LV*>> rings_stand_;  ///< roles: slot and parity where a loop's rings go on
   std::map<int, LV*> tiles_stand_;                            ///< roles: the parity of a tile that comes once an instance
   bool element_copies_ = false;                               ///< stage_load: element by element alone, short code
+  const SharedBody* shared_ = nullptr;                        ///< of the trip that is being emitted
+  LV* part_ = nullptr;                                        ///< i32: which part's it is
   std::set<const ir::Op*> skipped_;                           ///< emitted with another op
   std::set<std::size_t> loaded_;                              ///< parameters that are read
   /// The piece of a stream that is being emitted: the last axis of its tiles without its outermost register digit, which is `number` here.

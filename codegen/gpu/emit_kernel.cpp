@@ -262,6 +262,10 @@ void ThreadEmitter::emit_range(const Op& op) {
   const bool from_start = r.full || (is_zero(op.operands[1]) && not_negative(kernel_, op.operands[0]));
   r.first = from_start ? static_cast<LV*>(i32(0)) : cut(r.lo);
   r.end = r.full ? static_cast<LV*>(i32(r.size)) : cut(r.hi);
+  if (LV* full = full_here(op)) {
+    if (!from_start) r.first = e_.b.CreateSelect(full, i32(0), r.first);
+    r.end = e_.b.CreateSelect(full, i32(r.size), r.end);
+  }
   ranges_[op.result()] = r;
 }
 
@@ -275,10 +279,11 @@ void ThreadEmitter::emit_op(const Op& op) {
   if (op.kind == OpKind::ViewPeer) unsupported(op, "views of other ranks");
   if (!op.results.empty() && ir::is_view(op.result()->type)) {
     views_[op.result()] = cpu::apply_view_op(
-        e_, op, [&](const ir::Value* v) { return scalar(v); }, [&](const ir::Value* v) { return view(v); });
+        e_, op, [&](const ir::Value* v) { return scalar(v); }, [&](const ir::Value* v) { return view(v); }, plan_.span_bounds(op));
     return;
   }
   if (op.results.size() == 1 && plan_.uses().lazy(op.result())) return;
+  if (const SharedBody::Mask* mask = shared_mask(op)) return emit_mask(op, *mask);
   switch (op.kind) {
     case OpKind::Range: return emit_range(op);
     case OpKind::Sym: return set(op.result(), {}, {{symbols_.at(op.string_attr(ir::Attr::Name))}});

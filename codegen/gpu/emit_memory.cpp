@@ -4,6 +4,8 @@
 // one uniform test a tile chooses between that and single elements.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "codegen/cpu/arith.h"
 #include "codegen/gpu/emit.h"
 #include "dsl/diagnostic.h"
@@ -205,16 +207,50 @@ ThreadEmitter::Place ThreadEmitter::place(const TileAccess& x, std::int64_t reg)
   return {where.base, where.offset.v, cpu::is_true(where.mask) ? nullptr : where.mask};
 }
 
+/// The register behind `reg` and those after it whose elements exist where that of `reg` does, for one branch.
+std::int64_t ThreadEmitter::exist_together(const TileAccess& x, std::int64_t reg) {
+  const std::int64_t n = x.layout.registers();
+  // What pages and row numbers name may be there or not, one by one.
+  bool alike = std::none_of(x.a.axes.begin(), x.a.axes.end(), [](const Access::Axis& axis) { return axis.tile; });
+  for (const cpu::View* v = x.a.view.get(); !v->affine(); v = v->parent.get())
+    alike = alike && v->kind != cpu::View::Kind::Paged && v->kind != cpu::View::Kind::Take;
+  if (!alike) return reg + 1;
+  const auto bounded = [&](std::int64_t r) {
+    std::vector<std::int64_t> out;
+    const std::vector<Position> at = positions(x.layout, r);
+    for (const Access::Axis& axis : x.a.axes) {
+      if (!axis.range) continue;
+      const AxisPart& part = x.layout.axes[axis.of];
+      if (!axis.range->full || part.extent() > x.shape[axis.of]) out.push_back(at[axis.of].offset);
+    }
+    return out;
+  };
+  const std::vector<std::int64_t> first = bounded(reg);
+  std::int64_t end = reg + 1;
+  while (end < n && bounded(end) == first) ++end;
+  return end;
+}
+
 Elements ThreadEmitter::load_tile(const Op& op, const Layout& layout) {
   const DType t = dtype(op.result());
   const llvm::ArrayRef<ir::Value*> indices(op.operands.data() + 1, op.operands.size() - 1);
   const TileAccess x = tile_access(access(op.operands[0], indices), layout, dims(op.result()), t, true);
   const std::int64_t n = layout.registers(), bytes = x.run * cell_bytes(t);
-  const auto single = [&] {
+  const auto single = [&](std::int64_t from, std::int64_t to) {
     Values out;
-    for (std::int64_t r = 0; r < n; ++r) {
-      const Place p = place(x, r);
-      out.push_back(cpu::load_elements(e_, cpu::view_cell(t), p.base, cpu::lanes(p.offset), p.mask, static_cast<int>(cell_bytes(t))));
+    for (std::int64_t r = from, end = 0; r < to; r = end) {
+      end = std::min(to, exist_together(x, r));
+      const auto read = [&] {
+        Values cells;
+        for (std::int64_t i = r; i < end; ++i) {
+          const Place p = place(x, i);
+          cells.push_back(cpu::load_elements(e_, cpu::view_cell(t), p.base, cpu::lanes(p.offset), nullptr, static_cast<int>(cell_bytes(t))));
+        }
+        return cells;
+      };
+      const auto zeros = [&] { return Values(static_cast<std::size_t>(end - r), e_.zero(cpu::register_type(e_, t))); };
+      LV* mask = place(x, r).mask;
+      for (LV* cell : mask ? e_.choose(mask, read, zeros) : read()) out.push_back(cell);
     }
     return out;
   };
@@ -222,26 +258,31 @@ Elements ThreadEmitter::load_tile(const Op& op, const Layout& layout) {
     Values out;
     llvm::Type* type =
         bytes > 4 ? static_cast<llvm::Type*>(e_.vec(e_.i32(), static_cast<int>(bytes / 4))) : e_.b.getIntNTy(static_cast<unsigned>(bytes * 8));
-    for (std::int64_t r = 0; r < n; r += x.run) {
-      const Place p = place(x, r);
-      const auto read = [&] { return Values{e_.load(type, e_.at(cell_type(t), p.base, p.offset), static_cast<int>(bytes))}; };
-      LV* wide = p.mask ? e_.choose(p.mask, read, [&] { return Values{e_.zero(type)}; })[0] : read()[0];
-      out.push_back(wide);
+    for (std::int64_t r = 0, end = 0; r < n; r = end) {
+      end = std::max(r + x.run, exist_together(x, r));
+      const auto read = [&] {
+        Values runs;
+        for (std::int64_t i = r; i < end; i += x.run) {
+          const Place p = place(x, i);
+          runs.push_back(e_.load(type, e_.at(cell_type(t), p.base, p.offset), static_cast<int>(bytes)));
+        }
+        return runs;
+      };
+      const auto zeros = [&] { return Values(static_cast<std::size_t>((end - r) / x.run), e_.zero(type)); };
+      LV* mask = place(x, r).mask;
+      for (LV* run : mask ? e_.choose(mask, read, zeros) : read()) out.push_back(run);
     }
     return out;
   };
   Elements out;
   if (!x.together) {
-    for (LV* v : single()) out.push_back({v});
+    for (LV* v : single(0, n)) out.push_back({v});
     return out;
   }
   // Both ways meet in what moves together: half as many registers as elements of 16 bits.
   const auto joined = [&] {
-    const Values cells = single();
     Values runs;
-    for (std::int64_t r = 0; r < n; r += x.run) {
-      runs.push_back(join_cells(t, {cells.begin() + static_cast<std::ptrdiff_t>(r), cells.begin() + static_cast<std::ptrdiff_t>(r + x.run)}));
-    }
+    for (std::int64_t r = 0; r < n; r += x.run) runs.push_back(join_cells(t, single(r, r + x.run)));
     return runs;
   };
   for (LV* run : e_.choose(x.together, together, joined)) {
@@ -399,12 +440,19 @@ void ThreadEmitter::store_tile(const Op& op, bool fetch) {
   Elements old(static_cast<std::size_t>(fetch ? n : 0));
   LV* mine = owner(layout);
   const auto single = [&] {
-    for (std::int64_t r = 0; r < n; ++r) {
+    for (std::int64_t r = 0, end = 0; r < n; r = end) {
+      end = add || when ? r + 1 : exist_together(x, r);
       const Place p = place(x, r);
       LV* mask = cpu::both(e_, p.mask, mine);
       if (when) mask = cpu::both(e_, mask, conditions[register_in(layout, when_layout, r)].v);
       if (!add) {
-        cpu::store_elements(e_, cpu::view_cell(t), p.base, cpu::lanes(p.offset), element(r), mask, static_cast<int>(cell_bytes(t)));
+        const auto write = [&] {
+          for (std::int64_t i = r; i < end; ++i) {
+            const Place at = place(x, i);
+            cpu::store_elements(e_, cpu::view_cell(t), at.base, cpu::lanes(at.offset), element(i), nullptr, static_cast<int>(cell_bytes(t)));
+          }
+        };
+        mask && !cpu::is_true(mask) ? e_.if_then(mask, write) : write();
         continue;
       }
       const auto update = [&] { return Values{cpu::add_element(e_, t, e_.at(cell_type(t), p.base, p.offset), element(r))}; };
@@ -414,13 +462,21 @@ void ThreadEmitter::store_tile(const Op& op, bool fetch) {
     }
   };
   const auto together = [&] {
-    for (std::int64_t r = 0; r < n; r += x.run) {
-      const Place p = place(x, r);
-      std::vector<LV*> cells;
-      for (std::int64_t i = 0; i < x.run; ++i) cells.push_back(element(r + i));
-      LV* wide = join_cells(t, cells);
-      const auto write = [&] { e_.store(wide, e_.at(cell_type(t), p.base, p.offset), static_cast<int>(x.run * cell_bytes(t))); };
-      LV* mask = cpu::both(e_, p.mask, mine);
+    for (std::int64_t r = 0, end = 0; r < n; r = end) {
+      end = std::max(r + x.run, exist_together(x, r));
+      Values runs;
+      for (std::int64_t i = r; i < end; i += x.run) {
+        std::vector<LV*> cells;
+        for (std::int64_t k = i; k < i + x.run; ++k) cells.push_back(element(k));
+        runs.push_back(join_cells(t, cells));
+      }
+      const auto write = [&] {
+        for (std::int64_t i = r; i < end; i += x.run) {
+          const Place p = place(x, i);
+          e_.store(runs[static_cast<std::size_t>((i - r) / x.run)], e_.at(cell_type(t), p.base, p.offset), static_cast<int>(x.run * cell_bytes(t)));
+        }
+      };
+      LV* mask = cpu::both(e_, place(x, r).mask, mine);
       mask ? e_.if_then(mask, write) : write();
     }
   };

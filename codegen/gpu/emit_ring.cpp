@@ -79,8 +79,9 @@ void ThreadEmitter::copy_tiles(const RingLoop& r, const RingPart& part, const Tu
 }
 
 void ThreadEmitter::prefetch(const RingLoop& r, Turn& turn, LV* slot, LV* free) {
-  // The body goes on with its own trip's coordinates.
+  // The body goes on with its own trip's coordinates; which part the other is of, `turn` knows.
   const KeepsValues keeps(*this);
+  const SharedBody* const of_trip = std::exchange(shared_, nullptr);
   if (r.barriers) {
     e_.if_then(
         maps_encoded_, [&] { bulk_fetch(r, turn, slot, free); }, [&] { copy_fetch(r, turn, slot, free); });
@@ -89,6 +90,7 @@ void ThreadEmitter::prefetch(const RingLoop& r, Turn& turn, LV* slot, LV* free) 
     call(e_.b, e_.module, Primitive::CpAsyncCommit, {});
   }
   look_further(r, turn);
+  shared_ = of_trip;
 }
 
 void ThreadEmitter::arrive(const RingLoop& r, const Turn& turn) {
@@ -324,6 +326,7 @@ ThreadEmitter::RingLoop ThreadEmitter::ring_loop(const Op& op) {
     r.parts.push_back(std::move(part));
   }
   for (const auto& v : loops.back()->results) r.results.push_back(v.get());
+  r.shared = plan_.shared_body(op);
   return r;
 }
 
@@ -357,7 +360,7 @@ Values ThreadEmitter::ring_trips_behind(const RingLoop& r, const Values& init) {
     begins.push_back(e_.b.CreateSelect(first, e_.add(part.lo, r.step), part.lo));
     none_yet = e_.b.CreateAnd(none_yet, e_.b.CreateNot(first));
   }
-  Values carried = start(0);
+  Values carried = r.shared ? shared_first_trip(r, init) : start(0);
   for (std::size_t p = 0; p < r.parts.size(); ++p) {
     carried = e_.loop(begins[p], r.parts[p].hi, r.step, carried, false,
                       [&](LV* iv, llvm::ArrayRef<LV*> inside) { return ring_trip(r, r.parts[p], iv, inside, false); });

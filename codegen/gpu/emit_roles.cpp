@@ -246,36 +246,31 @@ void ThreadEmitter::ask_loop(const Op& op, const std::function<void()>& in_betwe
   auto& [slot, parity] = rings_stand_.at(&op);
   turn.slot = slot;
   turn.parity = parity;
-  // While there are trips, at most `most` if it is not 0.
-  const auto fill = [&](int most) {
-    Values init;
-    if (most) init.push_back(i32(0));
-    carry(turn, init);
-    const auto goes_on = [&](llvm::ArrayRef<LV*> now) {
-      LV *trip = nullptr, *any = exists(r, turn_of(r, now), 0, &trip);
-      if (r.behind > 0) any = e_.b.CreateOr(any, exists(r, turn_of(r, now), 1, &trip));
-      return most ? e_.b.CreateAnd(any, e_.b.CreateICmpSLT(now.front(), i32(most))) : any;
-    };
-    const auto ask_trip = [&](llvm::ArrayRef<LV*> now) {
-      Turn t = turn_of(r, now);
-      LV* there = ring_barrier(r, t.slot, false);
-      // Free: in the phase before, which a new barrier's has none of.
-      call(e_.b, e_.module, Primitive::MbarWait, {ring_barrier(r, t.slot, true), e_.b.CreateXor(t.parity, i32(1))});
-      ring_tiles(r, t, [&](LV* bytes, LV* any) { expect_bytes(there, bytes, any); }, [&](int stage) { fetch_tile(stage, t.slot, there); });
-      has_come(there);
-      if (!plan_.transposed_of(op).empty()) arrive_for_transposing(transposed_barrier(op, t.slot));
-      look_further(r, t);
-      go_on(r, t);
-      Values out;
-      if (most) out.push_back(e_.b.CreateAdd(now.front(), i32(1)));
-      carry(t, out);
-      return out;
-    };
-    turn = turn_of(r, repeat(init, goes_on, ask_trip));
+  Values init = {i32(0)};
+  carry(turn, init);
+  const auto goes_on = [&](llvm::ArrayRef<LV*> now) {
+    LV *trip = nullptr, *any = exists(r, turn_of(r, now), 0, &trip);
+    if (r.behind > 0) any = e_.b.CreateOr(any, exists(r, turn_of(r, now), 1, &trip));
+    // Once: before the first trip that has to wait for a slot, or where trips end before that.
+    LV *asked = now.front(), *few = e_.b.CreateAnd(e_.b.CreateNot(any), e_.b.CreateICmpSLT(asked, i32(r.slots)));
+    e_.if_then(e_.b.CreateOr(few, e_.b.CreateICmpEQ(asked, i32(r.slots))), in_between);
+    return any;
   };
-  fill(r.slots);
-  in_between();
-  fill(0);
+  const auto ask_trip = [&](llvm::ArrayRef<LV*> now) {
+    Turn t = turn_of(r, now);
+    LV* there = ring_barrier(r, t.slot, false);
+    // Free: in the phase before, which a new barrier's has none of.
+    call(e_.b, e_.module, Primitive::MbarWait, {ring_barrier(r, t.slot, true), e_.b.CreateXor(t.parity, i32(1))});
+    ring_tiles(r, t, [&](LV* bytes, LV* any) { expect_bytes(there, bytes, any); }, [&](int stage) { fetch_tile(stage, t.slot, there); });
+    has_come(there);
+    if (!plan_.transposed_of(op).empty()) arrive_for_transposing(transposed_barrier(op, t.slot));
+    look_further(r, t);
+    go_on(r, t);
+    Values out = {e_.b.CreateAdd(now.front(), i32(1))};
+    carry(t, out);
+    return out;
+  };
+  turn = turn_of(r, repeat(init, goes_on, ask_trip));
   slot = turn.slot;
   parity = turn.parity;
 }

@@ -65,6 +65,7 @@ Plan::Plan(const ir::Kernel& kernel, const GpuTarget& target, const Schedule& sc
   ir::walk(kernel.body, [&](const Op& op) {
     if (op.kind == OpKind::Dot) dot_ops_.push_back(&op);
   });
+  bound_spans();
   lay_out();
   const bool transposed = std::any_of(stages_.begin(), stages_.end(), [](const Stage& s) { return s.transposed_from >= 0; });
   if (!transposed || roles_) return;
@@ -76,6 +77,7 @@ Plan::Plan(const ir::Kernel& kernel, const GpuTarget& target, const Schedule& sc
   skews_.clear();
   bulk_barriers_.clear();
   chains_.clear();
+  shared_.clear();
   descending_.clear();
   asked_ring_.reset();
   polynomial_.clear();
@@ -97,6 +99,23 @@ void Plan::lay_out() {
   choose_roles();
   find_live();
   balance_units();
+  share_bodies();
+}
+
+/// A span of a fixed number of heads, say: nothing is clipped at run time, and merged axes are divided by a number.
+void Plan::bound_spans() {
+  ir::walk(kernel_.body, [&](const Op& op) {
+    if (op.kind != OpKind::ViewSpan) return;
+    const Sym lo = affine_.scalar(op.operands[1]), hi = affine_.scalar(op.operands[2]);
+    const Sym extent = affine_.extent(op.operands[0], static_cast<int>(op.int_attr(ir::Attr::Axis)));
+    if (!affine_.nonnegative(lo) || !affine_.nonnegative(hi - lo) || !affine_.nonnegative(extent - hi)) return;
+    spans_[&op] = {.inside = true, .extent = (hi - lo).as_constant()};
+  });
+}
+
+cpu::SpanBounds Plan::span_bounds(const Op& span) const {
+  const auto at = spans_.find(&span);
+  return at == spans_.end() ? cpu::SpanBounds{} : at->second;
 }
 
 bool Plan::fragments_in_registers(const Op& op, const DotPlan& dot) const {
@@ -385,6 +404,8 @@ std::vector<std::string> Plan::notes() const {
     for (const Skew& k : skews)
       out.push_back(fmt::format("product {}: one trip behind", k.sum->result()->hint.empty() ? "-" : k.sum->result()->hint));
   }
+  for (const auto& [head, body] : shared_)
+    out.push_back(fmt::format("a loop in {} parts: one first trip, which branches over masks", 1 + continued_by(*head).size()));
   for (const Op* op : dot_ops_) {
     const Op* loop = op->parent->parent;
     if (roles_ && loop && bulk_barriers_.count(loop) != 0 && sums_up(*loop))

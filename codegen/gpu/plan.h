@@ -20,6 +20,7 @@
 
 #include "codegen/cpu/analysis.h"
 #include "codegen/cpu/memory.h"
+#include "codegen/cpu/view_map.h"
 #include "codegen/gpu/layout.h"
 #include "codegen/gpu/live.h"
 #include "codegen/gpu/primitives.h"
@@ -160,6 +161,17 @@ struct Skew {
   std::size_t carried = 0;          ///< the loop's result that the sum is
 };
 
+/// Parts of a loop whose bodies differ in masks alone: the body of one of them serves the first trip, whichever part that is of.
+struct SharedBody {
+  std::size_t general = 0;  ///< the part whose body it is
+  struct Mask {
+    std::size_t kept = 0;              ///< the operand that a selection gives ..
+    std::vector<std::size_t> decided;  ///< .. in all trips of these parts
+  };
+  std::map<const ir::Op*, Mask> masks;
+  std::map<const ir::Op*, std::vector<std::size_t>> full;  ///< ranges, and the parts in whose trips they are valid as a whole
+};
+
 /// Warpgroups with tasks of their own: the last one of a CTA asks for tiles, the others compute. CTAs stay: each takes instance after instance, and
 /// the tiles of the next are on their way while the one before is finished.
 struct Roles {
@@ -243,6 +255,8 @@ class Plan {
   /// Loops that go on where this one ends, as its trips would: what one fetches ahead is what the next begins with. In order, without `loop` itself;
   /// empty for a loop that is one of those.
   const std::vector<const ir::Op*>& continued_by(const ir::Op& loop) const;
+  /// Of a loop whose products run behind and those that go on where it ends; null: each has a first trip of its own.
+  const SharedBody* shared_body(const ir::Op& head) const;
   /// The instances of a grid axis run from the last to the first.
   bool descending(std::size_t axis) const { return descending_[axis]; }
   /// The axis whose instances run from the last to the first, if there is one beside others: along it they become shorter. The others are visited in
@@ -257,11 +271,14 @@ class Plan {
   std::int64_t staged_bytes() const { return staged_bytes_; }
   /// Where the last stage ends.
   std::int64_t stage_end() const { return stage_end_; }
+  /// Of a ViewSpan, what the launch's facts prove.
+  cpu::SpanBounds span_bounds(const ir::Op& span) const;
   std::vector<std::string> notes() const;
 
  private:
   class Axes;
   void lay_out();
+  void bound_spans();
   bool may_transpose(const ir::Value* source) const;
   void choose_warps();
   std::int64_t asked_groups(std::int64_t blocks) const;
@@ -278,6 +295,7 @@ class Plan {
   void choose_bulk_copies();
   void chain_loops();
   bool goes_on(const ir::Op& loop, const ir::Op& next) const;
+  void share_bodies();
   void order_instances();
   void choose_roles();
   void find_live();
@@ -321,10 +339,12 @@ class Plan {
   std::map<const ir::Op*, std::vector<Skew>> skews_;
   std::map<const ir::Op*, std::int64_t> bulk_barriers_;
   std::map<const ir::Op*, std::vector<const ir::Op*>> chains_;
+  std::map<const ir::Op*, SharedBody> shared_;  ///< by first part
   std::optional<Span> asked_ring_;
   std::vector<bool> descending_;  ///< by grid axis
   std::optional<Roles> roles_;
   std::optional<Live> live_;
+  std::map<const ir::Op*, cpu::SpanBounds> spans_;
   std::map<const ir::Op*, std::int64_t> polynomial_;  ///< of each kShares blocks of columns so many
   std::int64_t staged_bytes_ = 0, stage_end_ = 0;
 };
