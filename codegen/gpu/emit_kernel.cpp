@@ -278,8 +278,8 @@ LV* ThreadEmitter::inside(LV* p, const RangeValue& r) {
 void ThreadEmitter::emit_op(const Op& op) {
   if (op.kind == OpKind::ViewPeer) unsupported(op, "views of other ranks");
   if (!op.results.empty() && ir::is_view(op.result()->type)) {
-    views_[op.result()] = cpu::apply_view_op(
-        e_, op, [&](const ir::Value* v) { return scalar(v); }, [&](const ir::Value* v) { return view(v); }, plan_.span_bounds(op));
+    views_[op.result()] =
+        cpu::apply_view_op(e_, op, [&](const ir::Value* v) { return scalar(v); }, [&](const ir::Value* v) { return view(v); }, plan_.span_bounds(op));
     return;
   }
   if (op.results.size() == 1 && plan_.uses().lazy(op.result())) return;

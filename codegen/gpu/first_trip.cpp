@@ -136,7 +136,8 @@ void Plan::share_bodies() {
     std::vector<const Op*> parts = {head};
     parts.insert(parts.end(), rest.begin(), rest.end());
     if (std::any_of(parts.begin(), parts.end(), [&](const Op* p) { return skews_of(*p).empty(); })) continue;
-    const auto most = std::max_element(parts.begin(), parts.end(), [](const Op* x, const Op* y) { return x->region().ops.size() < y->region().ops.size(); });
+    const auto most =
+        std::max_element(parts.begin(), parts.end(), [](const Op* x, const Op* y) { return x->region().ops.size() < y->region().ops.size(); });
     SharedBody body{.general = static_cast<std::size_t>(most - parts.begin())};
     const auto share = [&](const Op* op) {
       const auto at = polynomial_.find(op);

@@ -41,7 +41,7 @@ struct ThreadEmitter::RingLoop {
   std::optional<std::int64_t> barriers;   ///< filled by bulk copies: where the barriers lie in shared memory
   std::vector<const ir::Value*> results;  ///< of the last part; those of the others have the same layouts
 
-  const SharedBody* shared = nullptr;     ///< one code for the first trip, whichever part it is of
+  const SharedBody* shared = nullptr;  ///< one code for the first trip, whichever part it is of
 
   const RingPart& first() const { return parts.front(); }
 };

@@ -54,8 +54,8 @@ void state_residency(llvm::Function& kernel, const GpuIr& ir, const GpuTarget& t
   if (ir.persistent || ctas * ir.threads * 128 <= 65536) kernel.addFnAttr("nvvm.minctasm", std::to_string(ctas));
 }
 
-/// Where nothing else decides, the assembler takes as many registers as hide a thread's own latencies best. Code that has room for it in 64 is told to
-/// leave half of the multiprocessor's threads resident: waiting for memory is better hidden by other CTAs.
+/// Where nothing else decides, the assembler takes as many registers as hide a thread's own latencies best. Code that has room for it in 64 is told
+/// to leave half of the multiprocessor's threads resident: waiting for memory is better hidden by other CTAs.
 void share_registers(llvm::Function& kernel, const GpuIr& ir) {
   // Conversions stand where tiles are made; the assembler moves some of them to where they are used.
   constexpr int kRegisters = 64, kMoved = 8;

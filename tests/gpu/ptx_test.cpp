@@ -197,8 +197,10 @@ TEST(Nvptx, CodeThatHasRoomForItLeavesHalfOfTheThreadsResident) {
     llvm::IRBuilder<> b(f.getEntryBlock().getTerminator());
     llvm::Value* at = llvm::ConstantExpr::getIntToPtr(b.getInt64(1 << 20), b.getPtrTy(1));
     std::vector<llvm::Value*> read;
-    for (std::size_t i = 0; i < values; ++i) read.push_back(b.CreateAlignedLoad(b.getInt32Ty(), b.CreateConstGEP1_64(b.getInt32Ty(), at, i), llvm::Align(4), true));
-    for (std::size_t i = 0; i < values; ++i) b.CreateAlignedStore(read[i], b.CreateConstGEP1_64(b.getInt32Ty(), at, values + i), llvm::Align(4), true);
+    for (std::size_t i = 0; i < values; ++i)
+      read.push_back(b.CreateAlignedLoad(b.getInt32Ty(), b.CreateConstGEP1_64(b.getInt32Ty(), at, i), llvm::Align(4), true));
+    for (std::size_t i = 0; i < values; ++i)
+      b.CreateAlignedStore(read[i], b.CreateConstGEP1_64(b.getInt32Ty(), at, values + i), llvm::Align(4), true);
     ir.threads = 128;
     return make_ptx(std::move(ir), {90, true}).ptx;
   };
