@@ -7,6 +7,8 @@
 //     count, then, if `checks` is not empty, one i64: the device address of a GpuReport, then, if `maps` is not empty, one i64: the kinds of
 //     maps (GpuEncodedMaps) of which all are encoded, and one 128-byte tensor map by value each, then, if `persistent`, one i64: the device address
 //     of a ticket counter, or 0
+//   * with `cluster`, CTAs ctaid and ctaid + 1, ctaid even, run together and work at neighbouring instances of an axis; below, such a pair of CTAs
+//     stands where one CTA does, and the axis has half as many instances, rounded up (GpuCluster::groups)
 //   * CTA ctaid runs a grid instance (first grid axis fastest; axes along which the work grows run from their end); the grid is one-dimensional.
 //     With a ticket counter (u32, zero, used by one launch at a time, which leaves it zero) there may be fewer CTAs than instances: CTA ctaid begins
 //     with instance ctaid and takes further ones by tickets
@@ -19,6 +21,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -67,6 +70,18 @@ struct GpuTensorMap {
 enum GpuEncodedMaps : std::uint64_t { kReadMaps = 1, kStoredMaps = 2 };
 inline GpuEncodedMaps kind_of(const GpuTensorMap& map) { return map.stored ? kStoredMaps : kReadMaps; }
 
+/// CTAs that are launched together, because they share tiles: those of neighbouring instances along a grid axis.
+struct GpuCluster {
+  int ctas = 1;  ///< 1: each for itself, or 2
+  std::size_t axis = 0;
+
+  /// How many clusters the instances of a grid make; `instances` is the product of `grid`, and not zero.
+  std::int64_t groups(std::span<const std::int64_t> grid, std::int64_t instances) const {
+    return ctas == 1 ? instances : instances / grid[axis] * ((grid[axis] + ctas - 1) / ctas);
+  }
+  friend bool operator==(const GpuCluster&, const GpuCluster&) = default;
+};
+
 /// What `tessera explain-kernel` tells before an assembler has seen the code.
 struct GpuPlanReport {
   int warps = 0;
@@ -85,6 +100,7 @@ struct GpuIr {
   std::vector<GpuCheck> checks;
   std::vector<GpuTensorMap> maps;
   bool persistent = false;  ///< a launch may have fewer CTAs than instances
+  GpuCluster cluster;
   GpuPlanReport plan;
 };
 

@@ -105,14 +105,15 @@ class Lowering {
     c->setDoesNotThrow();
     return c;
   }
-  /// An instruction without a result on all arguments, executed where the argument number `when` is true.
-  Values effect_asm(const std::string& text, const std::string& constraints, unsigned when) {
+  bool certain(unsigned when) const { return when == kAlways || (llvm::isa<llvm::ConstantInt>(arg(when)) && constant(when) != 0); }
+  /// An instruction without a result on all arguments, executed where the argument number `when` is true; `before` is executed in any case.
+  Values effect_asm(const std::string& text, const std::string& constraints, unsigned when, const std::string& before = "") {
     Values args;
     for (unsigned i = 0; i < call_.arg_size(); ++i)
       args.push_back(arg(i)->getType()->isIntegerTy(1) ? b_.CreateZExt(arg(i), b_.getInt32Ty()) : arg(i));
-    const bool certain = when == kAlways || (llvm::isa<llvm::ConstantInt>(arg(when)) && constant(when) != 0);
-    volatile_asm(b_.getVoidTy(), certain ? text : fmt::format("{{\n.reg .pred p;\nsetp.ne.b32 p, ${}, 0;\n@p {}\n}}", when, text),
-                 constraints + (constraints.empty() ? "" : ",") + "~{memory}", args);
+    std::string whole = certain(when) ? text : fmt::format(".reg .pred p;\nsetp.ne.b32 p, ${}, 0;\n@p {}", when, text);
+    if (!certain(when) || !before.empty()) whole = fmt::format("{{\n{}{}\n}}", before, whole);
+    volatile_asm(b_.getVoidTy(), whole, constraints + (constraints.empty() ? "" : ",") + "~{memory}", args);
     return {};
   }
   Values bulk_load(int axes) {
@@ -132,6 +133,18 @@ class Lowering {
       constraints += ",r";
     }
     return effect_asm(fmt::format("cp.async.bulk.tensor.{}d.global.shared::cta.bulk_group [$1, {{{}}}], [$0];", axes, coordinates), constraints, 2);
+  }
+  /// The same to several CTAs; the fifth argument is constant.
+  Values multicast(int axes) {
+    std::string coordinates, constraints = "r,r,l,r,n";
+    for (int i = 0; i < axes; ++i) {
+      coordinates += fmt::format("{}${}", i ? ", " : "", 5 + i);
+      constraints += ",r";
+    }
+    return effect_asm(
+        fmt::format("cp.async.bulk.tensor.{}d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [$0], [$2, {{{}}}], [$1], $4;",
+                    axes, coordinates),
+        constraints, 3);
   }
   static constexpr unsigned kAlways = ~0U;
   Values warpgroup_product(const char* types, int k);
@@ -221,6 +234,7 @@ Values Lowering::lower(Primitive p) {
     case Primitive::BarSyncAll: return nothing(intrinsic(Intrinsic::nvvm_barrier_cta_sync_aligned_all, {b_.getInt32(0)}));
     case Primitive::BarSync: return nothing(intrinsic(Intrinsic::nvvm_barrier_cta_sync_aligned_count, {arg(0), arg(1)}));
     case Primitive::BarArrive: return nothing(intrinsic(Intrinsic::nvvm_barrier_cta_arrive_aligned_count, {arg(0), arg(1)}));
+    case Primitive::ClusterSync: return effect_asm("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;", "", kAlways);
     case Primitive::RegistersDown: return nothing(intrinsic(Intrinsic::nvvm_setmaxnreg_dec_sync_aligned_u32, {arg(0)}));
     case Primitive::RegistersUp: return nothing(intrinsic(Intrinsic::nvvm_setmaxnreg_inc_sync_aligned_u32, {arg(0)}));
     case Primitive::Ex2: return {intrinsic(Intrinsic::nvvm_ex2_approx_ftz, {arg(0)}, {b_.getFloatTy()})};
@@ -274,6 +288,13 @@ Values Lowering::lower(Primitive p) {
     case Primitive::MbarWait:
       return effect_asm("{\n.reg .pred p;\nwaiting:\nmbarrier.try_wait.parity.shared::cta.b64 p, [$0], $1;\n@p bra over;\nbra waiting;\nover:\n}",
                         "r,r", kAlways);
+    case Primitive::MbarArriveAt:
+      // Ranks of lanes that do not arrive need not exist.
+      return effect_asm(fmt::format("mapa.shared::cluster.u32 at, $0, $1;\n{}mbarrier.arrive.shared::cluster.b64 _, [at];", certain(2) ? "" : "@p "),
+                        "r,r,r", 2, ".reg .b32 at;\n");
+    case Primitive::StoreAsync:
+      return effect_asm("st.async.shared::cluster.mbarrier::complete_tx::bytes.b32 [to], $1, [at];", "r,r,r,r,r", 4,
+                        ".reg .b32 to, at;\nmapa.shared::cluster.u32 to, $0, $3;\nmapa.shared::cluster.u32 at, $2, $3;\n");
     case Primitive::TmaLoad2: return bulk_load(2);
     case Primitive::TmaLoad3: return bulk_load(3);
     case Primitive::TmaLoad4: return bulk_load(4);
@@ -284,6 +305,10 @@ Values Lowering::lower(Primitive p) {
     case Primitive::TmaStore5: return bulk_store(5);
     case Primitive::BulkCommit: return effect_asm("cp.async.bulk.commit_group;", "", kAlways);
     case Primitive::BulkWaitRead: return effect_asm("cp.async.bulk.wait_group.read $0;", "n", kAlways);
+    case Primitive::TmaMulticast2: return multicast(2);
+    case Primitive::TmaMulticast3: return multicast(3);
+    case Primitive::TmaMulticast4: return multicast(4);
+    case Primitive::TmaMulticast5: return multicast(5);
     case Primitive::CpAsync16: return nothing(intrinsic(Intrinsic::nvvm_cp_async_cg_shared_global_16_s, {shared(0), arg(1), arg(2)}));
     case Primitive::CpAsync8: return nothing(intrinsic(Intrinsic::nvvm_cp_async_ca_shared_global_8_s, {shared(0), arg(1), arg(2)}));
     case Primitive::CpAsync4: return nothing(intrinsic(Intrinsic::nvvm_cp_async_ca_shared_global_4_s, {shared(0), arg(1), arg(2)}));

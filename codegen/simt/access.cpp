@@ -31,7 +31,7 @@ void* shared_access(Thread* t, u32 site, u32 address, u32 bytes, u32 align, u32 
     cta.report(HazardKind::Misaligned, site, fmt::format("touches {} bytes of shared memory at an address that is no multiple of {}", bytes, align));
     return scratch(touch);
   }
-  if (cta.run.options.races) cta.shadow.access(offset, bytes, {static_cast<Touch>(touch), t->id, t->epoch, site, t});
+  if (cta.run.options.races) cta.shadow.access(offset, bytes, {static_cast<Touch>(touch), t->agent(), t->epoch, site, t});
   if (cta.run.options.traffic) cta.traffic.access(t->warp->id, t->lane(), site, offset, bytes, true);
   if (touch == code(Touch::Atomic)) cta.maybe_yield(*t);
   return cta.shared + offset;

@@ -3,7 +3,26 @@
 
 #include "codegen/simt/hooks.h"
 
-namespace tessera::simt::hooks {
+namespace tessera::simt {
+
+void gather(Thread& t, Barrier& b) {
+  Cta& cta = *t.cta;
+  if (!cta.run.options.races) return;
+  if (!b.gathered) b.gathered = Clock(cta.clocks);
+  if (!t.base.same(b.last)) {
+    b.gathered.join(t.base);
+    b.last = t.base;
+  }
+  t.publish(b.gathered);
+  if (t.proxy && !t.proxy.same(b.last_proxy)) {
+    if (!b.proxy) b.proxy = Clock(cta.clocks);
+    b.proxy.join(t.proxy);
+    b.last_proxy = t.proxy;
+  }
+  Cta::release(t);
+}
+
+namespace hooks {
 namespace {
 
 void arrive(Thread& t, u32 site, u32 id, u32 count, bool wait) {
@@ -21,20 +40,7 @@ void arrive(Thread& t, u32 site, u32 id, u32 count, bool wait) {
   }
   b.need = count;
   ++b.arrived;
-  if (cta.run.options.races) {
-    if (!b.gathered) b.gathered = Clock(cta.clocks);
-    if (!t.base.same(b.last)) {
-      b.gathered.join(t.base);
-      b.last = t.base;
-    }
-    t.publish(b.gathered);
-    if (t.proxy && !t.proxy.same(b.last_proxy)) {
-      if (!b.proxy) b.proxy = Clock(cta.clocks);
-      b.proxy.join(t.proxy);
-      b.last_proxy = t.proxy;
-    }
-    Cta::release(t);
-  }
+  gather(t, b);
   if (wait) b.waiters.push_back(&t);
   if (b.arrived < b.need) {
     if (!wait) return;
@@ -60,4 +66,5 @@ void BarSyncAll(Thread* t, u32 site) { arrive(*t, site, 0, static_cast<u32>(t->c
 void BarSync(Thread* t, u32 site, u32 id, u32 count) { arrive(*t, site, id, count, true); }
 void BarArrive(Thread* t, u32 site, u32 id, u32 count) { arrive(*t, site, id, count, false); }
 
-}  // namespace tessera::simt::hooks
+}  // namespace hooks
+}  // namespace tessera::simt

@@ -26,17 +26,18 @@ std::string ranges(const std::vector<std::uint32_t>& numbers) {
 
 }  // namespace
 
-Cta::Cta(const Run& r) : run(r), executed(r.sites), stacks_(r.stack_bytes) {
-  shared = static_cast<std::byte*>(::operator new(std::max<std::size_t>(r.shared_bytes, 1), kSharedAlignment));
-  for (std::uint32_t i = 0; i < r.threads; ++i) stack_of_.push_back(stacks_.take());
+Cta::Cta(Cluster& c, std::uint32_t r)
+    : cluster(c), run(c.run), rank(r), first_agent(r * agents_of_cta(c.run)), clocks(c.clocks), executed(c.run.sites), stacks_(c.run.stack_bytes) {
+  shared = static_cast<std::byte*>(::operator new(std::max<std::size_t>(run.shared_bytes, 1), kSharedAlignment));
+  for (std::uint32_t i = 0; i < run.threads; ++i) stack_of_.push_back(stacks_.take());
 }
 
-Cta::~Cta() {
-  // Clocks go back to their pool before it goes.
+Cta::~Cta() { ::operator delete(shared, kSharedAlignment); }
+
+void Cta::clear() {
   threads.clear();
   for (Barrier& b : barriers) b = Barrier();
   mbarriers.clear();
-  ::operator delete(shared, kSharedAlignment);
 }
 
 std::uint32_t Cta::random() {
@@ -48,22 +49,20 @@ std::uint32_t Cta::random() {
 
 void Cta::prepare(std::uint32_t cta) {
   id = cta;
-  done_ = 0;
+  done = 0;
   steps = 0;
   given_up = false;
   random_state_ = (run.options.seed * 1000003 + cta + 1) * 0x9E3779B97F4A7C15ull | 1;
   for (int i = 0; i < 8; ++i) random();
-  // As in a cluster: not at zero, and now and then with bits set above the window.
+  // As in a cluster: not at zero, and now and then with bits set above the window. CTAs of one differ in these bits alone.
   base = 1024 * (1 + random() % 16) + 0x01000000 * (random() % 4);
+  if (rank > 0) base = cluster.ctas[0]->base + 0x01000000 * rank;
   std::memset(shared, 0xff, run.shared_bytes);  // NaN in every float type
-  threads.clear();
-  for (Barrier& b : barriers) b = Barrier();
   copying.clear();
-  mbarriers.clear();
   boxes.clear();
+  from_peers.clear();
   bulk_epochs.fill(0);
   next_bulk = 0;
-  clocks.reset(2 * run.threads + (run.threads + 31) / 32 + kBulkAgents);
   if (run.options.races) shadow.reset(run.shared_bytes);
   threads.resize(run.threads);
   Warp warp;
@@ -87,48 +86,10 @@ void Cta::thread_main(void* thread) {
   auto& t = *static_cast<Thread*>(thread);
   t.cta->run.entry(&t, t.cta->run.words);
   if (!t.stores.empty() || t.store_groups) t.cta->end_stores(t);
-  ++t.cta->done_;
+  ++t.cta->done;
+  --t.cta->cluster.live;
+  t.cta->cluster.settle_barrier();
   for (;;) t.cta->block(t, State::Done);
-}
-
-bool Cta::simulate(std::uint32_t cta) {
-  prepare(cta);
-  schedule();
-  if (run.options.traffic) traffic.end_cta();
-  return !given_up && done_ == threads.size();
-}
-
-void Cta::schedule() {
-  std::vector<std::uint32_t> ready;
-  while (done_ < threads.size() && !given_up) {
-    ready.clear();
-    for (const Warp& w : warps) {
-      if (w.ready) ready.push_back(w.id);
-    }
-    if (ready.empty() && !boxes.empty()) {
-      finish_some_box();
-      continue;
-    }
-    if (ready.empty()) {
-      report_stall();
-      given_up = true;
-      return;
-    }
-    if (!copying.empty() && run.policy == SimtPolicy::Random && random() % 4 == 0) {
-      finish_some_copy(*copying[random() % copying.size()]);
-      continue;
-    }
-    if (!boxes.empty() && run.policy == SimtPolicy::Random && random() % 4 == 0) {
-      finish_some_box();
-      continue;
-    }
-    const std::uint32_t first = ready[random() % ready.size()] * 32, turn = random() % 32;
-    const std::uint32_t lanes = std::min<std::uint32_t>(32, static_cast<std::uint32_t>(threads.size()) - first);
-    for (std::uint32_t i = 0; i < lanes && !given_up; ++i) {
-      Thread& t = threads[first + (i + turn) % lanes];
-      if (t.state == State::Ready) t.fiber.enter();
-    }
-  }
 }
 
 void Cta::step(Thread& t, std::uint32_t site) {
@@ -171,6 +132,10 @@ void Cta::report_stall() {
       const Barrier& b = barriers[where];
       report(HazardKind::Deadlock, site,
              fmt::format("holds threads {} of CTA {} for ever: barrier {} has {} of {} threads", ranges(ids), id, where, b.arrived, b.need));
+    } else if (key.first == State::Cluster) {
+      report(HazardKind::Deadlock, site,
+             fmt::format("holds threads {} of CTA {} for ever: the cluster's barrier has {} of {} threads", ranges(ids), id, cluster.barrier.arrived,
+                         cluster.live));
     } else if (key.first == State::Mbarrier) {
       const Mbarrier& m = mbarriers[where];
       report(HazardKind::Deadlock, site,

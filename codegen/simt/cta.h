@@ -1,9 +1,10 @@
-// One CTA: its threads as fibers, warps, barriers, shared memory, and the scheduler.
+// CTAs: their threads as fibers, warps, barriers, shared memory; and clusters of them, which are scheduled together.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,10 +20,11 @@
 
 namespace tessera::simt {
 
+struct Cluster;
 struct Cta;
 struct Warp;
 
-enum class State : std::uint8_t { Ready, Collective, Barrier, Mbarrier, Registers, Done };
+enum class State : std::uint8_t { Ready, Collective, Barrier, Cluster, Mbarrier, Registers, Done };
 
 /// An asynchronous copy that has not happened yet.
 struct Copy {
@@ -32,10 +34,11 @@ struct Copy {
   std::uint32_t group = 0;
 };
 
-/// A bulk copy that has not happened yet.
+/// A bulk copy that has not happened yet, or, without a map, an asynchronous store of one word.
 struct BulkBox {
-  std::uint32_t offset = 0, barrier = 0;
+  std::uint32_t offset = 0, barrier = 0;  ///< in the shared memory of the CTA that it comes to
   const TensorMapValues* map = nullptr;
+  std::uint32_t word = 0;
   std::vector<std::int64_t> at;  ///< of the box' first element, innermost axis first
   std::uint32_t agent = 0, epoch = 0;
   std::int64_t bytes = 0;
@@ -79,6 +82,7 @@ struct Thread {
   Clock proxy;
 
   std::uint32_t lane() const { return id % 32; }
+  std::uint32_t agent() const;
   std::uint32_t copy_agent() const;
   std::uint32_t product_agent() const;
   /// Tells a clock that others will learn from what this thread has done and seen.
@@ -139,8 +143,8 @@ struct Run {
   using Entry = void (*)(Thread* self, const std::uint64_t* words);
   Entry entry = nullptr;
   const std::uint64_t* words = nullptr;
-  std::uint32_t threads = 0, shared_bytes = 0, ctas = 0;
-  std::size_t stack_bytes = 0;  ///< of a thread
+  std::uint32_t threads = 0, shared_bytes = 0, ctas = 0, cluster = 1;  ///< cluster: CTAs of one
+  std::size_t stack_bytes = 0;                                         ///< of a thread
   SimtOptions options;
   SimtPolicy policy{};
   GlobalShadow* global = nullptr;
@@ -148,14 +152,17 @@ struct Run {
   std::size_t sites = 0;
 };
 
-/// Reused for the CTAs that one host thread runs; not thread safe.
+/// Of the clusters of a run; not thread safe.
 struct Cta {
-  explicit Cta(const Run& run);
+  Cta(Cluster& cluster, std::uint32_t rank);
   ~Cta();
-  /// False if the CTA was given up.
-  bool simulate(std::uint32_t cta);
+  Cta(const Cta&) = delete;
+  Cta& operator=(const Cta&) = delete;
 
+  Cluster& cluster;
   const Run& run;
+  const std::uint32_t rank;         ///< in its cluster
+  const std::uint32_t first_agent;  ///< of its threads, copies and products in the cluster's clocks
   std::uint32_t id = 0;
   std::uint32_t base = 0;  ///< shared address of the first byte
   std::byte* shared = nullptr;
@@ -170,12 +177,18 @@ struct Cta {
   std::array<std::uint32_t, kBulkAgents> bulk_epochs{};
   std::uint32_t next_bulk = 0;
   SharedShadow shadow;
-  ClockPool clocks;
+  ClockPool& clocks;  ///< the cluster's
+  struct Arrival {
+    std::uint32_t epoch = 0, site = 0;
+  };
+  std::map<std::uint32_t, Arrival> from_peers;  ///< by agent: the last that other CTAs' threads have done here
   Traffic traffic;
   std::vector<std::int64_t> executed;
   std::int64_t barriers_done = 0;
   std::int64_t steps = 0;
   bool given_up = false;
+  std::uint32_t done = 0;  ///< threads that have ended
+  bool ended() const { return done == threads.size(); }
 
   void report(HazardKind kind, std::uint32_t site, const std::string& what, std::uint32_t other = no_site) {
     run.log->report(kind, site, what, other);
@@ -205,35 +218,65 @@ struct Cta {
   void finish_some_box();
   /// A phase ends when nothing is missing any more.
   void settle_phase(Mbarrier& m);
-  std::uint32_t first_bulk_agent() const { return static_cast<std::uint32_t>(2 * threads.size() + warps.size()); }
+  std::uint32_t first_bulk_agent() const { return first_agent + static_cast<std::uint32_t>(2 * threads.size() + warps.size()); }
+  /// Lets go of what the last CTA knew.
+  void clear();
+  /// CTA `cta` begins.
+  void prepare(std::uint32_t cta);
+  void report_stall();
+  /// What other CTAs did here must be ordered before its end.
+  void check_end();
   bool in_shared(std::uint32_t address, std::uint32_t bytes) const {
     return address >= base && static_cast<std::uint64_t>(address) + bytes <= static_cast<std::uint64_t>(base) + run.shared_bytes;
   }
 
  private:
   static void thread_main(void* thread);
-  void prepare(std::uint32_t cta);
-  void schedule();
-  void report_stall();
 
   std::uint64_t random_state_ = 1;
-  std::uint32_t done_ = 0;
   StackPool stacks_;
   std::vector<std::byte*> stack_of_;
 };
 
-inline std::uint32_t Thread::copy_agent() const { return static_cast<std::uint32_t>(cta->threads.size()) + id; }
-inline std::uint32_t Thread::product_agent() const { return 2 * static_cast<std::uint32_t>(cta->threads.size()) + id / 32; }
+/// Agents that a CTA's threads, copies and products are.
+inline std::uint32_t agents_of_cta(const Run& run) { return 2 * run.threads + (run.threads + 31) / 32 + kBulkAgents; }
+
+/// CTAs that run at the same time and reach each other's shared memory; one alone where a kernel has no clusters. Reused for the clusters that one
+/// host thread runs; not thread safe.
+struct Cluster {
+  explicit Cluster(const Run& run);
+  /// Of number `cluster`. False if it was given up.
+  bool simulate(std::uint32_t cluster);
+
+  const Run& run;
+  ClockPool clocks;
+  std::vector<std::unique_ptr<Cta>> ctas;  ///< by rank
+  Barrier barrier;                         ///< of all threads that have not ended
+  std::uint32_t live = 0;                  ///< those
+
+  /// Whoever waits at the barrier goes on once all live threads have come.
+  void settle_barrier();
+
+ private:
+  void schedule();
+  /// One of the CTAs for which `f` holds; null: none does.
+  template <class F>
+  Cta* one_of(F f);
+};
+
+inline std::uint32_t Thread::agent() const { return cta->first_agent + id; }
+inline std::uint32_t Thread::copy_agent() const { return cta->first_agent + static_cast<std::uint32_t>(cta->threads.size()) + id; }
+inline std::uint32_t Thread::product_agent() const { return cta->first_agent + 2 * static_cast<std::uint32_t>(cta->threads.size()) + id / 32; }
 inline void Thread::publish(Clock& c) const {
-  c.raise(id, epoch);
+  c.raise(agent(), epoch);
   c.raise(copy_agent(), groups_known);
   c.raise(product_agent(), products_known);
 }
-inline bool Thread::knows(std::uint32_t agent, std::uint32_t e) const {
-  if (agent == id) return true;
-  if (agent == copy_agent() && e <= groups_known) return true;
-  if (agent == product_agent() && e <= products_known) return true;
-  return base[agent] >= e;
+inline bool Thread::knows(std::uint32_t other, std::uint32_t e) const {
+  if (other == agent()) return true;
+  if (other == copy_agent() && e <= groups_known) return true;
+  if (other == product_agent() && e <= products_known) return true;
+  return base[other] >= e;
 }
 
 }  // namespace tessera::simt

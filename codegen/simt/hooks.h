@@ -40,6 +40,7 @@ void RegistersUp(Thread* t, u32 site, u32 count);
 void BarSyncAll(Thread* t, u32 site);
 void BarSync(Thread* t, u32 site, u32 id, u32 count);
 void BarArrive(Thread* t, u32 site, u32 id, u32 count);
+void ClusterSync(Thread* t, u32 site);
 
 float Ex2(Thread* t, u32 site, float x);
 float Lg2(Thread* t, u32 site, float x);
@@ -101,6 +102,8 @@ void FenceMbarInit(Thread* t, u32 site);
 void MbarExpect(Thread* t, u32 site, u32 address, u32 bytes, u32 when);
 void MbarArrive(Thread* t, u32 site, u32 address, u32 when);
 void MbarWait(Thread* t, u32 site, u32 address, u32 parity);
+void MbarArriveAt(Thread* t, u32 site, u32 address, u32 rank, u32 when);
+void StoreAsync(Thread* t, u32 site, u32 address, u32 word, u32 barrier, u32 rank, u32 when);
 void TmaLoad2(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 c0, u32 c1);
 void TmaLoad3(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 c0, u32 c1, u32 c2);
 void TmaLoad4(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 c0, u32 c1, u32 c2, u32 c3);
@@ -111,6 +114,10 @@ void TmaStore4(Thread* t, u32 site, u32 address, void* map, u32 when, u32 c0, u3
 void TmaStore5(Thread* t, u32 site, u32 address, void* map, u32 when, u32 c0, u32 c1, u32 c2, u32 c3, u32 c4);
 void BulkCommit(Thread* t, u32 site);
 void BulkWaitRead(Thread* t, u32 site, u32 allowed);
+void TmaMulticast2(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 ranks, u32 c0, u32 c1);
+void TmaMulticast3(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 ranks, u32 c0, u32 c1, u32 c2);
+void TmaMulticast4(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 ranks, u32 c0, u32 c1, u32 c2, u32 c3);
+void TmaMulticast5(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 ranks, u32 c0, u32 c1, u32 c2, u32 c3, u32 c4);
 
 void CpAsync16(Thread* t, u32 site, u32 address, void* source, u32 bytes);
 void CpAsync8(Thread* t, u32 site, u32 address, void* source, u32 bytes);
@@ -119,6 +126,9 @@ void CpAsyncCommit(Thread* t, u32 site);
 void CpAsyncWait(Thread* t, u32 site, u32 allowed);
 
 }  // namespace hooks
+
+/// The thread tells a barrier what it has done and seen.
+void gather(Thread& t, Barrier& b);
 
 /// Waits until all lanes of the warp are in the same collective; the last one runs `perform` for all. The thread's operands, registers and
 /// counts are set before.

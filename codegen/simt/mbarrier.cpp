@@ -14,21 +14,43 @@
 namespace tessera::simt {
 namespace {
 
-/// Null if the operand is a fault.
-Mbarrier* barrier_at(Thread& t, u32 site, u32 address) {
+/// At the place that the thread's own CTA has at `address`, in the shared memory of `home`. Null if the operand is a fault.
+Mbarrier* barrier_at(Thread& t, u32 site, u32 address, Cta& home) {
   Cta& cta = *t.cta;
   if (!cta.in_shared(address, 8) || (address - cta.base) % 8 != 0) {
     cta.report(HazardKind::BadOperand, site,
                fmt::format("names a barrier at {}, which is no place for one", static_cast<std::int64_t>(address) - cta.base));
     return nullptr;
   }
-  const auto at = cta.mbarriers.find(address - cta.base);
-  if (at == cta.mbarriers.end()) {
+  const auto at = home.mbarriers.find(address - cta.base);
+  if (at == home.mbarriers.end()) {
     cta.report(HazardKind::BadOperand, site, fmt::format("names a barrier at {} that nobody made", address - cta.base));
     return nullptr;
   }
-  if (cta.run.options.races) cta.shadow.access(address - cta.base, 8, {Touch::Atomic, t.id, t.epoch, site, &t});
+  if (cta.run.options.races) home.shadow.access(address - cta.base, 8, {Touch::Atomic, t.agent(), t.epoch, site, &t});
   return &at->second;
+}
+Mbarrier* barrier_at(Thread& t, u32 site, u32 address) { return barrier_at(t, site, address, *t.cta); }
+
+/// The CTA of this rank in the thread's cluster. Null if the operand is a fault.
+Cta* peer_at(Thread& t, u32 site, u32 rank) {
+  if (rank >= t.cta->cluster.ctas.size()) {
+    t.cta->report(HazardKind::BadOperand, site, fmt::format("names rank {} of a cluster of {}", rank, t.cta->cluster.ctas.size()));
+    return nullptr;
+  }
+  Cta& peer = *t.cta->cluster.ctas[rank];
+  if (peer.ended()) {
+    t.cta->report(HazardKind::Race, site, fmt::format("reaches shared memory of another CTA, rank {} of its cluster, which has ended", rank));
+    return nullptr;
+  }
+  return &peer;
+}
+
+/// Who does something in the shared memory of `home`, for its end to be behind.
+void note(Thread& t, Cta& home, u32 agent, u32 epoch, u32 site) {
+  if (&home == t.cta) return;
+  Cta::Arrival& last = home.from_peers[agent];
+  if (last.epoch <= epoch) last = {epoch, site};
 }
 
 void gather(Thread& t, Mbarrier& m) {
@@ -53,8 +75,21 @@ void arrive(Thread& t, u32 site, Mbarrier& m) {
   t.cta->settle_phase(m);
 }
 
+/// The agent and the epoch of what is to arrive in the barrier's phase.
+std::pair<u32, u32> bulk_agent(Cta& home, Mbarrier& m) {
+  if (m.agent < 0) std::tie(m.agent, m.epochs_before) = home.next_bulk_agent();
+  std::uint32_t& epochs = home.bulk_epochs[static_cast<std::size_t>(m.agent)];
+  const u32 epoch = m.epochs_before + m.phase + 1;
+  epochs = std::max(epochs, epoch);
+  return {home.first_bulk_agent() + static_cast<u32>(m.agent), epoch};
+}
+
 /// Copies a box: rows of 128 bytes with their chunks permuted by address.
 void perform(Cta& cta, const BulkBox& b) {
+  if (!b.map) {
+    std::memcpy(cta.shared + b.offset, &b.word, sizeof b.word);
+    return;
+  }
   each_element(b, [&](u32 offset, std::byte* there, u32 bytes) {
     if (there) {
       std::memcpy(cta.shared + offset, there, bytes);
@@ -79,26 +114,38 @@ void finish(Cta& cta, std::size_t i) {
   cta.settle_phase(m);
 }
 
-void bulk_load(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, std::initializer_list<u32> coordinates) {
+/// It comes to `home`, where the barrier is, at once or later.
+void set_out(Cta& home, Mbarrier& m, BulkBox b, Thread& t, u32 site, bool proxy) {
+  std::tie(b.agent, b.epoch) = bulk_agent(home, m);
+  if (home.run.options.races) home.shadow.access(b.offset, static_cast<u32>(b.bytes), {Touch::Write, b.agent, b.epoch, site, &t, proxy});
+  note(t, home, b.agent, b.epoch, site);
+  home.boxes.push_back(std::move(b));
+  if (home.run.policy == SimtPolicy::Eager) finish(home, home.boxes.size() - 1);
+}
+
+/// `ranks`: a bit for each CTA of the cluster that it comes to, at the same place; 0: to the thread's own alone.
+void bulk_load(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, std::initializer_list<u32> coordinates, u32 ranks = 0) {
   Cta& cta = *t->cta;
   cta.step(*t, site);
   if (!when) return;
-  Mbarrier* m = barrier_at(*t, site, barrier);
-  if (!m) return;
-  if (!m->fenced) cta.report(HazardKind::Race, site, "counts at a barrier whose making no fence has shown to bulk copies");
+  std::vector<std::pair<Cta*, Mbarrier*>> homes;
+  for (u32 rank = 0; ranks >> rank != 0 || (ranks == 0 && rank == 0); ++rank) {
+    if (ranks != 0 && (ranks >> rank & 1) == 0) continue;
+    Cta* home = ranks == 0 ? &cta : peer_at(*t, site, rank);
+    Mbarrier* m = home ? barrier_at(*t, site, barrier, *home) : nullptr;
+    if (!m) return;
+    if (!m->fenced) cta.report(HazardKind::Race, site, "counts at a barrier whose making no fence has shown to bulk copies");
+    homes.emplace_back(home, m);
+  }
   std::optional<BulkBox> made = box_of(*t, site, address, map, coordinates, Touch::Read);
   if (!made) return;
-  BulkBox& b = *made;
-  b.barrier = barrier - cta.base;
-  const auto bytes = static_cast<u32>(b.bytes);
-  if (m->agent < 0) std::tie(m->agent, m->epochs_before) = cta.next_bulk_agent();
-  std::uint32_t& epochs = cta.bulk_epochs[static_cast<std::size_t>(m->agent)];
-  b.agent = cta.first_bulk_agent() + static_cast<std::uint32_t>(m->agent);
-  b.epoch = m->epochs_before + m->phase + 1;
-  epochs = std::max(epochs, b.epoch);
-  if (cta.run.options.races) cta.shadow.access(b.offset, bytes, {Touch::Write, b.agent, b.epoch, site, t, true});
-  cta.boxes.push_back(std::move(b));
-  if (cta.run.policy == SimtPolicy::Eager) finish(cta, cta.boxes.size() - 1);
+  made->barrier = barrier - cta.base;
+  for (const auto& [home, m] : homes) set_out(*home, *m, *made, *t, site, true);
+}
+
+void multicast(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 ranks, std::initializer_list<u32> coordinates) {
+  if (ranks == 0) t->cta->report(HazardKind::BadOperand, site, "goes to no CTA");
+  bulk_load(t, site, address, barrier, map, when && ranks != 0, coordinates, ranks);
 }
 
 }  // namespace
@@ -128,7 +175,7 @@ void MbarInit(Thread* t, u32 site, u32 address, u32 arrivals, u32 when) {
     return;
   }
   if (cta.mbarriers.count(address - cta.base)) cta.report(HazardKind::BadOperand, site, "makes a barrier where there is one");
-  if (cta.run.options.races) cta.shadow.access(address - cta.base, 8, {Touch::Write, t->id, t->epoch, site, t});
+  if (cta.run.options.races) cta.shadow.access(address - cta.base, 8, {Touch::Write, t->agent(), t->epoch, site, t});
   Mbarrier& m = cta.mbarriers[address - cta.base];
   m = Mbarrier();
   m.count = m.pending = arrivals;
@@ -139,7 +186,7 @@ void MbarInval(Thread* t, u32 site, u32 address, u32 when) {
   t->cta->step(*t, site);
   if (!when) return;
   if (!barrier_at(*t, site, address)) return;
-  if (t->cta->run.options.races) t->cta->shadow.access(address - t->cta->base, 8, {Touch::Write, t->id, t->epoch, site, t});
+  if (t->cta->run.options.races) t->cta->shadow.access(address - t->cta->base, 8, {Touch::Write, t->agent(), t->epoch, site, t});
   t->cta->mbarriers.erase(address - t->cta->base);
 }
 
@@ -161,6 +208,37 @@ void MbarArrive(Thread* t, u32 site, u32 address, u32 when) {
   t->cta->step(*t, site);
   if (!when) return;
   if (Mbarrier* m = barrier_at(*t, site, address)) arrive(*t, site, *m);
+}
+
+void MbarArriveAt(Thread* t, u32 site, u32 address, u32 rank, u32 when) {
+  t->cta->step(*t, site);
+  if (!when) return;
+  Cta* peer = peer_at(*t, site, rank);
+  Mbarrier* m = peer ? barrier_at(*t, site, address, *peer) : nullptr;
+  if (!m) return;
+  note(*t, *peer, t->agent(), t->epoch, site);
+  arrive(*t, site, *m);
+}
+
+void StoreAsync(Thread* t, u32 site, u32 address, u32 word, u32 barrier, u32 rank, u32 when) {
+  Cta& cta = *t->cta;
+  cta.step(*t, site);
+  if (!when) return;
+  Cta* peer = peer_at(*t, site, rank);
+  Mbarrier* m = peer ? barrier_at(*t, site, barrier, *peer) : nullptr;
+  if (!m) return;
+  if (!cta.in_shared(address, 4) || (address - cta.base) % 4 != 0) {
+    cta.report(
+        HazardKind::OutOfBounds, site,
+        fmt::format("writes 4 bytes at {} of the {} bytes of shared memory", static_cast<std::int64_t>(address) - cta.base, cta.run.shared_bytes));
+    return;
+  }
+  BulkBox b;
+  b.offset = address - cta.base;
+  b.barrier = barrier - cta.base;
+  b.word = word;
+  b.bytes = 4;
+  set_out(*peer, *m, std::move(b), *t, site, false);
 }
 
 void MbarWait(Thread* t, u32 site, u32 address, u32 parity) {
@@ -206,6 +284,18 @@ void TmaLoad4(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when
 }
 void TmaLoad5(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 c0, u32 c1, u32 c2, u32 c3, u32 c4) {
   bulk_load(t, site, address, barrier, map, when, {c0, c1, c2, c3, c4});
+}
+void TmaMulticast2(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 ranks, u32 c0, u32 c1) {
+  multicast(t, site, address, barrier, map, when, ranks, {c0, c1});
+}
+void TmaMulticast3(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 ranks, u32 c0, u32 c1, u32 c2) {
+  multicast(t, site, address, barrier, map, when, ranks, {c0, c1, c2});
+}
+void TmaMulticast4(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 ranks, u32 c0, u32 c1, u32 c2, u32 c3) {
+  multicast(t, site, address, barrier, map, when, ranks, {c0, c1, c2, c3});
+}
+void TmaMulticast5(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 ranks, u32 c0, u32 c1, u32 c2, u32 c3, u32 c4) {
+  multicast(t, site, address, barrier, map, when, ranks, {c0, c1, c2, c3, c4});
 }
 
 }  // namespace hooks

@@ -144,7 +144,7 @@ void GlobalShadow::check(Cell& c, Touch touch, Thread& t, std::uint32_t site, co
       if (!c.writer && !c.atomic && !b.initialised)
         cta.report(HazardKind::Uninitialised, site, "reads an element of `" + b.name + "` that nobody wrote");
       c.reader = foreign(c.reader) ? many : me;
-      c.read_agent = static_cast<std::uint16_t>(t.id);
+      c.read_agent = static_cast<std::uint16_t>(t.agent());
       c.read_epoch = t.epoch;
       c.read_site = site;
       return;
@@ -156,7 +156,7 @@ void GlobalShadow::check(Cell& c, Touch touch, Thread& t, std::uint32_t site, co
       if (foreign(c.reader)) cta.report(HazardKind::Race, site, "writes an element of `" + b.name + "` that another CTA reads at", c.read_site);
       if (unseen_read) cta.report(HazardKind::Race, site, "overwrites, unordered, an element of `" + b.name + "` read at", c.read_site);
       c.writer = me;
-      c.write_agent = static_cast<std::uint16_t>(t.id);
+      c.write_agent = static_cast<std::uint16_t>(t.agent());
       c.write_epoch = t.epoch;
       c.write_site = site;
       return;

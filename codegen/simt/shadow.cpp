@@ -51,7 +51,7 @@ void SharedShadow::touch(Cell& c, const Access& a) {
   } else if (!a.thread->knows(c.agent, c.epoch)) {
     cta.report(HazardKind::Race, a.site, write ? "overwrites, unordered, what is written at" : "reads, unordered, what is written at", c.site);
   }
-  const bool ordinary = c.epoch != 0 && c.agent < 2 * cta.threads.size();  // written by a thread or its cp.async
+  const bool ordinary = c.epoch != 0 && c.agent % agents_of_cta(cta.run) < 2 * cta.threads.size();  // written by a thread or its cp.async
   if (a.proxy && ordinary && a.thread->knows(c.agent, c.epoch) && a.thread->proxy[c.agent] < c.epoch) {
     cta.report(HazardKind::Race, a.site,
                fmt::format("{} by the asynchronous proxy, without a proxy fence between, what is written at", write ? "overwrites" : "reads"),

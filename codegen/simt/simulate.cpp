@@ -29,6 +29,7 @@ struct SimtKernel::Impl {
   std::vector<GpuTensorMap> maps;
   std::uint32_t threads = 0, shared_bytes = 0;
   bool persistent = false;
+  GpuCluster cluster;
   std::unique_ptr<simt::Code> code;
 };
 
@@ -43,6 +44,7 @@ SimtKernel::SimtKernel(GpuIr ir) : impl_(std::make_unique<Impl>()) {
   impl_->checks = std::move(ir.checks);
   impl_->maps = std::move(ir.maps);
   impl_->persistent = ir.persistent;
+  impl_->cluster = ir.cluster;
   impl_->threads = static_cast<std::uint32_t>(ir.threads);
   impl_->shared_bytes = static_cast<std::uint32_t>(ir.shared_bytes);
   impl_->code = std::make_unique<simt::Code>(*ir.module, *machine);
@@ -99,10 +101,12 @@ SimtResult SimtKernel::run(std::span<const std::uint64_t> frame, std::span<const
 
   // Fewer CTAs than instances, so that each has several.
   std::uint32_t tickets = 0;
-  const std::int64_t ctas = impl_->persistent && options.persistent ? std::min<std::int64_t>(instances, kPersistentCtas) : instances;
+  const int size = impl_->cluster.ctas;
+  const std::int64_t groups = instances == 0 ? 0 : impl_->cluster.groups(grid, instances), most = (kPersistentCtas + size - 1) / size;
+  const std::int64_t clusters = impl_->persistent && options.persistent ? std::min(groups, most) : groups;
   if (impl_->persistent) words.push_back(options.persistent ? reinterpret_cast<std::uint64_t>(&tickets) : 0);
 
-  const int workers = static_cast<int>(std::clamp<std::int64_t>(ctas, 1, std::max(1, options.host_threads)));
+  const int workers = static_cast<int>(std::clamp<std::int64_t>(clusters, 1, std::max(1, options.host_threads)));
   simt::HazardLog log(impl_->sites);
   simt::GlobalShadow global(memory, &result.report, &tickets, options.races, workers > 1);
   simt::Run run;
@@ -111,7 +115,8 @@ SimtResult SimtKernel::run(std::span<const std::uint64_t> frame, std::span<const
   run.threads = impl_->threads;
   run.shared_bytes = impl_->shared_bytes;
   run.stack_bytes = impl_->code->stack_bytes();
-  run.ctas = static_cast<std::uint32_t>(ctas);
+  run.ctas = static_cast<std::uint32_t>(clusters * size);
+  run.cluster = static_cast<std::uint32_t>(size);
   run.options = options;
   run.policy = result.policy;
   run.global = &global;
@@ -121,14 +126,16 @@ SimtResult SimtKernel::run(std::span<const std::uint64_t> frame, std::span<const
   std::atomic<std::int64_t> next = 0;
   std::mutex mutex;
   const auto work = [&] {
-    simt::Cta cta(run);
+    simt::Cluster cluster(run);
     bool finished = true;
-    for (std::int64_t i = next++; i < ctas; i = next++) finished &= cta.simulate(static_cast<std::uint32_t>(i));
+    for (std::int64_t i = next++; i < clusters; i = next++) finished &= cluster.simulate(static_cast<std::uint32_t>(i));
     const std::lock_guard<std::mutex> lock(mutex);
     result.finished &= finished;
-    for (std::size_t i = 0; i < result.executed.size(); ++i) result.executed[i] += cta.executed[i];
-    add(result.traffic, cta.traffic.totals);
-    result.barriers += cta.barriers_done;
+    for (const auto& cta : cluster.ctas) {
+      for (std::size_t i = 0; i < result.executed.size(); ++i) result.executed[i] += cta->executed[i];
+      add(result.traffic, cta->traffic.totals);
+      result.barriers += cta->barriers_done;
+    }
   };
   std::vector<std::thread> threads;
   for (int i = 1; i < workers; ++i) threads.emplace_back(work);

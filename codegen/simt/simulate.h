@@ -51,7 +51,7 @@ struct SimtOptions {
   bool persistent = true;                  ///< false: persistent kernels are launched with a CTA for each instance
   bool maps = true;                        ///< false: as a launch whose tensors bulk copies cannot read
   bool traffic = false;                    ///< count bank conflicts and sectors
-  int host_threads = 1;                    ///< CTAs are shared among so many
+  int host_threads = 1;                    ///< CTAs, or clusters, are shared among so many
   std::int64_t max_steps = 2'000'000'000;  ///< accesses and primitives of one CTA
 };
 
@@ -122,7 +122,7 @@ class SimtKernel {
   SimtKernel(SimtKernel&&) noexcept;
   SimtKernel& operator=(SimtKernel&&) noexcept;
 
-  /// Runs CTAs 0 .. instances - 1. `frame` holds device addresses of `memory`.
+  /// Runs CTAs 0 .. instances - 1, or as many clusters as make these instances. `frame` holds device addresses of `memory`.
   SimtResult run(std::span<const std::uint64_t> frame, std::span<const std::int64_t> grid, std::int64_t instances, const SimtMemory& memory,
                  const SimtOptions& options = {}) const;
 

@@ -111,7 +111,7 @@ std::byte* row(Cta& cta, Thread& t, u32 site, bool store) {
     cta.report(HazardKind::Misaligned, site, "touches a row of shared memory at an address that is no multiple of 16");
     return nullptr;
   }
-  if (cta.run.options.races) cta.shadow.access(offset, 16, {store ? Touch::Write : Touch::Read, t.id, t.epoch, site, &t});
+  if (cta.run.options.races) cta.shadow.access(offset, 16, {store ? Touch::Write : Touch::Read, t.agent(), t.epoch, site, &t});
   return cta.shared + offset;
 }
 

@@ -33,6 +33,7 @@ const char* instruction(Primitive p) {
     case Primitive::BarSyncAll: return ".sync";
     case Primitive::BarSync: return ".sync";
     case Primitive::BarArrive: return ".arrive";
+    case Primitive::ClusterSync: return "barrier.cluster.arrive.release.aligned";
     case Primitive::Ex2: return "ex2.approx.ftz.f32";
     case Primitive::Lg2: return "lg2.approx.f32";
     case Primitive::Rcp: return "rcp.approx.ftz.f32";
@@ -82,6 +83,12 @@ const char* instruction(Primitive p) {
     case Primitive::MbarExpect: return "mbarrier.arrive.expect_tx.shared::cta.b64";
     case Primitive::MbarArrive: return "mbarrier.arrive.shared::cta.b64";
     case Primitive::MbarWait: return "mbarrier.try_wait.parity.shared::cta.b64";
+    case Primitive::MbarArriveAt: return "mbarrier.arrive.shared::cluster.b64";
+    case Primitive::StoreAsync: return "st.async.shared::cluster.mbarrier::complete_tx::bytes.b32";
+    case Primitive::TmaMulticast2: return "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster";
+    case Primitive::TmaMulticast3: return "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster";
+    case Primitive::TmaMulticast4: return "cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster";
+    case Primitive::TmaMulticast5: return "cp.async.bulk.tensor.5d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster";
     case Primitive::TmaLoad2: return "cp.async.bulk.tensor.2d.shared::cluster.global";
     case Primitive::TmaLoad3: return "cp.async.bulk.tensor.3d.shared::cluster.global";
     case Primitive::TmaLoad4: return "cp.async.bulk.tensor.4d.shared::cluster.global";

@@ -41,8 +41,8 @@ int shared_address(const llvm::Instruction& i) {
   if (const auto p = gpu::primitive_of(i)) {
     const std::string_view n = gpu::info(*p).name;
     const bool commits = n.starts_with("cp_async_");
-    const bool copies = (n.starts_with("cp_async") && !commits) || n.starts_with("tma_load");
-    return n.starts_with("ldmatrix") || n.starts_with("stmatrix") || copies || n.starts_with("mbar_") ? 0 : -1;
+    const bool copies = (n.starts_with("cp_async") && !commits) || n.starts_with("tma_");
+    return n.starts_with("ldmatrix") || n.starts_with("stmatrix") || copies || n.starts_with("mbar_") || n == "store_async" ? 0 : -1;
   }
   const int operand = llvm::isa<llvm::LoadInst>(i) ? 0 : llvm::isa<llvm::StoreInst>(i) ? 1 : -1;
   if (operand < 0) return -1;
@@ -266,7 +266,13 @@ bool idempotent(Primitive p) {
     case Primitive::TmaLoad2:
     case Primitive::TmaLoad3:
     case Primitive::TmaLoad4:
-    case Primitive::TmaLoad5: return false;
+    case Primitive::TmaLoad5:
+    case Primitive::MbarArriveAt:
+    case Primitive::StoreAsync:
+    case Primitive::TmaMulticast2:
+    case Primitive::TmaMulticast3:
+    case Primitive::TmaMulticast4:
+    case Primitive::TmaMulticast5: return false;
     default: return true;
   }
 }
@@ -301,7 +307,8 @@ llvm::Value* bumped(llvm::IRBuilder<>& b, const llvm::CallInst& c, Primitive p, 
   const bool flag = is_product(p) && (operand == FromSums || operand == AOuter || operand == BOuter);
   if (flag || (p == Primitive::MbarWait && operand == 1)) return b.CreateXor(v, b.getInt32(1));
   if (n.starts_with("registers_")) return b.CreateAdd(v, b.getInt32(8));
-  if ((n.starts_with("mbar_") && operand == 0) || (n.starts_with("tma_load") && operand == 1)) return b.CreateAdd(v, b.getInt32(8));
+  if ((n.starts_with("mbar_") && operand == 0) || (n.starts_with("tma_") && operand == 1) || (p == Primitive::StoreAsync && operand == 2))
+    return b.CreateAdd(v, b.getInt32(8));
   const bool data = operand == 0 && (p == Primitive::ShflBfly || p == Primitive::ShflIdx || p == Primitive::ShflUp);
   return b.CreateAdd(v, b.getInt32(data ? 1 << 24 : static_cast<int>(operand) == shared_address(c) ? 16 : 1));
 }

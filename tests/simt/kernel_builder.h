@@ -65,6 +65,8 @@ class KernelBuilder {
   /// Attaches a source span to the last instruction.
   void mark(std::uint32_t begin, std::uint32_t end, std::uint32_t file);
   llvm::Module& module() { return *ir_.module; }
+  /// Of two CTAs each.
+  void make_clusters() { ir_.cluster = {2, 0}; }
   GpuIr finish();
 
  private:
