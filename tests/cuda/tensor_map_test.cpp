@@ -47,6 +47,8 @@ class TensorMaps : public WithFakeDriver {
     const Launch l = plan_->bind(arguments, context);
     executable_->run(context, l, {});
   }
+  /// Of kernels that read through their maps and store through none.
+  static constexpr std::uint64_t kAll = kReadMaps | kStoredMaps, kNoneRead = kStoredMaps;
   static std::uint64_t flag(const fake_cuda::Launch& l) { return l.parameters[words]; }
   static fake_cuda::Map map(const fake_cuda::Launch& l, std::size_t i = 0) {
     fake_cuda::Map m;
@@ -69,7 +71,7 @@ TEST_F(TensorMaps, DescribeTheTensorOfTheLaunch) {
   ASSERT_EQ(l.words, words + 1 + 16);
   EXPECT_EQ(l.parameters[0], reinterpret_cast<std::uintptr_t>(x.data()));
   EXPECT_EQ(l.parameters[words - 1], 40u);
-  EXPECT_EQ(flag(l), 1u);
+  EXPECT_EQ(flag(l), kAll);
   const fake_cuda::Map m = map(l);
   EXPECT_EQ(m.address, reinterpret_cast<std::uintptr_t>(x.data()));
   EXPECT_EQ(m.rank, 3u);
@@ -102,7 +104,7 @@ TEST_F(TensorMaps, MoveUnsignedIntegersOfTheElementsSize) {
   launch(*context_, x.data(), 4, 80, ElementType::E4M3);
   EXPECT_EQ(map(seen(fake())).type, 0);
   EXPECT_EQ(map(seen(fake())).strides[0], 80u);
-  EXPECT_EQ(flag(seen(fake())), 1u);
+  EXPECT_EQ(flag(seen(fake())), kAll);
 }
 
 TEST_F(TensorMaps, ThereIsNoneOfAMisalignedTensor) {
@@ -110,24 +112,24 @@ TEST_F(TensorMaps, ThereIsNoneOfAMisalignedTensor) {
   const auto* bytes = static_cast<const std::byte*>(x.data());
   for (const int shift : {2, 4, 8}) {
     launch(*context_, bytes + shift, 4, 72);
-    EXPECT_EQ(flag(seen(fake())), 0u) << shift;
+    EXPECT_EQ(flag(seen(fake())), kNoneRead) << shift;
     EXPECT_EQ(seen(fake()).words, words + 1 + 16);
   }
   launch(*context_, bytes + 16, 4, 72);
-  EXPECT_EQ(flag(seen(fake())), 1u);
+  EXPECT_EQ(flag(seen(fake())), kAll);
 }
 
 TEST_F(TensorMaps, ThereIsNoneOfRowsWhosePitchNoChunkDivides) {
   const DeviceBuffer x(*context_, 1 << 16);
   launch(*context_, x.data(), 4, 70);
-  EXPECT_EQ(flag(seen(fake())), 0u);
+  EXPECT_EQ(flag(seen(fake())), kNoneRead);
 }
 
 TEST_F(TensorMaps, TheDriverMayRefuse) {
   const DeviceBuffer x(*context_, 1 << 16);
   fake().encode_result = 1;
   launch(*context_, x.data(), 4, 72);
-  EXPECT_EQ(flag(seen(fake())), 0u);
+  EXPECT_EQ(flag(seen(fake())), kNoneRead);
 }
 
 TEST_F(TensorMaps, AnOldDriverHasNone) {
@@ -138,7 +140,7 @@ TEST_F(TensorMaps, AnOldDriverHasNone) {
   const fake_cuda::State& s = fake(TESSERA_OLD_FAKE_CUDA);
   ASSERT_EQ(s.launches, 1);
   EXPECT_EQ(seen(s).words, words + 1 + 16);
-  EXPECT_EQ(flag(seen(s)), 0u);
+  EXPECT_EQ(flag(seen(s)), kNoneRead);
   EXPECT_EQ(fake().launches, 0);
 }
 
@@ -146,13 +148,22 @@ TEST_F(TensorMaps, OneThatCannotBeMadeForbidsAll) {
   const DeviceBuffer x(*context_, 1 << 16);
   make(DType::BF16, 64, 3);
   launch(*context_, x.data(), 4, 72);
-  EXPECT_EQ(flag(seen(fake())), 1u);
+  EXPECT_EQ(flag(seen(fake())), kAll);
   EXPECT_EQ(map(seen(fake()), 2).address, reinterpret_cast<std::uintptr_t>(x.data()));
   GpuObject o{.ptx = ptx_text("k", words + 1, "sm_90a", "8.0", 2), .entry = "k", .target = *gpu_target_from_name("sm_90a"), .threads = 128};
   o.maps = {GpuTensorMap{0, DType::BF16, {{3, 6, 64}, {2, 5, 1}, {1, 4, 16}}}, GpuTensorMap{0, DType::BF16, {{3, 5, 64}, {2, 6, 16}}}};
   executable_ = on_gpu(std::move(o), "k", sources_);
   launch(*context_, x.data(), 4, 72);
-  EXPECT_EQ(flag(seen(fake())), 0u) << "the second one has an innermost stride of its own";
+  EXPECT_EQ(flag(seen(fake())), kNoneRead) << "the second one has an innermost stride of its own";
+}
+
+TEST_F(TensorMaps, OneThatIsStoredThroughForbidsItsOwnKind) {
+  const DeviceBuffer x(*context_, 1 << 16);
+  GpuObject o{.ptx = ptx_text("k", words + 1, "sm_90a", "8.0", 2), .entry = "k", .target = *gpu_target_from_name("sm_90a"), .threads = 128};
+  o.maps = {GpuTensorMap{0, DType::BF16, {{3, 6, 64}, {2, 5, 1}, {1, 4, 16}}}, GpuTensorMap{0, DType::BF16, {{3, 5, 64}, {2, 6, 16}}, true}};
+  executable_ = on_gpu(std::move(o), "k", sources_);
+  launch(*context_, x.data(), 4, 72);
+  EXPECT_EQ(flag(seen(fake())), kReadMaps);
 }
 
 TEST_F(TensorMaps, MoreThanAKernelTakes) {
@@ -173,7 +184,7 @@ TEST_F(TensorMaps, AWarmLaunchAllocatesNothing) {
   const Launch l = plan_->bind(arguments, *context_);
   executable_->run(*context_, l, {});
   EXPECT_EQ(allocations() - before, 0);
-  EXPECT_EQ(flag(seen(fake())), 1u);
+  EXPECT_EQ(flag(seen(fake())), kAll);
 }
 
 TEST_F(TensorMaps, TensorsSeenBeforeAreNotEncodedAgain) {
@@ -181,7 +192,7 @@ TEST_F(TensorMaps, TensorsSeenBeforeAreNotEncodedAgain) {
   const auto encoded = [&](const DeviceBuffer& b, std::int64_t heads, std::int64_t cols) {
     const int before = fake().encoded;
     launch(*context_, b.data(), heads, cols);
-    EXPECT_EQ(flag(seen(fake())), 1u);
+    EXPECT_EQ(flag(seen(fake())), kAll);
     EXPECT_EQ(map(seen(fake())).address, reinterpret_cast<std::uintptr_t>(b.data()));
     return fake().encoded - before;
   };
