@@ -19,10 +19,6 @@ constexpr int kLeastSlots = 2;
 
 std::map<const Op*, BulkCopy> Plan::bulk_stores() {
   std::map<const Op*, BulkCopy> out;
-  std::set<std::size_t> loaded;
-  ir::walk(kernel_.body, [&](const Op& op) {
-    if (op.kind == OpKind::Load || op.kind == OpKind::FetchAdd) loaded.insert(parameter_index(kernel_, op.operands[0]));
-  });
   for (const auto& op : kernel_.body.ops) {
     if (op->kind != OpKind::Store || op->has(ir::Attr::Masked) || op->has(ir::Attr::Add)) continue;
     const Value* v = op->operands[1];
@@ -30,7 +26,7 @@ std::map<const Op*, BulkCopy> Plan::bulk_stores() {
     const std::int64_t groups = warps_ / 4, rows = dims(v)[0], cols = dims(v)[1], a_panel = kPanelBytes / cell_bytes(dtype(v));
     if (rows % (kPieceRows * groups) != 0 || cols % 8 != 0 || layout(v) != Layout{{warpgroup_rows(rows, groups), mma_cols(cols)}}) continue;
     const std::size_t p = parameter_index(kernel_, op->operands[0]);
-    if (kernel_.params[p].mode != ir::Mode::Out || loaded.count(p) != 0 || wishes_.direct_stores.count(kernel_.params[p].name) != 0) continue;
+    if (kernel_.params[p].mode != ir::Mode::Out || uses_.reads(p) || wishes_.direct_stores.count(kernel_.params[p].name) != 0) continue;
     const std::span<Value* const> indices = std::span(op->operands).subspan(2);
     if (std::count_if(indices.begin(), indices.end(), [](const Value* i) { return ir::is_range(i->type); }) != 2) continue;
     const std::int64_t whole = (cols + a_panel - 1) / a_panel * a_panel;

@@ -439,7 +439,6 @@ class ThreadEmitter {
   const SharedBody* shared_ = nullptr;                        ///< of the trip that is being emitted
   LV* part_ = nullptr;                                        ///< i32: which part's it is
   std::set<const ir::Op*> skipped_;                           ///< emitted with another op
-  std::set<std::size_t> loaded_;                              ///< parameters that are read
   /// The piece of a stream that is being emitted: the last axis of its tiles without its outermost register digit, which is `number` here.
   struct Piece {
     std::set<const ir::Value*> tiles;

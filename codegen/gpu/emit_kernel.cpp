@@ -15,11 +15,7 @@ using ir::Op;
 using ir::OpKind;
 
 ThreadEmitter::ThreadEmitter(const ir::Kernel& kernel, const Plan& plan, const GpuTarget& target, const GpuOptions& options, llvm::Module& module)
-    : kernel_(kernel), plan_(plan), target_(target), options_(options), e_(module, cpu::VectorTarget{.fma = true}) {
-  ir::walk(kernel.body, [&](const Op& op) {
-    if (op.kind == OpKind::Load || op.kind == OpKind::FetchAdd) loaded_.insert(parameter_index(kernel, op.operands[0]));
-  });
-}
+    : kernel_(kernel), plan_(plan), target_(target), options_(options), e_(module, cpu::VectorTarget{.fma = true}) {}
 
 void ThreadEmitter::bind_parameters(llvm::Function* f) {
   const FrameLayout frame = frame_layout(kernel_);

@@ -352,7 +352,7 @@ std::optional<int> ThreadEmitter::global_space(const ir::Value* view) const {
   const std::size_t p = parameter_index(kernel_, view);
   const ir::Mode mode = kernel_.params[p].mode;
   if (mode == ir::Mode::In) return std::nullopt;
-  if (mode == ir::Mode::Out && loaded_.count(p) == 0) return std::nullopt;
+  if (mode == ir::Mode::Out && !plan_.uses().reads(p)) return std::nullopt;
   return 1 + static_cast<int>(p);
 }
 

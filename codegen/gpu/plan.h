@@ -83,6 +83,8 @@ class Uses {
   bool computed(const ir::Value* v) const { return computed_.count(v) != 0; }
   /// What a load reads depends on the instance; else all instances read the same, and caches hold it.
   bool own(const ir::Op& load) const;
+  /// The parameter of this index is read, by a load or an atomic that gives what was there.
+  bool reads(std::size_t param) const { return read_.count(param) != 0; }
   /// `b` is `outer` or nested in it.
   static bool inside(const ir::Block* b, const ir::Block* outer);
 
@@ -92,6 +94,7 @@ class Uses {
   std::map<const ir::Value*, std::vector<const ir::Op*>> uses_;
   std::set<const ir::Value*> lazy_, computed_;
   std::set<const ir::Op*> coarse_;
+  std::set<std::size_t> read_;
   std::size_t params_;
 };
 

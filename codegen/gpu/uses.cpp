@@ -73,6 +73,9 @@ bool Uses::ends_in_halves(const ir::Value* v) const {
 }
 
 Uses::Uses(const ir::Kernel& kernel) : params_(kernel.body.args.size() - kernel.grid.size()) {
+  ir::walk(kernel.body, [&](const Op& op) {
+    if (op.kind == OpKind::Load || op.kind == OpKind::FetchAdd) read_.insert(parameter_index(kernel, op.operands[0]));
+  });
   std::map<const ir::Value*, Reach> reach;
   ir::walk(kernel.body, [&](const Op& op) {
     const bool shaped = lazy_kind(op.kind) || (ir::has(op.kind, ir::Elementwise) && costly(op.kind));
