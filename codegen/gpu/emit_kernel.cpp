@@ -361,8 +361,7 @@ void ThreadEmitter::emit_if(const Op& op) {
     if (i == 0) first = state_;
     return v;
   };
-  const Values values = e_.choose(
-      scalar(op.operands[0]), [&] { return branch(0); }, [&] { return branch(1); });
+  const Values values = e_.choose(scalar(op.operands[0]), [&] { return branch(0); }, [&] { return branch(1); });
   state_.join(first);
   std::size_t at = 0;
   for (const ir::Value* r : results) bind_flat(r, layout_of(r), values, at);

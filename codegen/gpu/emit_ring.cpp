@@ -83,8 +83,7 @@ void ThreadEmitter::prefetch(const RingLoop& r, Turn& turn, LV* slot, LV* free) 
   const KeepsValues keeps(*this);
   const SharedBody* const of_trip = std::exchange(shared_, nullptr);
   if (r.barriers) {
-    e_.if_then(
-        maps_encoded_, [&] { bulk_fetch(r, turn, slot, free); }, [&] { copy_fetch(r, turn, slot, free); });
+    e_.if_then(maps_encoded_, [&] { bulk_fetch(r, turn, slot, free); }, [&] { copy_fetch(r, turn, slot, free); });
   } else {
     copy_tiles(r, r.first(), turn, slot);
     call(e_.b, e_.module, Primitive::CpAsyncCommit, {});
@@ -398,8 +397,7 @@ Values ThreadEmitter::all_trips(const RingLoop& r, const Values& none, const std
   if (r.first().skews.empty()) return ring_trips(r, start());
   LV* any = e_.b.getFalse();
   for (const RingPart& part : r.parts) any = e_.b.CreateOr(any, e_.b.CreateICmpSLT(part.lo, part.hi));
-  return e_.choose(
-      any, [&] { return ring_trips_behind(r, start()); }, [&] { return none; });
+  return e_.choose(any, [&] { return ring_trips_behind(r, start()); }, [&] { return none; });
 }
 
 void ThreadEmitter::emit_fed_for(const Op& op, const RingLoop& r) {

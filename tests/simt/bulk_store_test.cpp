@@ -85,7 +85,7 @@ enum class Twist {
 
 constexpr int kThreads = 64, kTrips = 4, kPieceRows = 8;
 constexpr std::int64_t kPiece = kPieceRows * kRow;
-const Boxes kTensor{DType::BF16, {64, kPieceRows* kTrips - 3}, {64, kPieceRows}, {}};
+const Boxes kTensor{DType::BF16, {64, kPieceRows * kTrips - 3}, {64, kPieceRows}, {}};
 
 GpuIr pieces(Twist t) {
   const bool two = t == Twist::TwoPlaces;

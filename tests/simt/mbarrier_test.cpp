@@ -36,7 +36,7 @@ enum class Twist {
 
 constexpr int kWarps = 4, kThreads = 32 * kWarps, kTrips = 5, kSlots = 2, kBoxRows = 8;
 constexpr std::int64_t kBox = kBoxRows * kRow, kFull = kSlots * kBox, kFree = kFull + 8 * kSlots, kShared = kFree + 8 * kSlots;
-const Boxes kTensor{DType::BF16, {64, kBoxRows* kTrips}, {64, kBoxRows}, {}};
+const Boxes kTensor{DType::BF16, {64, kBoxRows * kTrips}, {64, kBoxRows}, {}};
 
 GpuIr ring(Twist t) {
   KernelBuilder k(kThreads, kShared, 6, {kTensor.map(2)});
