@@ -84,12 +84,23 @@ enum class TensorMapSwizzle : int { Bytes128 = 3 };
 enum class TensorMapPromotion : int { L2Bytes256 = 3 };
 enum class TensorMapFill : int { Zeros = 0 };
 
+/// CUlaunchAttribute.
+enum class LaunchAttributeKind : int { ClusterDimension = 4 };
+struct LaunchAttribute {
+  LaunchAttributeKind kind{};
+  union alignas(8) {
+    unsigned cluster[3];
+    char bytes[64];
+  } value{};
+};
+static_assert(sizeof(LaunchAttribute) == 72);
+
 struct LaunchConfig {
   unsigned grid_x, grid_y, grid_z;
   unsigned block_x, block_y, block_z;
   unsigned shared_bytes;
   CUstream_st* stream;
-  void* attributes;
+  LaunchAttribute* attributes;
   unsigned attribute_count;
 };
 

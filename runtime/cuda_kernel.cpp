@@ -180,15 +180,18 @@ class GpuExecutable : public Executable {
     if (object_.persistent) {
       l.tickets = std::make_unique<cuda::Tickets>(gpu);
       l.resident = std::int64_t{l.code->occupancy(object_.threads, object_.shared_bytes)} * gpu->properties().multiprocessors;
+      // Those of a cluster lie on neighbouring multiprocessors.
+      l.resident = std::max<std::int64_t>(l.resident / object_.cluster.ctas * object_.cluster.ctas, object_.cluster.ctas);
     }
     return loaded_.add(std::move(l));
   }
 
-  /// CTAs of a launch that has instances.
+  /// CTAs of a launch that has instances, where each has one.
   unsigned ctas(const Launch& launch) const {
-    if (launch.instances > INT_MAX)
+    const std::int64_t n = object_.cluster.groups(launch.grid, launch.instances) * object_.cluster.ctas;
+    if (std::max(n, launch.instances) > INT_MAX)
       fail(Code::E0804, fmt::format("kernel `{}` has {} instances in this launch; a GPU takes at most {}", name_, launch.instances, INT_MAX));
-    return static_cast<unsigned>(launch.instances);
+    return static_cast<unsigned>(n);
   }
 
   cuda::KernelNode node_of(const Loaded& loaded, const Launch& launch, const Parameters& parameters) const {
@@ -197,15 +200,17 @@ class GpuExecutable : public Executable {
   }
 
   void queue(const Loaded& loaded, const Launch& launch, CUstream_st* stream, const DevicePointer* report) const {
-    std::int64_t resident = launch.instances;
+    std::int64_t resident = ctas(launch);
     DevicePointer tickets = 0;
-    if (object_.persistent && launch.instances > loaded.resident && !loaded.code->device().capturing(stream)) {
+    if (object_.persistent && resident > loaded.resident && !loaded.code->device().capturing(stream)) {
       tickets = loaded.tickets->of(stream);
       if (tickets) resident = loaded.resident;
     }
     const Parameters parameters(*this, loaded, launch, report, tickets);
     const auto threads = static_cast<unsigned>(object_.threads), shared = static_cast<unsigned>(object_.shared_bytes);
-    const cuda::LaunchConfig config{std::min(ctas(launch), static_cast<unsigned>(resident)), 1, 1, threads, 1, 1, shared, stream, nullptr, 0};
+    const auto together = static_cast<unsigned>(object_.cluster.ctas);
+    cuda::LaunchAttribute cluster{cuda::LaunchAttributeKind::ClusterDimension, {{together, 1, 1}}};
+    const cuda::LaunchConfig config{static_cast<unsigned>(resident), 1, 1, threads, 1, 1, shared, stream, &cluster, together > 1 ? 1U : 0U};
     const cuda::Driver& d = loaded.code->device().api();
     const cuda::Result r = d.launch_kernel(&config, loaded.code->function(), parameters.pointers(), nullptr);
     if (r != cuda::Result::Success) [[unlikely]]

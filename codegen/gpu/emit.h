@@ -145,6 +145,20 @@ class ThreadEmitter {
   LV* ticket_barrier(LV* place, bool read);
   LV* ticket_place(LV* place);
   LV* instances();
+  // --- emit_cluster.cpp
+  LV* clusters();
+  LV* cluster_number();
+  LV* rank();
+  void meet_all();
+  void leave_slot(LV* free, bool shared, LV* when = nullptr);
+  void bind_existing(llvm::ArrayRef<LV*> places);
+  LV* handed(std::int64_t what, LV* place, std::int64_t bytes);
+  void make_handing(LV* first);
+  void hand_on(LV* instance, llvm::ArrayRef<LV*> now);
+  LV* handed_on(LV* drawn, llvm::ArrayRef<LV*> now);
+  void leave_tiles();
+  void compute_existing();
+  // --- emit_roles.cpp
   Values ask_instance(llvm::ArrayRef<LV*> places, llvm::ArrayRef<LV*> standing);
   /// `in_between` stands behind as many trips as the ring has slots.
   void ask_loop(const ir::Op& op, const std::function<void()>& in_between);
@@ -195,6 +209,8 @@ class ThreadEmitter {
   // --- emit_transpose.cpp: tiles transposed in shared memory
   void transpose_slots();
   void transpose_loop(const ir::Op& op);
+  /// Calls `work` for each slot of one loop's rings, of one instance, in turn, by one who neither fills the slots nor computes.
+  void each_slot(const ir::Op& op, const std::function<void(const RingLoop& r, const Turn& turn)>& work);
   void transpose_tile(int stage, LV* slot);
   LV* transposed_barrier(const ir::Op& loop, LV* slot);
   /// The slot's transposes are there.
@@ -432,6 +448,8 @@ class ThreadEmitter {
   LV *maps_encoded_ = nullptr, *stores_encoded_ = nullptr;  ///< i1: all of their kind
   LV* tickets_ = nullptr;                                   ///< i64: the address of the ticket counter
   std::vector<LV*> counts_;                                 ///< i32, of the grid's axes
+  std::vector<LV*> together_;                               ///< the same of those that run together: clusters, or instances
+  LV* exists_ = nullptr;                                    ///< i1, of clusters: this CTA's instance lies within the grid
   bool reports_ = false;
   std::map<const ir::Op*, std::pair<LV*, LV*>> rings_stand_;  ///< roles: slot and parity where a loop's rings go on
   std::map<int, LV*> tiles_stand_;                            ///< roles: the parity of a tile that comes once an instance

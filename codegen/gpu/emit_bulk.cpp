@@ -87,8 +87,7 @@ void ThreadEmitter::end_barriers(const RingLoop& r) {
 }
 
 void ThreadEmitter::release(const RingLoop& r, LV* slot) {
-  call(e_.b, e_.module, Primitive::WarpSync, {});
-  call(e_.b, e_.module, Primitive::MbarArrive, {ring_barrier(r, slot, true), e_.b.CreateICmpEQ(lane_, i32(0))});
+  leave_slot(ring_barrier(r, slot, true), plan_.shares(r.first().op));
 }
 
 LV* ThreadEmitter::coordinate(LV* x) {
@@ -121,18 +120,28 @@ void ThreadEmitter::bulk_load(int stage, LV* slot, LV* barrier) {
   const auto [rows, cols] = corner(llvm::ArrayRef(s.source->def->operands).drop_front());
   using enum Primitive;
   constexpr Primitive kLoads[] = {TmaLoad2, TmaLoad3, TmaLoad4, TmaLoad5};
+  constexpr Primitive kShared[] = {TmaMulticast2, TmaMulticast3, TmaMulticast4, TmaMulticast5};
+  constexpr std::int64_t kBoth = 3;
+  const bool shared = s.halves != Halves::None;
   const BulkCopy& copy = *s.bulk;
   const std::int64_t width = kPanelBytes / cell_bytes(s.dtype);
+  const std::int64_t panels = s.halves == Halves::Panels ? s.panels() / 2 : s.panels();
+  LV* first_panel = panels == s.panels() ? static_cast<LV*>(i32(0)) : e_.b.CreateMul(rank(), i32(panels));
   const auto boxes = [&, cols = cols](LV* to, LV* row) {
-    for (std::int64_t p = 0; p < s.panels(); ++p) {
-      Values args = {e_.b.CreateAdd(to, i32(p * s.panel_bytes())), barrier, map_arguments_[map_of_.at(stage)], e_.b.getTrue()};
-      add_box(copy, row, e_.b.CreateAdd(cols, i32(p * width)), args);
-      call(e_.b, e_.module, kLoads[copy.axes.size() - 2], args);
+    for (std::int64_t i = 0; i < panels; ++i) {
+      LV* p = e_.b.CreateAdd(first_panel, i32(i));
+      Values args = {e_.b.CreateAdd(to, e_.b.CreateMul(p, i32(s.panel_bytes()))), barrier, map_arguments_[map_of_.at(stage)], e_.b.getTrue()};
+      if (shared) args.push_back(i32(kBoth));
+      add_box(copy, row, e_.b.CreateAdd(cols, e_.b.CreateMul(p, i32(width))), args);
+      call(e_.b, e_.module, (shared ? kShared : kLoads)[copy.axes.size() - 2], args);
     }
   };
-  if (copy.rows_a_box == s.rows) return boxes(base, rows);
-  e_.loop(i32(0), i32(s.rows), i32(1), true,
-          [&, rows = rows](LV* r) { boxes(e_.b.CreateAdd(base, e_.b.CreateMul(r, i32(kPanelBytes))), e_.b.CreateAdd(rows, r)); });
+  const std::int64_t asked = s.halves == Halves::Rows ? s.rows / 2 : s.rows;
+  const bool all_rows = asked == s.rows;
+  LV* first = all_rows ? static_cast<LV*>(i32(0)) : e_.b.CreateMul(rank(), i32(asked));
+  const auto from = [&, rows = rows](LV* r) { boxes(e_.b.CreateAdd(base, e_.b.CreateMul(r, i32(kPanelBytes))), e_.b.CreateAdd(rows, r)); };
+  if (copy.rows_a_box == asked) return all_rows ? boxes(base, rows) : from(first);
+  e_.loop(first, e_.b.CreateAdd(first, i32(asked)), i32(1), true, from);
 }
 
 void ThreadEmitter::ring_tiles(const RingLoop& r, const Turn& turn, const std::function<void(LV* bytes, LV* any)>& expect,

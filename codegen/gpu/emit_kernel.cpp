@@ -51,6 +51,8 @@ void ThreadEmitter::bind_parameters(llvm::Function* f) {
     views_[v] = cpu::parameter_view(e_, param.dtype, base, std::move(extents), std::move(strides), !param.strided);
   }
   for (std::size_t a = 0; a < kernel_.grid.size(); ++a) counts_.push_back(e_.b.CreateTrunc(word(frame.words + a), e_.i32()));
+  together_ = counts_;
+  if (const auto axis = plan_.cluster_axis()) together_[*axis] = e_.b.CreateLShr(e_.b.CreateAdd(counts_[*axis], i32(1)), i32(1));
   std::size_t next = frame.words + kernel_.grid.size();
   if (reports_) report_ = e_.b.CreateIntToPtr(word(next++), e_.b.getPtrTy(1));
   if (!maps_.empty()) {
@@ -73,11 +75,13 @@ std::pair<LV*, LV*> ThreadEmitter::grouped(LV* number, LV* columns, LV* rows, LV
   return {e_.b.CreateUDiv(in_group, height), e_.b.CreateAdd(first_row, e_.b.CreateURem(in_group, height))};
 }
 
-/// Where an instance stands on each grid axis, i32.
+/// Where an instance stands on each grid axis, i32; of clusters, where this CTA's of the cluster of that number does, which may be beyond the end.
 Values ThreadEmitter::places_of(LV* instance) {
   std::vector<std::size_t> axes(counts_.size());
   std::iota(axes.begin(), axes.end(), 0);
-  return places_in(instance, axes, counts_);
+  Values places = places_in(instance, axes, together_);
+  if (const auto cluster = plan_.cluster_axis()) places[*cluster] = e_.b.CreateAdd(e_.b.CreateShl(places[*cluster], i32(1)), rank());
+  return places;
 }
 
 /// Where number `number` of a grid of these axes, as long as `counts`, stands on each of them.
@@ -88,7 +92,9 @@ Values ThreadEmitter::places_in(LV* number, llvm::ArrayRef<std::size_t> axes, ll
   for (std::size_t a = 0; a < axes.size() && axes.size() > 1; ++a) {
     if (plan_.uneven_axis() == axes[a]) axis = a;
   }
-  if (const std::int64_t rows = plan_.group_rows(); rows > 0 && axes.size() > 1 && axes[0] == 0 && axes[1] == 1) {
+  const std::optional<std::size_t> cluster = plan_.cluster_axis();
+  const std::int64_t rows = cluster == 1 && plan_.group_rows() > 0 ? std::max<std::int64_t>(1, plan_.group_rows() / 2) : plan_.group_rows();
+  if (rows > 0 && axes.size() > 1 && axes[0] == 0 && axes[1] == 1) {
     LV* plane = e_.b.CreateMul(counts[0], counts[1]);
     std::tie(column, row) = grouped(e_.b.CreateURem(rest, plane), counts[0], counts[1], i32(rows));
   } else if (rows == 0 && axis) {
@@ -96,7 +102,8 @@ Values ThreadEmitter::places_in(LV* number, llvm::ArrayRef<std::size_t> axes, ll
     for (std::size_t a = 0; a < counts.size(); ++a) {
       if (a != *axis) others = e_.b.CreateMul(others, counts[a]);
     }
-    LV* width = e_.b.CreateUDiv(e_.b.CreateAdd(i32(kGroupInstances - 1), n), n);
+    const int together = cluster ? kGroupInstances / 2 : kGroupInstances;
+    LV* width = e_.b.CreateUDiv(e_.b.CreateAdd(i32(together - 1), n), n);
     std::tie(uneven, rest) = grouped(rest, n, others, width);
   }
   Values places;
@@ -142,6 +149,7 @@ void ThreadEmitter::emit(GpuIr& out) {
   }
   f->setCallingConv(llvm::CallingConv::PTX_Kernel);
   f->addFnAttr("nvvm.reqntid", std::to_string(plan_.launched_threads()));
+  if (plan_.cluster_axis()) f->addFnAttr("nvvm.cluster_dim", "2,1,1");
   f->addFnAttr(llvm::Attribute::NoUnwind);
   auto* smem = new llvm::GlobalVariable(m, llvm::ArrayType::get(e_.b.getInt8Ty(), 0), false, llvm::GlobalValue::ExternalLinkage, nullptr, "smem",
                                         nullptr, llvm::GlobalValue::NotThreadLocal, 3);
@@ -168,6 +176,7 @@ void ThreadEmitter::emit(GpuIr& out) {
   out.entry = kernel_.name;
   out.threads = plan_.launched_threads();
   out.persistent = plan_.persistent();
+  if (const auto axis = plan_.cluster_axis()) out.cluster = {2, *axis};
   out.shared_bytes = std::max(plan_.staged_bytes(), scratch_end_);
   out.registers = plan_.roles() ? 0 : plan_.registers();
   out.checks = std::move(checks_);

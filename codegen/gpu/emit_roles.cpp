@@ -17,20 +17,22 @@ void ThreadEmitter::make_barriers() {
   const Roles& roles = *plan_.roles();
   LV* first = e_.b.CreateICmpEQ(tid_, i32(0));
   // It has come: told once; it is free: by each warp that has used it.
+  const auto users_of = [&](bool shared) { return plan_.warps() * (shared ? 2 : 1); };
   const auto pair = [&](std::int64_t at, int users) {
     call(e_.b, e_.module, Primitive::MbarInit, {shared_address(at), i32(1), first});
     call(e_.b, e_.module, Primitive::MbarInit, {shared_address(at + 8), i32(users), first});
   };
   for (const Op* loop : roles.chains) {
     const int slots = plan_.stages()[static_cast<std::size_t>(plan_.rings_of(*loop)[0])].slots;
-    for (int s = 0; s < slots; ++s) pair(*plan_.bulk_barriers(*loop) + 16 * s, plan_.warps());
+    for (int s = 0; s < slots; ++s) pair(*plan_.bulk_barriers(*loop) + 16 * s, users_of(plan_.shares(*loop)));
     for (int s = 0; s < slots && !plan_.transposed_of(*loop).empty(); ++s)
       call(e_.b, e_.module, Primitive::MbarInit, {transposed_barrier(*loop, i32(s)), i32(kTransposingWarps), first});
   }
-  for (const int s : roles.tiles) pair(plan_.stages()[static_cast<std::size_t>(s)].barriers, plan_.warps());
+  for (const int s : roles.tiles) pair(plan_.stages()[static_cast<std::size_t>(s)].barriers, users_of(plan_.shares(s)));
   for (int t = 0; t < kTickets; ++t) pair(roles.tickets + kTicketBarriers * t, plan_.warps() + plan_.transposing_warps());
+  if (plan_.cluster_axis()) make_handing(first);
   call(e_.b, e_.module, Primitive::FenceMbarInit, {});
-  call(e_.b, e_.module, Primitive::BarSyncAll, {});
+  meet_all();
 }
 
 void ThreadEmitter::emit_roles() {
@@ -51,6 +53,8 @@ void ThreadEmitter::emit_roles() {
         call(e_.b, e_.module, Primitive::RegistersUp, {i32(roles.computing)});
         compute();
       });
+  // Till then the other CTA may reach the shared memory of this one.
+  if (plan_.cluster_axis()) meet_all();
 }
 
 /// Slots, parities and tickets at the start of the first instance: all zero.
@@ -93,7 +97,7 @@ LV* ThreadEmitter::ticket_place(LV* place) {
 
 LV* ThreadEmitter::instances() {
   LV* n = i32(1);
-  for (LV* c : counts_) n = e_.b.CreateMul(n, c);
+  for (LV* c : together_) n = e_.b.CreateMul(n, c);
   return n;
 }
 
@@ -108,7 +112,11 @@ void ThreadEmitter::compute() {
   // What the instance before left in shared memory may still be read by others.
   each_instance([&] {
     state_.forget();
-    emit_block(kernel_.body);
+    if (exists_) {
+      compute_existing();
+    } else {
+      emit_block(kernel_.body);
+    }
   });
   end_stores();
 }
@@ -129,7 +137,7 @@ void ThreadEmitter::each_instance(const std::function<void()>& work) {
       },
       [&](llvm::ArrayRef<LV*> now) {
         stand(now);
-        bind_places(places);
+        bind_existing(places);
         work();
         return standing_after(now);
       });
@@ -145,7 +153,7 @@ void ThreadEmitter::arrive_for_transposing(LV* barrier) {
 void ThreadEmitter::ask() {
   const KeepsValues keeps(*this);
   LV* const one = e_.b.CreateICmpEQ(lane_, i32(0));
-  LV *all = instances(), *ctas = call(e_.b, e_.module, Primitive::Nctaid, {});
+  LV *all = instances(), *ctas = clusters();
   const auto reset = [&] {
     LV* counter = e_.b.CreateIntToPtr(tickets_, e_.b.getPtrTy(1));
     e_.b.CreateAtomicRMW(llvm::AtomicRMWInst::Xchg, counter, i32(0), llvm::Align(4), llvm::AtomicOrdering::Monotonic);
@@ -164,7 +172,8 @@ void ThreadEmitter::ask() {
       if (!passes_over()) e_.if_then(e_.b.CreateICmpEQ(t, e_.b.CreateSub(all, i32(1))), reset);
       return Values{e_.b.CreateAdd(ctas, t)};
     };
-    return e_.choose(e_.b.CreateAnd(one, e_.b.CreateICmpNE(tickets_, e_.idx(0))), ticket, [&] { return Values{all}; })[0];
+    LV* draws = plan_.cluster_axis() ? e_.b.CreateAnd(one, e_.b.CreateICmpEQ(rank(), i32(0))) : one;
+    return e_.choose(e_.b.CreateAnd(draws, e_.b.CreateICmpNE(tickets_, e_.idx(0))), ticket, [&] { return Values{all}; })[0];
   };
   const Values first = first_standing();
   Values places;
@@ -174,7 +183,7 @@ void ThreadEmitter::ask() {
     const Values w = window.values();
     init.insert(init.end(), w.begin(), w.end());
   }
-  init.push_back(call(e_.b, e_.module, Primitive::Ctaid, {}));
+  init.push_back(cluster_number());
   const Values last = repeat(
       init,
       [&](llvm::ArrayRef<LV*> now) {
@@ -199,11 +208,14 @@ void ThreadEmitter::ask() {
       },
       [&](llvm::ArrayRef<LV*> now) {
         LV* drawn = draw(now.back());
+        const bool handing = plan_.cluster_axis() && plan_.persistence() == Persistence::Dynamic;
+        if (handing) hand_on(drawn, now);
         Values out = ask_instance(places, now.take_front(first.size()));
         if (passes_over()) {
           const Values w = window.values();
           out.insert(out.end(), w.begin(), w.end());
         }
+        if (handing) drawn = handed_on(drawn, now);
         out.push_back(call(e_.b, e_.module, Primitive::ShflIdx, {drawn, i32(0)}));
         return out;
       });
@@ -220,7 +232,7 @@ Values ThreadEmitter::ask_instance(llvm::ArrayRef<LV*> places, llvm::ArrayRef<LV
   const Roles& roles = *plan_.roles();
   stand(standing);
   state_ = SharedState();
-  bind_places(places);
+  bind_existing(places);
   for (const Op* op : roles.slice) emit_op(*op);
   // Tiles are asked for behind as many trips of the loop after them as there are slots: these become free in the instance before, the tile's place
   // only when it is left.
@@ -318,9 +330,7 @@ void ThreadEmitter::free_tiles(const Op& op) {
   for (const int stage : plan_.roles()->tiles) {
     if (plan_.last_reader(stage) != &op) continue;
     settle_all();
-    call(e_.b, e_.module, Primitive::WarpSync, {});
-    call(e_.b, e_.module, Primitive::MbarArrive,
-         {shared_address(plan_.stages()[static_cast<std::size_t>(stage)].barriers + 8), e_.b.CreateICmpEQ(lane_, i32(0))});
+    leave_slot(shared_address(plan_.stages()[static_cast<std::size_t>(stage)].barriers + 8), plan_.shares(stage));
     slots_.erase(stage);
   }
 }

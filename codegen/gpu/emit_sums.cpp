@@ -13,8 +13,7 @@ using ir::Op;
 /// The slot of the trip before, if there was one.
 void ThreadEmitter::release_before(const RingLoop& r, LV* slot, LV* any) {
   LV* before = e_.b.CreateSelect(e_.b.CreateICmpEQ(slot, i32(0)), i32(r.slots - 1), e_.b.CreateSub(slot, i32(1)));
-  call(e_.b, e_.module, Primitive::WarpSync, {});
-  call(e_.b, e_.module, Primitive::MbarArrive, {ring_barrier(r, before, true), e_.b.CreateAnd(any, e_.b.CreateICmpEQ(lane_, i32(0)))});
+  leave_slot(ring_barrier(r, before, true), plan_.shares(r.first().op), any);
 }
 
 Values ThreadEmitter::summing_trip(const RingLoop& r, const RingPart& part, LV* iv, llvm::ArrayRef<LV*> carried) {

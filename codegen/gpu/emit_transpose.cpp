@@ -78,8 +78,7 @@ void ThreadEmitter::transpose_tile(int stage, LV* slot) {
   });
 }
 
-/// One loop's slots of one instance.
-void ThreadEmitter::transpose_loop(const Op& op) {
+void ThreadEmitter::each_slot(const Op& op, const std::function<void(const RingLoop& r, const Turn& turn)>& work) {
   RingLoop r = ring_loop(op);
   r.fed = false;  // turns look at the trips as those who fill the slots do
   Turn turn = first_turn(r);
@@ -94,14 +93,7 @@ void ThreadEmitter::transpose_loop(const Op& op) {
   };
   const auto one_trip = [&](llvm::ArrayRef<LV*> now) {
     Turn t = turn_of(r, now);
-    call(e_.b, e_.module, Primitive::MbarWait, {ring_barrier(r, t.slot, false), t.parity});
-    for (const int s : plan_.transposed_of(op)) {
-      LV* trip = nullptr;
-      e_.if_then(exists(r, t, plan_.stages()[static_cast<std::size_t>(s)].behind, &trip), [&] { transpose_tile(s, t.slot); });
-    }
-    call(e_.b, e_.module, Primitive::FenceProxyAsync, {});
-    call(e_.b, e_.module, Primitive::WarpSync, {});
-    call(e_.b, e_.module, Primitive::MbarArrive, {transposed_barrier(op, t.slot), e_.b.CreateICmpEQ(lane_, i32(0))});
+    work(r, t);
     look_further(r, t);
     go_on(r, t);
     Values out;
@@ -111,6 +103,20 @@ void ThreadEmitter::transpose_loop(const Op& op) {
   turn = turn_of(r, repeat(init, goes_on, one_trip));
   slot = turn.slot;
   parity = turn.parity;
+}
+
+/// One loop's slots of one instance.
+void ThreadEmitter::transpose_loop(const Op& op) {
+  each_slot(op, [&](const RingLoop& r, const Turn& t) {
+    call(e_.b, e_.module, Primitive::MbarWait, {ring_barrier(r, t.slot, false), t.parity});
+    for (const int s : plan_.transposed_of(op)) {
+      LV* trip = nullptr;
+      e_.if_then(exists(r, t, plan_.stages()[static_cast<std::size_t>(s)].behind, &trip), [&] { transpose_tile(s, t.slot); });
+    }
+    call(e_.b, e_.module, Primitive::FenceProxyAsync, {});
+    call(e_.b, e_.module, Primitive::WarpSync, {});
+    call(e_.b, e_.module, Primitive::MbarArrive, {transposed_barrier(op, t.slot), e_.b.CreateICmpEQ(lane_, i32(0))});
+  });
 }
 
 void ThreadEmitter::transpose_slots() {

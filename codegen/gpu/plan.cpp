@@ -68,8 +68,12 @@ Plan::Plan(const ir::Kernel& kernel, const GpuTarget& target, const Schedule& sc
   bound_spans();
   lay_out();
   const bool transposed = std::any_of(stages_.begin(), stages_.end(), [](const Stage& s) { return s.transposed_from >= 0; });
-  if (!transposed || roles_) return;
-  // Nobody is there to transpose tiles: they go through registers.
+  // Where nobody is there to transpose tiles, they go through registers.
+  if (transposed && !roles_) lay_out_without_transposing();
+  choose_cluster();
+}
+
+void Plan::lay_out_without_transposing() {
   transposing_ = false;
   dots_.clear();
   layouts_.clear();
@@ -400,6 +404,7 @@ std::vector<std::string> Plan::notes() const {
                                 kernel_.params[roles_->stores.at(op.get()).param].name, kPieceBytes, roles_->buffers));
   }
   if (live_) out.push_back(live_note());
+  if (cluster_axis_) out.push_back(fmt::format("clusters: 2 CTAs, of neighbouring instances along {}", kernel_.grid[*cluster_axis_].name));
   for (const auto& [loop, skews] : skews_) {
     for (const Skew& k : skews)
       out.push_back(fmt::format("product {}: one trip behind", k.sum->result()->hint.empty() ? "-" : k.sum->result()->hint));
@@ -421,7 +426,10 @@ std::vector<std::string> Plan::notes() const {
                               s.cols, name(s.dtype), s.swizzled ? ", swizzled" : "", s.slots, s.slots == 1 ? "" : "s", s.slot_bytes() * s.slots) +
                   (s.transposed_from >= 0 ? ", transposed"
                    : s.bulk               ? ", by bulk copies"
-                                          : ""));
+                                          : "") +
+                  (s.halves == Halves::None     ? ""
+                   : s.halves == Halves::Panels ? ", for both CTAs of a cluster, each asks for half the columns"
+                                                : ", for both CTAs of a cluster, each asks for half the rows"));
   }
   return out;
 }

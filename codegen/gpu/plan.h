@@ -98,6 +98,9 @@ class Uses {
   std::size_t params_;
 };
 
+/// What each of two CTAs asks for of a tile that both get.
+enum class Halves : std::uint8_t { None, Panels, Rows };
+
 /// A tile of rank 2 in shared memory, padded with zeros to `rows` x `cols`, in one of two forms:
 ///   * padded: rows of `pitch` bytes, an odd number of 16-byte chunks each, so that eight neighbouring rows start in different banks;
 ///   * swizzled, for warpgroup products: panels of 128 bytes of columns, [panel][row][128 bytes], in which chunk c of row r stands at c ^ (r mod 8)
@@ -117,6 +120,7 @@ struct Stage {
   std::int64_t offset = 0;       ///< in shared memory
   std::optional<BulkCopy> bulk;  ///< how bulk copies fill a slot, if they do
   std::int64_t barriers = -1;    ///< bulk copies once an instance, not in a loop: offset of the barriers that it has come and that it is free
+  Halves halves = Halves::None;  ///< other than None: the tile is the same for both CTAs of a cluster
   std::int64_t transposed_barriers = -1;  ///< transposed stages: offset of a barrier for each slot, that it is there
 
   std::int64_t panels() const { return (cols * cell_bytes(dtype) + kPanelBytes - 1) / kPanelBytes; }
@@ -186,6 +190,7 @@ struct Roles {
   std::map<const ir::Op*, BulkCopy> stores;  ///< by bulk copies, in boxes of kPieceRows
   std::int64_t pieces = 0;                   ///< offset of the pieces on their way, `buffers` of each warpgroup that computes
   int buffers = 0;
+  std::int64_t handed = 0;           ///< of clusters: offset of what one CTA tells the other
   int asking = 32, computing = 232;  ///< registers of a thread
   bool turns = true;                 ///< those that compute take turns at asking for products: one's run while another works on its elements
 };
@@ -195,6 +200,8 @@ inline constexpr std::int64_t kShares = 16;  ///< what shares of an op's columns
 /// Of the asking warpgroup, those that transpose or copy while one warp asks.
 inline constexpr int kTransposingWarps = 3;
 inline constexpr int kTickets = 2;
+/// Of instances that one CTA of a cluster hands the other, kTickets in turn: barriers that it is there and that it has been taken, and its number.
+inline constexpr std::int64_t kHandedBytes = 20 * kTickets;
 /// A ticket: two barriers, that it is there and that it has been read; then, behind all barriers, the instance's number and its place on each axis.
 inline constexpr std::int64_t kTicketBarriers = 16, kCommandBytes = 64;
 
@@ -214,6 +221,11 @@ class Plan {
   std::vector<int> transposed_of(const ir::Op& loop) const;
   Persistence persistence() const { return roles_ ? wishes_.persistence : Persistence::Off; }
   bool persistent() const { return persistence() != Persistence::Off; }
+  /// CTAs work in pairs at neighbouring instances of this grid axis, and share tiles; empty: each by itself.
+  std::optional<std::size_t> cluster_axis() const { return cluster_axis_; }
+  /// Both CTAs of a cluster get the tile, or some tile of the loop's rings: a slot is free once both have left it.
+  bool shares(int stage) const { return stages_[static_cast<std::size_t>(stage)].halves != Halves::None; }
+  bool shares(const ir::Op& loop) const;
   /// The directive that gives a ring its depth, if one does.
   std::optional<Span> asked_ring() const { return asked_ring_; }
   /// Of a CTA.
@@ -282,6 +294,7 @@ class Plan {
   class Axes;
   void lay_out();
   void bound_spans();
+  void lay_out_without_transposing();
   bool may_transpose(const ir::Value* source) const;
   void choose_warps();
   std::int64_t asked_groups(std::int64_t blocks) const;
@@ -305,6 +318,7 @@ class Plan {
   std::vector<LiveTest> tests_of_range(const ir::Op& range);
   std::vector<LiveTest> tests_of(const ir::Op& op, std::set<const ir::Op*>& slice);
   std::string live_note() const;
+  void choose_cluster();
   void balance_units();
   bool add_to_slice(const ir::Value* v, const ir::Block* loop, std::set<const ir::Op*>& slice) const;
   std::optional<BulkCopy> bulk_copy(const Stage& s);
@@ -348,6 +362,7 @@ class Plan {
   std::optional<Roles> roles_;
   std::optional<Live> live_;
   std::map<const ir::Op*, cpu::SpanBounds> spans_;
+  std::optional<std::size_t> cluster_axis_;
   std::map<const ir::Op*, std::int64_t> polynomial_;  ///< of each kShares blocks of columns so many
   std::int64_t staged_bytes_ = 0, stage_end_ = 0;
 };

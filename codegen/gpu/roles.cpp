@@ -162,6 +162,7 @@ std::int64_t Plan::place_with_roles(Roles& r) {
   for (const int i : r.tiles) stages_[static_cast<std::size_t>(i)].barriers = take(16, 16);
   r.tickets = take(kTickets * (kTicketBarriers + 4 * (1 + static_cast<std::int64_t>(kernel_.grid.size()))), 16);
   r.commands = take(kCommandBytes, 16);
+  if (wishes_.cluster && wishes_.cluster->size.number > 1) r.handed = take(kHandedBytes, 16);
   return take(0, 128);
 }
 

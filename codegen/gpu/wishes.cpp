@@ -5,7 +5,7 @@
 namespace tessera::gpu {
 namespace {
 
-constexpr std::int64_t kMostSlots = 8, kMostAskingWarps = 4, kMostGroups = 4, kMostGroupRows = 1 << 16;
+constexpr std::int64_t kMostSlots = 8, kMostAskingWarps = 4, kMostGroups = 4, kMostCtas = 2, kMostGroupRows = 1 << 16;
 /// Of setmaxnreg: a multiple of 8 (PTX ISA).
 constexpr std::int64_t kFewestRegisters = 24, kMostRegisters = 256;
 
@@ -63,9 +63,12 @@ void read(const ScheduleDirective& d, const ScheduleArg& a, Wishes& out) {
         out.direct_stores.erase(a.subject);
       }
       return;
+    case DirectiveKind::Cluster:
+      if (d.args.size() > 1) refuse(d, fmt::format("{}: {}", a.subject, *a.number), "clusters lie along one axis");
+      out.cluster = {a.subject, number(d, a, 1, kMostCtas, "the CTAs of a cluster are")};
+      return;
     // The compiler's own choice so far.
     case DirectiveKind::Divide:
-    case DirectiveKind::Cluster:
     case DirectiveKind::Multicast:
     case DirectiveKind::Home:
     case DirectiveKind::Unroll:

@@ -35,6 +35,11 @@ struct Wishes {
   std::optional<Wish> groups;             ///< warpgroups that compute
   std::optional<Wish> asking, computing;  ///< registers of a thread
   std::map<std::string, Wish> slots;      ///< of rings, by what is loaded
+  struct Cluster {
+    std::string axis;
+    Wish size;
+  };
+  std::optional<Cluster> cluster;         ///< a grid axis and how many CTAs along it share tiles: 1 or 2
   std::set<std::string> in_step;          ///< sums whose products must not run behind
   std::set<std::string> direct_stores;    ///< views that bulk copies must not store
   bool turns = true;                      ///< warpgroups that compute may take turns at products

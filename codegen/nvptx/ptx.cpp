@@ -82,7 +82,8 @@ GpuObject make_ptx(GpuIr ir, const GpuTarget& target) {
                 .shared_bytes = ir.shared_bytes,
                 .checks = std::move(ir.checks),
                 .maps = std::move(ir.maps),
-                .persistent = ir.persistent};
+                .persistent = ir.persistent,
+                .cluster = ir.cluster};
   const auto start = std::chrono::steady_clock::now();
   llvm::Module& module = *ir.module;
   const bool warpgroups = multiplies_by_warpgroups(module);

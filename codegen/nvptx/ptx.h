@@ -18,6 +18,7 @@ struct GpuObject {
   std::vector<GpuCheck> checks;
   std::vector<GpuTensorMap> maps;
   bool persistent = false;
+  GpuCluster cluster;
   double passes_ms = 0, codegen_ms = 0;
 };
 

@@ -65,11 +65,11 @@ std::optional<CpuObject> cpu_object(const Entry& entry) {
 }
 
 std::vector<Section> sections_of(const GpuObject& object) {
-  const auto& [ptx, entry, target, threads, shared_bytes, checks, maps, persistent, passes_ms, codegen_ms] = object;
+  const auto& [ptx, entry, target, threads, shared_bytes, checks, maps, persistent, cluster, passes_ms, codegen_ms] = object;
   static_cast<void>(passes_ms), static_cast<void>(codegen_ms);
   Writer meta;
   meta.text("gpu").text(entry).text(target.name()).number(static_cast<std::uint64_t>(threads)).number(static_cast<std::uint64_t>(shared_bytes));
-  meta.number(persistent ? 1 : 0);
+  meta.number(persistent ? 1 : 0).number(static_cast<std::uint64_t>(cluster.ctas)).number(cluster.axis);
   put_checks(meta, checks);
   meta.number(maps.size());
   for (const GpuTensorMap& m : maps) {
@@ -94,6 +94,8 @@ std::optional<GpuObject> gpu_object(const Entry& entry) {
   out.threads = static_cast<int>(r.number());
   out.shared_bytes = static_cast<std::int64_t>(r.number());
   out.persistent = r.number() != 0;
+  out.cluster.ctas = static_cast<int>(r.number());
+  out.cluster.axis = r.number();
   out.checks = get_checks<GpuCheck>(r);
   out.maps.resize(r.count());
   for (GpuTensorMap& m : out.maps) {

@@ -96,6 +96,7 @@ TEST(CacheImage, CodeOfAGpuReadsBack) {
   o.checks = {{{2, 3, 4}, "checked"}};
   o.maps = {GpuTensorMap{0, DType::BF16, {{3, 6, 64}, {2, 5, 1}}}, GpuTensorMap{9, DType::F32, {{1, 2, 32}, {3, 4, 8}, {5, 6, 1}}}};
   o.persistent = true;
+  o.cluster = {2, 1};
   const std::optional<GpuObject> back = cache::gpu_object({Kind::Kernel, {}, cache::sections_of(o)});
   ASSERT_TRUE(back);
   EXPECT_EQ(back->ptx, o.ptx);
@@ -107,6 +108,7 @@ TEST(CacheImage, CodeOfAGpuReadsBack) {
   EXPECT_EQ(back->checks[0].span, o.checks[0].span);
   EXPECT_EQ(back->maps, o.maps);
   EXPECT_TRUE(back->persistent);
+  EXPECT_EQ(back->cluster, o.cluster);
   EXPECT_FALSE(cache::cpu_object({Kind::Kernel, {}, cache::sections_of(o)}));
 }
 

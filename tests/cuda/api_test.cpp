@@ -64,6 +64,9 @@ TEST(CudaApi, TheLaunchConfigurationHasItsLayout) {
   EXPECT_EQ(offsetof(LaunchConfig, stream), offsetof(CUlaunchConfig, hStream));
   EXPECT_EQ(offsetof(LaunchConfig, attributes), offsetof(CUlaunchConfig, attrs));
   EXPECT_EQ(offsetof(LaunchConfig, attribute_count), offsetof(CUlaunchConfig, numAttrs));
+  EXPECT_EQ(sizeof(LaunchAttribute), sizeof(CUlaunchAttribute));
+  EXPECT_EQ(offsetof(LaunchAttribute, value), offsetof(CUlaunchAttribute, value));
+  EXPECT_EQ(offsetof(CUlaunchAttributeValue, clusterDim.x), 0u);
 }
 
 TEST(CudaApi, AKernelNodeHasItsLayout) {
@@ -78,6 +81,7 @@ TEST(CudaApi, AKernelNodeHasItsLayout) {
 TEST(CudaApi, ConstantsAreTheDrivers) {
 #define SAME(ours, theirs) EXPECT_EQ(static_cast<int>(ours), static_cast<int>(theirs))
   SAME(Result::InvalidValue, CUDA_ERROR_INVALID_VALUE);
+  SAME(LaunchAttributeKind::ClusterDimension, CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION);
   SAME(Result::OutOfMemory, CUDA_ERROR_OUT_OF_MEMORY);
   SAME(Result::NotInitialized, CUDA_ERROR_NOT_INITIALIZED);
   SAME(Result::Deinitialized, CUDA_ERROR_DEINITIALIZED);

@@ -28,9 +28,13 @@ class Persistent : public WithFakeDriver {
     sources_ = std::make_shared<SourceMap>();
     kernel_ = test::signature("k", {view_param("x", DType::F32, ir::Mode::In, dims({"M"}))}, {"M"}, {{"i", Sym::symbol("M")}});
     plan_ = std::make_unique<LaunchPlan>(*kernel_, sources_);
+    executable_ = of_clusters(1);
+  }
+  std::unique_ptr<Executable> of_clusters(int ctas) const {
     GpuObject o{.ptx = ptx_text("k", words + 1), .entry = "k", .target = *gpu_target_from_name("sm_80"), .threads = kThreads};
     o.persistent = true;
-    executable_ = on_gpu(std::move(o), "k", sources_);
+    o.cluster = {ctas, 0};
+    return on_gpu(std::move(o), "k", sources_);
   }
   void launch(const Context& context, std::int64_t m) const { executable_->run(context, bound(context, m), {}); }
   Launch bound(const Context& context, std::int64_t m) const {
@@ -62,6 +66,19 @@ TEST_F(Persistent, FewInstancesHaveACtaEach) {
     EXPECT_EQ(seen().grid_x, m);
     EXPECT_EQ(counter(), 0u);
   }
+}
+
+TEST_F(Persistent, ClustersAreLaunchedWhole) {
+  executable_ = of_clusters(2);
+  for (const auto& [m, ctas] : {std::pair{1U, 2U}, {4U, 4U}, {5U, 6U}, {kResident - 1, kResident}, {kResident + 1, kResident}}) {
+    launch(context_, m);
+    EXPECT_EQ(seen().grid_x, ctas) << m;
+    EXPECT_EQ(seen().cluster, 2u);
+    EXPECT_EQ(counter() != 0, m > kResident) << m;
+  }
+  executable_ = of_clusters(1);
+  launch(context_, 5);
+  EXPECT_EQ(seen().cluster, 1u);
 }
 
 TEST_F(Persistent, AStreamHasOneCounterAndSharesItWithNone) {

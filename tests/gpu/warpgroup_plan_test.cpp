@@ -162,6 +162,28 @@ TEST(Roles, AScheduleDealsOutRegisters) {
   EXPECT_THAT(with_regs("consumer", 160), Contains(Says("roles", "asks for tiles with 32 registers, 2 compute with 160")));
 }
 
+TEST(Clusters, ShareTheTilesThatDoNotDependOnTheirAxis) {
+  const auto shared = [](const std::string& text, const std::string& axis) { return planned(text, kHopper, schedule_of(DirectiveKind::Cluster, axis, 2)); };
+  const std::string gemm = gemm_text({.bn = 256, .transposed = false});
+  const Planned i = shared(gemm, "i"), j = shared(gemm, "j");
+  EXPECT_THAT(i.notes, Contains("clusters: 2 CTAs, of neighbouring instances along i"));
+  EXPECT_THAT(i.notes, Contains(AllOf(Says("tile bt", "for both CTAs of a cluster"), HasSubstr("half the columns"))));
+  EXPECT_THAT(i.notes, Contains(AllOf(Says("tile at", ", by bulk copies"), Not(HasSubstr("cluster")))));
+  EXPECT_THAT(j.notes, Contains(AllOf(Says("tile at", "for both CTAs of a cluster"), HasSubstr("half the rows"))));
+  // Boxes of half the rows; panels stay whole.
+  EXPECT_EQ(boxes(j.maps[0]), (std::vector<std::int64_t>{64, 64}));
+  EXPECT_EQ(boxes(i.maps[0]), (std::vector<std::int64_t>{64, 128}));
+  // One has no clusters, and other architectures leave them aside with the roles.
+  EXPECT_THAT(planned(gemm, kHopper, schedule_of(DirectiveKind::Cluster, "i", 1)).notes, Each(Not(HasSubstr("cluster"))));
+  for (const GpuTarget& target : {kAmpere, kPlainHopper, GpuTarget{100, true}})
+    EXPECT_THAT(planned(gemm, target, schedule_of(DirectiveKind::Cluster, "i", 2)).notes, Each(Not(HasSubstr("cluster"))));
+  // Keys and values are those of the head, whatever the queries.
+  const Planned keys = shared(attention_text({.bm = 128}), "i");
+  EXPECT_THAT(keys.notes, Contains(Says("tile kt", "for both CTAs of a cluster")));
+  EXPECT_THAT(keys.notes, Contains(Says("tile vt", "for both CTAs of a cluster")));
+  EXPECT_THAT(keys.notes, Contains(AllOf(Says("tile qt", "by bulk copies"), Not(HasSubstr("cluster")))));
+}
+
 TEST(Roles, AScheduleSaysHowCtasComeByInstances) {
   const auto persistent = [](const std::string& word) {
     return planned(attention_text({.bm = 128}), kHopper, schedule_of(DirectiveKind::Persistent, word));

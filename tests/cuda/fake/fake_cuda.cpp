@@ -117,7 +117,10 @@ int number_after(const std::string& text, const std::string& key) {
 
 /// A launch as this driver remembers it.
 void write_down(fake_cuda::Launch& l, const LaunchConfig& c, const CUfunc_st& f, void** parameters) {
-  l = {c.grid_x, c.grid_y, c.grid_z, c.block_x * c.block_y * c.block_z, c.shared_bytes, c.stream, stack().empty() ? nullptr : stack().back(), 0, {}};
+  l = {c.grid_x, c.grid_y, c.grid_z, c.block_x * c.block_y * c.block_z, c.shared_bytes, c.stream, stack().empty() ? nullptr : stack().back(), 1, 0, {}};
+  for (unsigned i = 0; i < c.attribute_count; ++i) {
+    if (c.attributes[i].kind == LaunchAttributeKind::ClusterDimension) l.cluster = c.attributes[i].value.cluster[0];
+  }
   for (std::size_t i = 0; i < f.words.size(); l.words += f.words[i++]) {
     if (l.words + f.words[i] <= l.parameters.size()) std::memcpy(&l.parameters[l.words], parameters[i], 8 * f.words[i]);
   }

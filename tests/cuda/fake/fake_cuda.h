@@ -13,6 +13,7 @@ struct Launch {
   unsigned grid_x = 0, grid_y = 0, grid_z = 0, threads = 0, shared_bytes = 0;
   void* stream = nullptr;
   void* context = nullptr;  ///< current in the calling thread
+  unsigned cluster = 1;     ///< CTAs of one, by the launch's attributes
   std::size_t words = 0;    ///< of the parameters, one after the other
   std::array<std::uint64_t, 96> parameters{};
 };
