@@ -1,10 +1,13 @@
-// Clusters: two CTAs at neighbouring instances of a grid axis, which share the tiles that do not depend on where along it they are. Each asks for half
-// of such a tile, for both; a slot is free once both have left it. See plan.h.
+// Clusters: two CTAs at neighbouring instances of a grid axis, which share the tiles that do not depend on where along it they are. Each asks for
+// half of such a tile, for both; a slot is free once both have left it. See plan.h.
 //
 // Both CTAs go through their rings in step, so the trips of a loop with shared tiles must be the same for both.
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
+#include <set>
+#include <string>
 
 #include "codegen/gpu/plan.h"
 
@@ -80,23 +83,31 @@ void Plan::choose_cluster() {
     const std::vector<Value*>& operands = s.source->def->operands;
     return std::none_of(operands.begin(), operands.end(), [&](const Value* o) { return dependence.depends(o); });
   };
-  bool any = false;
+  std::set<std::string> shared;
+  const auto share = [&](Stage& s) {
+    const std::string& tile = s.source->hint;
+    if ((!wishes_.multicast.empty() && wishes_.multicast.count(tile) == 0) || !same(s) || !halve(s)) return false;
+    shared.insert(tile);
+    return true;
+  };
   for (const Op* head : roles_->chains) {
     const std::vector<const Op*>& rest = continued_by(*head);
     if (dependence.trips(*head) || std::any_of(rest.begin(), rest.end(), [&](const Op* loop) { return dependence.trips(*loop); })) continue;
     const std::vector<int> rings = rings_of(*head);
     for (std::size_t k = 0; k < rings.size(); ++k) {
-      Stage& s = stages_[static_cast<std::size_t>(rings[k])];
-      if (!same(s) || !halve(s)) continue;
-      any = true;
+      if (!share(stages_[static_cast<std::size_t>(rings[k])])) continue;
       for (const Op* loop : rest) halve(stages_[static_cast<std::size_t>(rings_of(*loop)[k])]);
     }
   }
-  for (const int i : roles_->tiles) {
-    Stage& s = stages_[static_cast<std::size_t>(i)];
-    any = (same(s) && halve(s)) || any;
+  for (const int i : roles_->tiles) share(stages_[static_cast<std::size_t>(i)]);
+  for (const auto& [tile, span] : wishes_.multicast) {
+    if (shared.count(tile) != 0) continue;
+    throw Unsupported{span,
+                      fmt::format("its schedule says `multicast {}`, but that is no tile that is the same for neighbouring instances along `{}`, in "
+                                  "loops of as many trips",
+                                  tile, name)};
   }
-  if (!any) refuse(fmt::format("it has no tile that is the same for neighbouring instances along `{}`, in loops of as many trips", name));
+  if (shared.empty()) refuse(fmt::format("it has no tile that is the same for neighbouring instances along `{}`, in loops of as many trips", name));
   cluster_axis_ = number;
 }
 

@@ -87,6 +87,7 @@ void ThreadEmitter::end_barriers(const RingLoop& r) {
 }
 
 void ThreadEmitter::release(const RingLoop& r, LV* slot) {
+  call(e_.b, e_.module, Primitive::WarpSync, {});
   leave_slot(ring_barrier(r, slot, true), plan_.shares(r.first().op));
 }
 

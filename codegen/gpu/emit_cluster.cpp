@@ -22,9 +22,8 @@ LV* ThreadEmitter::rank() { return e_.b.CreateAnd(call(e_.b, e_.module, Primitiv
 /// All of the CTA's threads, and those of the CTA that it shares tiles with.
 void ThreadEmitter::meet_all() { call(e_.b, e_.module, plan_.cluster_axis() ? Primitive::ClusterSync : Primitive::BarSyncAll, {}); }
 
-/// By the warp, all of whose lanes have left a slot; `when`: where it had one, null: certainly.
+/// By the warp, all of whose lanes have left a slot and have met; `when`: where it had one, null: certainly.
 void ThreadEmitter::leave_slot(LV* free, bool shared, LV* when) {
-  call(e_.b, e_.module, Primitive::WarpSync, {});
   LV* one = e_.b.CreateICmpULT(lane_, i32(shared ? 2 : 1));
   if (when) one = e_.b.CreateAnd(when, one);
   if (shared) {
@@ -98,6 +97,7 @@ void ThreadEmitter::leave_tiles() {
       const Stage& stage = plan_.stages()[static_cast<std::size_t>(s)];
       if (stage.source->def != op.get()) continue;
       call(e_.b, e_.module, Primitive::MbarWait, {shared_address(stage.barriers), tiles_stand_.at(s)});
+      call(e_.b, e_.module, Primitive::WarpSync, {});
       leave_slot(shared_address(stage.barriers + 8), plan_.shares(s));
     }
     if (rings_stand_.count(op.get()) == 0) continue;

@@ -54,7 +54,9 @@ void ThreadEmitter::emit_roles() {
         compute();
       });
   // Till then the other CTA may reach the shared memory of this one.
-  if (plan_.cluster_axis()) meet_all();
+  if (!plan_.cluster_axis()) return;
+  call(e_.b, e_.module, Primitive::WarpSync, {});
+  meet_all();
 }
 
 /// Slots, parities and tickets at the start of the first instance: all zero.
@@ -330,6 +332,7 @@ void ThreadEmitter::free_tiles(const Op& op) {
   for (const int stage : plan_.roles()->tiles) {
     if (plan_.last_reader(stage) != &op) continue;
     settle_all();
+    call(e_.b, e_.module, Primitive::WarpSync, {});
     leave_slot(shared_address(plan_.stages()[static_cast<std::size_t>(stage)].barriers + 8), plan_.shares(stage));
     slots_.erase(stage);
   }

@@ -13,6 +13,7 @@ using ir::Op;
 /// The slot of the trip before, if there was one.
 void ThreadEmitter::release_before(const RingLoop& r, LV* slot, LV* any) {
   LV* before = e_.b.CreateSelect(e_.b.CreateICmpEQ(slot, i32(0)), i32(r.slots - 1), e_.b.CreateSub(slot, i32(1)));
+  call(e_.b, e_.module, Primitive::WarpSync, {});
   leave_slot(ring_barrier(r, before, true), plan_.shares(r.first().op), any);
 }
 

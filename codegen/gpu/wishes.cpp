@@ -28,7 +28,8 @@ Wish registers(const ScheduleDirective& d, const ScheduleArg& a) {
 
 void read(const ScheduleDirective& d, const ScheduleArg& a, Wishes& out) {
   // A name that stands for a tuned number which nobody has given: the compiler's choice.
-  if (!a.number && d.kind != DirectiveKind::Persistent && d.kind != DirectiveKind::Store) return;
+  const bool words = d.kind == DirectiveKind::Persistent || d.kind == DirectiveKind::Store || (d.kind == DirectiveKind::Multicast && a.word.empty());
+  if (!a.number && !words) return;
   switch (d.kind) {
     case DirectiveKind::Roles:
       if (a.subject == "producer") out.asks = number(d, a, 0, kMostAskingWarps, "the warps that ask for tiles are").number > 0;
@@ -67,9 +68,15 @@ void read(const ScheduleDirective& d, const ScheduleArg& a, Wishes& out) {
       if (d.args.size() > 1) refuse(d, fmt::format("{}: {}", a.subject, *a.number), "clusters lie along one axis");
       out.cluster = {a.subject, number(d, a, 1, kMostCtas, "the CTAs of a cluster are")};
       return;
+    case DirectiveKind::Multicast:
+      if (a.number.value_or(1) != 0) {
+        out.multicast[a.subject] = d.span;
+      } else {
+        out.multicast.erase(a.subject);
+      }
+      return;
     // The compiler's own choice so far.
     case DirectiveKind::Divide:
-    case DirectiveKind::Multicast:
     case DirectiveKind::Home:
     case DirectiveKind::Unroll:
     case DirectiveKind::Cache:

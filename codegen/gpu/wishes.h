@@ -40,6 +40,7 @@ struct Wishes {
     Wish size;
   };
   std::optional<Cluster> cluster;         ///< a grid axis and how many CTAs along it share tiles: 1 or 2
+  std::map<std::string, Span> multicast;  ///< tiles that the CTAs of a cluster share, by what is loaded; none: all that they can
   std::set<std::string> in_step;          ///< sums whose products must not run behind
   std::set<std::string> direct_stores;    ///< views that bulk copies must not store
   bool turns = true;                      ///< warpgroups that compute may take turns at products

@@ -163,7 +163,9 @@ TEST(Roles, AScheduleDealsOutRegisters) {
 }
 
 TEST(Clusters, ShareTheTilesThatDoNotDependOnTheirAxis) {
-  const auto shared = [](const std::string& text, const std::string& axis) { return planned(text, kHopper, schedule_of(DirectiveKind::Cluster, axis, 2)); };
+  const auto shared = [](const std::string& text, const std::string& axis) {
+    return planned(text, kHopper, schedule_of(DirectiveKind::Cluster, axis, 2));
+  };
   const std::string gemm = gemm_text({.bn = 256, .transposed = false});
   const Planned i = shared(gemm, "i"), j = shared(gemm, "j");
   EXPECT_THAT(i.notes, Contains("clusters: 2 CTAs, of neighbouring instances along i"));

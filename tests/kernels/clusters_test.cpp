@@ -22,6 +22,7 @@ struct Case {
   Size size;
   std::string directives, cluster;
   std::vector<std::string> shared;  ///< tiles that both CTAs get
+  std::vector<std::string> own;     ///< tiles that each asks for by itself
 };
 void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
 
@@ -35,14 +36,49 @@ std::vector<Case> cases() {
       {"GemmRows", gemm, "gemm", small, {.m = 300, .n = 136, .k = 200}, two, "cluster i: 2; ", {"bt"}},
       {"GemmColumns", gemm, "gemm", small, {.m = 300, .n = 136, .k = 200}, two + "swizzle 3; ", "cluster j: 2; ", {"at"}},
       // Halves of panels, of two products' rows each.
-      {"GemmWide", gemm, "gemm", {{"T", b}, {"O", b}, {"BM", 128}, {"BN", 128}, {"BK", 64}}, {.m = 384, .n = 256, .k = 192}, two, "cluster i: 2; ", {"bt"}},
+      {"GemmWide",
+       gemm,
+       "gemm",
+       {{"T", b}, {"O", b}, {"BM", 128}, {"BN", 128}, {"BK", 64}},
+       {.m = 384, .n = 256, .k = 192},
+       two,
+       "cluster i: 2; ",
+       {"bt"}},
       {"GemmNtOne", gemm, "gemm_nt", small, {.m = 100, .n = 250, .k = 72}, two, "cluster i: 2; ", {"bt"}},
       {"GemmNtNoTrips", gemm, "gemm_nt", small, {.m = 300, .n = 130, .k = 0}, two, "cluster j: 2; ", {"at"}},
-      {"Attention", flash, "flash", {{"T", h}, {"D", 64}, {"BM", 128}, {"BN", 32}}, {.b = 1, .h = 2, .sq = 330, .sk = 150}, "", "cluster qi: 2; ", {"kt", "vt"}},
-      {"Epilogue", foreign + "gemm_epilogue.tile", "gemm_epilogue", {{"T", b}, {"BM", 128}, {"BN", 64}, {"BK", 64}}, {.m = 300, .n = 200, .k = 136}, two,
-       "cluster i: 2; ", {"bt"}},
-      {"TwoSoftmaxes", foreign + "two_softmaxes.tile", "two_softmaxes", {{"T", b}, {"D", 32}, {"E", 64}, {"BM", 128}, {"BN", 32}},
-       {.b = 1, .h = 2, .sq = 260, .sk = 100}, "", "cluster i: 2; ", {"k0", "k1", "vt"}},
+      {"Attention",
+       flash,
+       "flash",
+       {{"T", h}, {"D", 64}, {"BM", 128}, {"BN", 32}},
+       {.b = 1, .h = 2, .sq = 330, .sk = 150},
+       "",
+       "cluster qi: 2; ",
+       {"kt", "vt"}},
+      {"Epilogue",
+       foreign + "gemm_epilogue.tile",
+       "gemm_epilogue",
+       {{"T", b}, {"BM", 128}, {"BN", 64}, {"BK", 64}},
+       {.m = 300, .n = 200, .k = 136},
+       two,
+       "cluster i: 2; ",
+       {"bt"}},
+      {"TwoSoftmaxes",
+       foreign + "two_softmaxes.tile",
+       "two_softmaxes",
+       {{"T", b}, {"D", 32}, {"E", 64}, {"BM", 128}, {"BN", 32}},
+       {.b = 1, .h = 2, .sq = 260, .sk = 100},
+       "",
+       "cluster i: 2; ",
+       {"k0", "k1", "vt"}},
+      {"OneOfTwo",
+       flash,
+       "flash",
+       {{"T", b}, {"D", 64}, {"BM", 128}, {"BN", 64}},
+       {.b = 1, .h = 1, .sq = 400, .sk = 200},
+       "ring kt: 2, vt: 2; ",
+       "cluster qi: 2; multicast vt; ",
+       {"vt"},
+       {"kt"}},
   };
 }
 
@@ -72,6 +108,8 @@ TEST_P(Clusters, ChangeNoBit) {
   EXPECT_THAT(notes, Contains(HasSubstr("clusters: 2 CTAs")));
   for (const std::string& tile : c.shared)
     EXPECT_THAT(notes, Contains(AllOf(::testing::StartsWith("tile " + tile + ":"), HasSubstr("for both CTAs of a cluster"))));
+  for (const std::string& tile : c.own)
+    EXPECT_THAT(notes, Contains(AllOf(::testing::StartsWith("tile " + tile + ":"), ::testing::Not(HasSubstr("cluster")))));
   for (const SimtPolicy policy : {SimtPolicy::Random, SimtPolicy::Lazy, SimtPolicy::Eager})
     same(c.directives + c.cluster, {.seed = 1 + static_cast<std::uint64_t>(policy), .policy = policy});
   same(c.directives + c.cluster, {.seed = 5, .persistent = false});
@@ -92,10 +130,25 @@ std::string refused(const Case& c, const std::string& directives) {
 }
 
 TEST(RefusedClusters, AreToldAtTheDirective) {
-  const Case gemm = cases()[0], causal{"", "kernels/attention/flash.tile", "flash_causal", {{"T", DType::F16}, {"D", 64}, {"BM", 128}, {"BN", 32}},
-                                       {.sq = 256, .sk = 256}, "", "", {}};
+  const Case gemm = cases()[0], causal{"",
+                                       "kernels/attention/flash.tile",
+                                       "flash_causal",
+                                       {{"T", DType::F16}, {"D", 64}, {"BM", 128}, {"BN", 32}},
+                                       {.sq = 256, .sk = 256},
+                                       "",
+                                       "",
+                                       {}},
+             packed{"",
+                    "kernels/attention/ragged.tile",
+                    "ragged",
+                    {{"T", DType::F16}, {"D", 64}, {"BM", 128}, {"BN", 64}},
+                    {.b = 2, .h = 2, .sq = 256, .sk = 256},
+                    "",
+                    "",
+                    {}};
   const std::string roles = "roles producer: 1, consumer: 2; ";
-  EXPECT_THAT(refused(gemm, roles + "cluster i: 3;"), HasSubstr("error[E0804]: `gemm` cannot run on sm_90a: its schedule says `cluster i: 3`, but the CTAs of a cluster are 1 to 2"));
+  EXPECT_THAT(refused(gemm, roles + "cluster i: 3;"),
+              HasSubstr("error[E0804]: `gemm` cannot run on sm_90a: its schedule says `cluster i: 3`, but the CTAs of a cluster are 1 to 2"));
   EXPECT_THAT(refused(gemm, roles + "cluster at: 2;"), HasSubstr("`cluster at: 2`, but `at` is no axis of its grid"));
   EXPECT_THAT(refused(gemm, roles + "cluster i: 2, j: 2;"), HasSubstr("`cluster i: 2`, but clusters lie along one axis"));
   EXPECT_THAT(refused(gemm, "roles producer: 0; cluster i: 2;"), HasSubstr("no warpgroup of it asks for tiles that its CTAs could share"));
@@ -104,6 +157,12 @@ TEST(RefusedClusters, AreToldAtTheDirective) {
   for (const std::string& text : {refused(gemm, "roles producer: 0; cluster i: 2;"), refused(causal, "cluster qi: 2;")})
     EXPECT_THAT(text, HasSubstr("i: 2; }")) << "the line and its caret";
   EXPECT_EQ(refused(gemm, roles + "cluster i: 1;"), "");
+  EXPECT_THAT(refused(packed, "cluster t: 2;"), HasSubstr("`cluster t: 2`, but instances of it that store nothing are passed over"));
+  const std::string shared = refused(gemm, roles + "cluster i: 2; multicast bt, at;");
+  EXPECT_THAT(shared,
+              AllOf(HasSubstr("`multicast at`, but that is no tile that is the same for neighbouring instances along `i`"), HasSubstr("bt, at; }")));
+  EXPECT_EQ(refused(gemm, roles + "cluster i: 2; multicast bt;"), "");
+  EXPECT_EQ(refused(gemm, roles + "cluster i: 1; multicast at;"), "");
 }
 
 }  // namespace

@@ -77,6 +77,7 @@ std::vector<ScheduleForm> schedule_forms() {
        .k = 328,
        .rings = {"at", "bt"},
        .sums = {},
+       .shared = {{"i", {"bt"}}, {"j", {"at"}}},
        .stored = "c",
        .rows = {64, 128, 192, 256},
        .any_groups = true},
@@ -89,6 +90,7 @@ std::vector<ScheduleForm> schedule_forms() {
        .sk = 136,
        .rings = {"k0", "k1", "vt"},
        .sums = {"a0", "a1"},
+       .shared = {{"i", {"k0", "k1", "vt"}}},
        .stored = "o",
        .rows = {64, 128, 192},
        .most_rows = 64},
@@ -101,6 +103,7 @@ std::vector<ScheduleForm> schedule_forms() {
        .sk = 136,
        .rings = {"kt", "gt", "vt"},
        .sums = {"acc"},
+       .shared = {{"i", {"kt", "gt", "vt"}}},
        .stored = "o",
        .rows = {64, 128, 192}},
       {.name = "NoProduct",
@@ -140,9 +143,13 @@ DrawnSchedule draw_schedule(const ScheduleForm& f, std::mt19937& random) {
   const auto add = [&](const std::string& text) { out.directives += text; };
   const auto coin = [&] { return random() % 2 == 0; };
   std::int64_t rows = 0;
+  bool rings = true;
   if (!f.rows.empty()) out.constants["BM"] = rows = one_of(f.rows, random);
   for (const std::string& r : f.rings) {
-    if (coin()) add(fmt::format("ring {}: {}; ", r, 1 + random() % 5));
+    if (!coin()) continue;
+    const auto slots = 1 + random() % 5;
+    rings = rings && slots > 1;
+    add(fmt::format("ring {}: {}; ", r, slots));
   }
   for (const std::string& s : f.sums) {
     if (coin()) add(fmt::format("skew {}: {}; ", s, random() % 2));
@@ -156,6 +163,12 @@ DrawnSchedule draw_schedule(const ScheduleForm& f, std::mt19937& random) {
     const bool asks = random() % 4 != 0;
     add(fmt::format("roles producer: {}, consumer: {}; ", asks ? 1 : 0, g));
     if (asks && g > 1 && coin()) add(registers(g, random));
+    // Where a warpgroup asks for tiles, CTAs may share them.
+    if (asks && g > 1 && rings && !f.shared.empty() && coin()) {
+      const auto& [axis, tiles] = one_of(f.shared, random);
+      add(fmt::format("cluster {}: {}; ", axis, 1 + random() % 2));
+      if (coin()) add(fmt::format("multicast {}; ", one_of(tiles, random)));
+    }
     if (asks && coin()) add(fmt::format("persistent {}; ", one_of<std::string>({"off", "static", "dynamic"}, random)));
     if (coin()) add("persistent row_major; ");
     if (!f.stored.empty() && coin()) add(fmt::format("store {}: {}; ", f.stored, coin() ? "direct" : "tma"));

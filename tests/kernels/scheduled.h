@@ -4,6 +4,7 @@
 #include <ostream>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/kernels/harness_simt.h"
@@ -22,10 +23,12 @@ struct ScheduleForm {
   std::int64_t b = 1, h = 1, sq = 64, sk = 64, m = 64, n = 64, k = 64;  ///< as in made_up.h
   std::vector<std::string> rings;                                       ///< loads within loops
   std::vector<std::string> sums;                                        ///< of products that may run behind
-  std::string stored;                                                   ///< a view that bulk copies may store
-  std::vector<std::int64_t> rows;                                       ///< values of BM, which leave every element's order of sums alone
-  std::int64_t most_rows = 128;                                         ///< of a warpgroup, whose registers hold their sums
-  bool any_groups = false;                                              ///< columns of products may be shared too, so that 2 warpgroups take any tile
+  /// Grid axes along which neighbouring instances have tiles in common, and these.
+  std::vector<std::pair<std::string, std::vector<std::string>>> shared = {};
+  std::string stored;              ///< a view that bulk copies may store
+  std::vector<std::int64_t> rows;  ///< values of BM, which leave every element's order of sums alone
+  std::int64_t most_rows = 128;    ///< of a warpgroup, whose registers hold their sums
+  bool any_groups = false;         ///< columns of products may be shared too, so that 2 warpgroups take any tile
 };
 inline void PrintTo(const ScheduleForm& f, std::ostream* out) { *out << f.name; }
 std::vector<ScheduleForm> schedule_forms();

@@ -117,7 +117,8 @@ int number_after(const std::string& text, const std::string& key) {
 
 /// A launch as this driver remembers it.
 void write_down(fake_cuda::Launch& l, const LaunchConfig& c, const CUfunc_st& f, void** parameters) {
-  l = {c.grid_x, c.grid_y, c.grid_z, c.block_x * c.block_y * c.block_z, c.shared_bytes, c.stream, stack().empty() ? nullptr : stack().back(), 1, 0, {}};
+  l = {c.grid_x, c.grid_y, c.grid_z, c.block_x * c.block_y * c.block_z, c.shared_bytes, c.stream, stack().empty() ? nullptr : stack().back(),
+       1,        0,        {}};
   for (unsigned i = 0; i < c.attribute_count; ++i) {
     if (c.attributes[i].kind == LaunchAttributeKind::ClusterDimension) l.cluster = c.attributes[i].value.cluster[0];
   }
