@@ -118,6 +118,23 @@ TEST_P(Clusters, ChangeNoBit) {
   same(c.directives + c.cluster + "persistent off; ", {.seed = 8});
 }
 
+/// More instances than a GPU runs at a time.
+TEST_P(Clusters, OnDeviceChangeNoBit) {
+  if (!compiled_target().starts_with("cuda")) GTEST_SKIP() << "the tests run on " << compiled_target();
+  const Context gpu = Context::cuda(0);
+  Case c = GetParam();
+  c.size.m *= 11;
+  c.size.n *= 11;
+  c.size.sq *= 13;
+  c.size.h *= 4;
+  const Call call = made_up(c.file, c.kernel, c.constants, c.size, false);
+  const Tensors want = run_scheduled(call, c.directives, gpu);
+  for (const std::string persistence : {"", "persistent static; ", "persistent off; "}) {
+    const Tensors got = run_scheduled(call, c.directives + c.cluster + persistence, gpu);
+    for (const auto& [n, w] : want) expect_same(got.at(n), w, n);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Of, Clusters, ::testing::ValuesIn(cases()), [](const auto& i) { return i.param.name; });
 
 std::string refused(const Case& c, const std::string& directives) {

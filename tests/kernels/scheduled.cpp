@@ -42,6 +42,21 @@ SimtCode emit_scheduled(const Call& call, const std::string& directives) {
   return out;
 }
 
+std::map<std::string, Buffer> run_scheduled(const Call& call, const std::string& directives, const Context& gpu) {
+  Options options;
+  options.context = gpu;
+  const Module module = load_source(source_root() + "/" + call.file, scheduled_text(call, directives));
+  for (const KernelOutline& k : module.kernels()) {
+    if (k.name != call.kernel) continue;
+    for (const auto& p : k.parameters) {
+      if (p.type.ends_with("?") && !call.tensors.contains(p.name)) options.absent.push_back(p.name);
+    }
+  }
+  std::map<std::string, Buffer> out = call.tensors;
+  launch_on_gpu(module.kernel(call.kernel, consts_of(call.constants), options), gpu, call.scalars, out);
+  return out;
+}
+
 std::vector<ScheduleForm> schedule_forms() {
   const DType h = DType::F16, b = DType::BF16;
   const std::string flash = "kernels/attention/flash.tile", foreign = "tests/foreign/";

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/kernels/harness_cpu.h"
 #include "tests/kernels/harness_simt.h"
 
 namespace tessera::test {
@@ -15,6 +16,8 @@ namespace tessera::test {
 std::string scheduled_text(const Call& call, const std::string& directives);
 /// The code of that for sm_90a. Throws std::runtime_error with the diagnostics as a user sees them.
 SimtCode emit_scheduled(const Call& call, const std::string& directives);
+/// The call's tensors after a launch of that on a GPU.
+std::map<std::string, Buffer> run_scheduled(const Call& call, const std::string& directives, const Context& gpu);
 
 /// What may be drawn for a kernel: schedules that it can be made by.
 struct ScheduleForm {

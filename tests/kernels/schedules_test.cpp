@@ -85,20 +85,8 @@ TEST_P(RandomSchedules, SimtChangeNoBit) {
 TEST_P(RandomSchedules, OnAGpuChangeNoBit) {
   if (!compiled_target().starts_with("cuda")) GTEST_SKIP() << "the tests run on " << compiled_target();
   const Context gpu = Context::cuda(0);
-  compare(GetParam(), from_environment("TESSERA_GPU_SCHEDULES", 12), [&](const Call& call, const std::string& directives, unsigned) {
-    Options options;
-    options.context = gpu;
-    const Module module = load_source(source_root() + "/" + call.file, scheduled_text(call, directives));
-    for (const KernelOutline& k : module.kernels()) {
-      if (k.name != call.kernel) continue;
-      for (const auto& p : k.parameters) {
-        if (p.type.ends_with("?") && !call.tensors.contains(p.name)) options.absent.push_back(p.name);
-      }
-    }
-    Tensors out = call.tensors;
-    launch_on_gpu(module.kernel(call.kernel, consts_of(call.constants), options), gpu, call.scalars, out);
-    return out;
-  });
+  compare(GetParam(), from_environment("TESSERA_GPU_SCHEDULES", 12),
+          [&](const Call& call, const std::string& directives, unsigned) { return run_scheduled(call, directives, gpu); });
 }
 
 INSTANTIATE_TEST_SUITE_P(Of, RandomSchedules, ::testing::ValuesIn(schedule_forms()), [](const auto& i) { return i.param.name; });
