@@ -20,9 +20,11 @@ constexpr int kMaxRounds = 16;
 
 bool mergeable(const Op& op) {
   if (!op.regions.empty() || op.results.empty()) return false;
-  if (op.kind == OpKind::Load) return view(op.operands[0]->type).mode == Mode::In;
-  return has(op.kind, Trait::Pure);
+  return op.kind == OpKind::Load || has(op.kind, Trait::Pure);
 }
+
+/// Reads memory that the kernel itself may write.
+bool reads_written(const Op& op) { return op.kind == OpKind::Load && view(op.operands[0]->type).mode != Mode::In; }
 
 /// Equal texts mean equal ops.
 std::string key(const Op& op) {
@@ -90,7 +92,8 @@ class Folder {
     if (has(op->kind, Trait::Commutative) && mergeable(*op) && constant(op->operands[0]) && !constant(op->operands[1]))
       std::swap(op->operands[0], op->operands[1]);
     if (mergeable(*op)) {
-      const std::string k = key(*op);
+      std::string k = key(*op);
+      if (reads_written(*op)) k += fmt::format("@{}", writes_);
       for (Scope& scope : scopes_) {
         auto it = scope.find(k);
         if (it == scope.end()) continue;
@@ -101,7 +104,12 @@ class Folder {
     }
     Op& kept = *op;
     block.ops.push_back(std::move(op));
-    for (const auto& region : kept.regions) rebuild(*region);
+    if (kept.kind != OpKind::Load && !has(kept.kind, Trait::Pure)) ++writes_;
+    for (const auto& region : kept.regions) {
+      ++writes_;  // what another trip or arm writes
+      rebuild(*region);
+      ++writes_;
+    }
     if (kept.kind == OpKind::If) merge_equal_results(kept);
   }
 
@@ -167,6 +175,7 @@ class Folder {
   ValueMap map_;
   std::vector<Scope> scopes_;
   std::vector<std::unique_ptr<Op>> retired_;
+  std::int64_t writes_ = 0;  ///< loads of what the kernel writes are equal only between two writes
   bool changed_ = false;
 };
 
