@@ -56,6 +56,13 @@ class ThreadEmitter {
   Values places_in(LV* number, llvm::ArrayRef<std::size_t> axes, llvm::ArrayRef<LV*> counts);
   void bind_places(llvm::ArrayRef<LV*> places);
   void emit_block(const ir::Block& block);
+  void emit_straight(const ir::Block& block);
+  // --- emit_aligned.cpp: straight code in two forms
+  struct Aligned;
+  bool has_aligned_form(const ir::Block& block) const;
+  void emit_aligned(const ir::Block& block);
+  /// What decides whether registers move together: true in code that takes it for granted.
+  LV* unless_assumed(LV* together);
   // --- emit_stream.cpp: from memory to memory, piece by piece
   struct Stream;
   std::map<const ir::Op*, Stream> streams_of(const ir::Block& block) const;
@@ -466,6 +473,7 @@ class ThreadEmitter {
   std::optional<Piece> piece_;
   std::map<const ir::Value*, Layout> piece_layouts_;
   std::int64_t scratch_end_ = 0;
+  Aligned* aligned_ = nullptr;        ///< where one of two forms is being emitted
   const ir::Block* block_ = nullptr;  ///< whose ops are being emitted
   std::vector<GpuCheck> checks_;
 };

@@ -185,7 +185,9 @@ void ThreadEmitter::emit(GpuIr& out) {
   for (const Stage& s : plan_.stages()) out.plan.stages = std::max(out.plan.stages, s.slots);
 }
 
-void ThreadEmitter::emit_block(const ir::Block& block) {
+void ThreadEmitter::emit_block(const ir::Block& block) { has_aligned_form(block) ? emit_aligned(block) : emit_straight(block); }
+
+void ThreadEmitter::emit_straight(const ir::Block& block) {
   const ir::Block* const above = std::exchange(block_, &block);
   llvm::MDNode* const outer = source_;
   const std::map<const Op*, Stream> streams = streams_of(block);

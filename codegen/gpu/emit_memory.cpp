@@ -174,6 +174,7 @@ ThreadEmitter::TileAccess ThreadEmitter::tile_access(Access access, const Layout
     LV* cut = e_.b.CreateAnd(e_.b.CreateOr(inner.first, inner.end), i32(x.run - 1));
     x.together = e_.b.CreateAnd(x.together, e_.b.CreateICmpEQ(cut, i32(0)));
   }
+  x.together = unless_assumed(x.together);
   return x;
 }
 
@@ -285,7 +286,7 @@ Elements ThreadEmitter::load_tile(const Op& op, const Layout& layout) {
     for (std::int64_t r = 0; r < n; r += x.run) runs.push_back(join_cells(t, single(r, r + x.run)));
     return runs;
   };
-  for (LV* run : e_.choose(x.together, together, joined)) {
+  for (LV* run : cpu::is_true(x.together) ? together() : e_.choose(x.together, together, joined)) {
     for (LV* v : split_cells(t, run, x.run)) out.push_back({v});
   }
   return out;
@@ -480,7 +481,13 @@ void ThreadEmitter::store_tile(const Op& op, bool fetch) {
       mask ? e_.if_then(mask, write) : write();
     }
   };
-  x.together ? e_.if_then(x.together, together, single) : single();
+  if (!x.together) {
+    single();
+  } else if (cpu::is_true(x.together)) {
+    together();
+  } else {
+    e_.if_then(x.together, together, single);
+  }
   if (space) state_.write(*space, 0, 1);
   if (!fetch) return;
   for (Element& x : old) {
