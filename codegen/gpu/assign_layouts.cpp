@@ -264,11 +264,7 @@ void Plan::assign_layouts() {
   // Partners of anchored axes, then tiles without any anchor, the largest first.
   std::vector<const Value*> order = axes.tiles();
   std::stable_sort(order.begin(), order.end(), [](const Value* x, const Value* y) { return elements(x) > elements(y); });
-  std::int64_t narrowest = 4;
-  ir::walk(kernel_.body, [&](const Op& op) {
-    if (op.kind == OpKind::Load && is_real_tile(op.result())) narrowest = std::min(narrowest, cell_bytes(dtype(op.result())));
-    if (op.kind == OpKind::Store && is_real_tile(op.operands[1])) narrowest = std::min(narrowest, cell_bytes(dtype(op.operands[1])));
-  });
+  const std::int64_t memory_run = run_in_memory();
   // The widest run of lanes or warps that no axis of a tile reads yet: [divisor, divisor * count).
   struct Gap {
     std::int64_t divisor = 1, count = 1;
@@ -300,7 +296,7 @@ void Plan::assign_layouts() {
     };
     std::vector<Share> shares(rank);
     // What no memory is behind has no vectors.
-    std::int64_t vector = uses_.computed(v) ? 1 : 16 / narrowest;
+    std::int64_t vector = uses_.computed(v) ? 1 : memory_run;
     // Of an axis that is cut, a piece is spread.
     std::vector<std::int64_t> pieces = dims(v);
     for (std::size_t a = rank; a-- > 0;) {
@@ -401,6 +397,31 @@ bool Plan::by_warpgroups(const Op& op) const {
   const std::optional<Primitive> p = warpgroup_product(op);
   const ir::Dims& d = dims(op.result());
   return p && info(*p).on(target_) && d[0] % 64 == 0 && d[1] >= 8;
+}
+
+/// Elements that lie side by side in a thread: as many as 16 bytes hold of the narrowest that move, unless wider ones lose more by it. A thread has
+/// several times 16 bytes of those then, and an access of a warp reaches over so many times as many lines.
+std::int64_t Plan::run_in_memory() const {
+  std::map<std::int64_t, std::int64_t> moved;  // elements by their bytes
+  std::int64_t narrowest = 4;
+  ir::walk(kernel_.body, [&](const Op& op) {
+    if (op.kind != OpKind::Load && op.kind != OpKind::Store) return;
+    const Value* v = op.kind == OpKind::Load ? op.result() : op.operands[1];
+    if (!is_real_tile(v)) return;
+    narrowest = std::min(narrowest, cell_bytes(dtype(v)));
+    if (ir::is_range(op.operands.back()->type)) moved[cell_bytes(dtype(v))] += elements(v);
+  });
+  if (has_products()) return 16 / narrowest;
+  std::int64_t best = 16 / narrowest;
+  std::optional<std::int64_t> least;
+  for (std::int64_t run = best; run >= 4; run /= 2) {
+    std::int64_t cost = 0;
+    for (const auto& [bytes, n] : moved) cost += n * bytes * std::max<std::int64_t>(1, run * bytes / 16);
+    if (least && cost >= *least) continue;
+    least = cost;
+    best = run;
+  }
+  return best;
 }
 
 /// 64 bytes under way in each thread, from all tiles that come together.

@@ -302,6 +302,7 @@ class Plan {
   /// So many registers, as registers_ counts them, are those of a thread that computes beside a warpgroup that asks.
   bool fits_computing(std::int64_t registers) const;
   std::int64_t elements_a_thread(std::int64_t largest) const;
+  std::int64_t run_in_memory() const;
   void choose_dots();
   void assign_layouts();
   void stage_operands();

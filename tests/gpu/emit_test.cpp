@@ -2,7 +2,10 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <llvm/IR/Instructions.h>
+#include <llvm/IR/Module.h>
 
+#include <map>
 #include <set>
 
 #include "codegen/gpu/compile.h"
@@ -18,7 +21,9 @@ using gpu::Layout;
 using gpu::mma_cols;
 using gpu::mma_rows;
 using gpu::strided;
+using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Pair;
 
 TEST(Emit, SharedMemoryBeyondTheArchitectureIsRefused) {
   const auto kernel = parsed(R"(kernel k(
@@ -65,6 +70,49 @@ TEST(Emit, CodeOverTheLimitIsRefused) {
   EXPECT_FALSE(emit_gpu(*kernel, {80}, options, problems).module);
   ASSERT_EQ(problems.list().size(), 1u);
   EXPECT_EQ(problems.list()[0].code, Code::E0601);
+}
+
+/// y = x w + z with x, y, z of 16 bits: runs of four keep both these and w coalesced, and one test stands before all that moves.
+TEST(Emit, TilesThatMoveTogetherAreAskedForAtOnce) {
+  const auto kernel = parsed(R"(kernel k(
+  %0.x: view bf16[1024],
+  %1.z: inout view bf16[1024],
+  %2.w: view f32[1024],
+  %3.y: out view bf16[1024]
+)
+{
+  %4 = const {value = 0} : idx
+  %5 = const {value = 1024} : idx
+  %6 = range %4, %4, %5 {size = 1024, full} : range<1024>
+  %7 = load %0.x, %6 : bf16[1024]
+  %8 = cast %7 : f32[1024]
+  %9 = load %1.z, %6 : bf16[1024]
+  %10 = cast %9 : f32[1024]
+  %11 = load %2.w, %6 : f32[1024]
+  %12 = mul %8, %11 : f32[1024]
+  %13 = add %12, %10 : f32[1024]
+  %14 = cast %13 : bf16[1024]
+  store %1.z, %14, %6
+  store %3.y, %14, %6
+  yield
+}
+)");
+  ASSERT_TRUE(kernel);
+  Diagnostics problems;
+  const GpuIr ir = emit_gpu(*kernel, {80}, {}, problems);
+  ASSERT_TRUE(ir.module);
+  std::map<std::string, std::vector<unsigned>> bits;  // of loads and stores of global memory, by block
+  for (const llvm::BasicBlock& b : *ir.module->getFunction("k")) {
+    for (const llvm::Instruction& i : b) {
+      if (const auto* load = llvm::dyn_cast<llvm::LoadInst>(&i)) bits[b.getName().str()].push_back(load->getType()->getPrimitiveSizeInBits());
+      if (const auto* store = llvm::dyn_cast<llvm::StoreInst>(&i))
+        bits[b.getName().str()].push_back(store->getValueOperand()->getType()->getPrimitiveSizeInBits());
+    }
+  }
+  std::map<unsigned, int> aligned;
+  for (const unsigned n : bits["aligned"]) ++aligned[n];
+  const auto runs = static_cast<int>(1024 / ir.threads / 4);
+  EXPECT_THAT(aligned, ElementsAre(Pair(64, 4 * runs), Pair(128, runs))) << "x and z come, z and y go in runs of 8 bytes, w comes in runs of 16";
 }
 
 TEST(Emit, OnlyKernelsWithAssertionsTakeAReport) {

@@ -197,22 +197,22 @@ TEST(Nvptx, TheAssemblerIsToldHowManyCtasSharedMemoryAdmits) {
 }
 
 TEST(Nvptx, CodeThatHasRoomForItLeavesHalfOfTheThreadsResident) {
-  const auto ptx = [](std::size_t values) {
+  const auto ptx = [](std::size_t values, unsigned bits) {
     GpuIr ir = hand_made({Primitive::Tid});
     // So many numbers, all read before the first is written.
     llvm::Function& f = *ir.module->getFunction(ir.entry);
     llvm::IRBuilder<> b(f.getEntryBlock().getTerminator());
+    llvm::Type* type = b.getIntNTy(bits);
     llvm::Value* at = llvm::ConstantExpr::getIntToPtr(b.getInt64(1 << 20), b.getPtrTy(1));
     std::vector<llvm::Value*> read;
-    for (std::size_t i = 0; i < values; ++i)
-      read.push_back(b.CreateAlignedLoad(b.getInt32Ty(), b.CreateConstGEP1_64(b.getInt32Ty(), at, i), llvm::Align(4), true));
-    for (std::size_t i = 0; i < values; ++i)
-      b.CreateAlignedStore(read[i], b.CreateConstGEP1_64(b.getInt32Ty(), at, values + i), llvm::Align(4), true);
+    for (std::size_t i = 0; i < values; ++i) read.push_back(b.CreateAlignedLoad(type, b.CreateConstGEP1_64(type, at, i), llvm::Align(4), true));
+    for (std::size_t i = 0; i < values; ++i) b.CreateAlignedStore(read[i], b.CreateConstGEP1_64(type, at, values + i), llvm::Align(4), true);
     ir.threads = 128;
     return make_ptx(std::move(ir), {90, true}).ptx;
   };
-  EXPECT_THAT(ptx(60), HasSubstr(".minnctapersm 8"));
-  EXPECT_THAT(ptx(100), ::testing::Not(HasSubstr(".minnctapersm"))) << "they would be spilled";
+  EXPECT_THAT(ptx(60, 32), HasSubstr(".minnctapersm 8"));
+  EXPECT_THAT(ptx(100, 32), ::testing::Not(HasSubstr(".minnctapersm"))) << "they would be spilled";
+  EXPECT_THAT(ptx(100, 16), HasSubstr(".minnctapersm 8")) << "two of them share a word";
 }
 
 TEST(Nvptx, AMalformedModuleIsRefused) {
