@@ -1,6 +1,6 @@
 // Which exponentials are computed by multiply-adds. The unit for transcendental functions takes a warp's instruction every 8 cycles, the scheduler
-// issues one in each: in a loop of products where that unit has more to do than the scheduler, some of its exponentials are polynomials instead,
-// as many as make both equally busy.
+// issues one in each: in a loop of products where that unit has more to do than the scheduler and than the tensor cores, some of its exponentials are
+// polynomials instead, until it is no busier than one of these. While the tensor cores set the pace, they would only cost power (RESULTS.md).
 //
 // Which ones depends on their columns alone, and how many on the kernel alone: schedules, which deal out rows to warps, change no bit.
 #include <algorithm>
@@ -41,17 +41,24 @@ Work work_of(const Op& op, bool coarse) {
   }
 }
 
+/// Of a quarter of the tensor cores, 16 rows of a warpgroup's 64: 1024 multiplications a cycle of 8-bit numbers, half as many of 16 bits, and so on.
+std::int64_t product_cycles(const Op& dot) {
+  constexpr std::int64_t kBytesACycle = 1024, kRows = 16;
+  const ir::Dims &a = dims(dot.operands[0]), &b = dims(dot.operands[1]);
+  return kRows * a[1] * b[1] * cell_bytes(dtype(dot.operands[0])) / kBytesACycle;
+}
+
 }  // namespace
 
 void Plan::balance_units() {
   ir::walk(kernel_.body, [&](const Op& loop) {
     if (loop.kind != OpKind::For) return;
-    bool products = false;
+    std::int64_t products = 0;
     Work all{0, kTripSlots};
     std::int64_t exponentials = 0;
     std::vector<const Op*> movable;
     for (const auto& op : loop.region().ops) {
-      products = products || (op->kind == OpKind::Dot && dots_.at(op.get()).warpgroup);
+      if (op->kind == OpKind::Dot && dots_.at(op.get()).warpgroup) products += product_cycles(*op);
       const bool reduces = op->kind == OpKind::Reduce;
       if (op->results.size() != 1 || !(reduces || ir::has(op->kind, ir::Elementwise))) continue;
       const ir::Value* counted = reduces ? op->operands[0] : op->result();
@@ -67,9 +74,10 @@ void Plan::balance_units() {
       exponentials += n;
       movable.push_back(op.get());
     }
-    const std::int64_t surplus = kUnitCycles * all.unit - all.slots;
-    if (!products || exponentials == 0 || surplus <= 0) return;
-    const std::int64_t moved = std::min(surplus / (kUnitCycles + kPolynomialSlots), exponentials);
+    const std::int64_t unit = kUnitCycles * all.unit;
+    if (products == 0 || exponentials == 0 || unit <= std::max(all.slots, products)) return;
+    const std::int64_t moved =
+        std::min({(unit - all.slots) / (kUnitCycles + kPolynomialSlots), (unit - products) / kUnitCycles, exponentials});
     for (const Op* op : movable) polynomial_[op] = moved * kShares / exponentials;
   });
 }
