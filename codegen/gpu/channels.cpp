@@ -116,6 +116,13 @@ Channels channels_of(const ir::Kernel& kernel, const Plan& plan, int trips, int 
       for (const int s : waiting) asks.steps.push_back({Kind::Put, tiles.at(s)});
       waiting.clear();
     };
+    std::vector<int> freed;
+    const auto free_early = [&](const Op& loop) {
+      for (const int s : plan.freed_in_last_trip(loop)) {
+        freed.push_back(s);
+        computes.steps.push_back({Kind::Free, tiles.at(s)});
+      }
+    };
     for (const auto& op : kernel.body.ops) {
       for (const auto& [s, channel] : tiles) {
         if (stages[static_cast<std::size_t>(s)].source->def != op.get()) continue;
@@ -123,7 +130,7 @@ Channels channels_of(const ir::Kernel& kernel, const Plan& plan, int trips, int 
         computes.steps.push_back({Kind::Take, channel});
       }
       if (const auto ring = rings.find(op.get()); ring != rings.end()) {
-        const int all = slots_used(plan, *op, trips), ahead = std::min(all, out.channels[ring->second].slots);
+        const int all = slots_used(plan, *op, trips), ahead = std::min(all, plan.trips_before_tiles(*op));
         asks.steps.insert(asks.steps.end(), static_cast<std::size_t>(ahead), {Kind::Put, ring->second});
         ask_waiting();
         asks.steps.insert(asks.steps.end(), static_cast<std::size_t>(all - ahead), {Kind::Put, ring->second});
@@ -132,11 +139,13 @@ Channels channels_of(const ir::Kernel& kernel, const Plan& plan, int trips, int 
         for (int t = 0; t < all; ++t) {
           computes.steps.push_back({Kind::Take, ring->second});
           if (t >= held) computes.steps.push_back({Kind::Free, ring->second});
+          if (t + 1 == trips) free_early(*op);
         }
+        if (trips == 0) free_early(*op);
         if (all > 0) computes.steps.insert(computes.steps.end(), static_cast<std::size_t>(held), {Kind::Free, ring->second});
       }
       for (const auto& [s, channel] : tiles) {
-        if (plan.last_reader(s) == op.get()) computes.steps.push_back({Kind::Free, channel});
+        if (plan.last_reader(s) == op.get() && std::find(freed.begin(), freed.end(), s) == freed.end()) computes.steps.push_back({Kind::Free, channel});
       }
     }
     ask_waiting();

@@ -103,6 +103,8 @@ class ThreadEmitter {
   void issue_behind(const RingLoop& r, const RingPart& part, llvm::ArrayRef<LV*> carried, const std::vector<const ir::Value*>& results);
   static bool needs_late(const RingPart& part, const ir::Op& op, const std::set<const ir::Op*>& late);
   LV* last_trip(const RingLoop& r);
+  void free_in_last_trip(const RingLoop& r, LV* iv);
+  void keep_above(const RingPart& part, const std::set<const ir::Op*>& late);
   void cut_tiles(const RingPart& part, LV* trip, LV* slot, int behind);
   void await_turn(const RingPart& part);
   void give_turn(const RingPart& part);
@@ -230,6 +232,8 @@ class ThreadEmitter {
   void take_tile(int stage);
   /// Those that no op after this one reads.
   void free_tiles(const ir::Op& op);
+  /// By each warp that has read it, where `when` holds; null: certainly.
+  void free_tile(int stage, LV* when = nullptr);
   /// do { values = body(values) } while goes_on(values), tested first.
   Values repeat(const Values& init, const std::function<LV*(llvm::ArrayRef<LV*>)>& goes_on, const std::function<Values(llvm::ArrayRef<LV*>)>& body);
   void emit_while(const ir::Op& op);
@@ -463,6 +467,7 @@ class ThreadEmitter {
   bool element_copies_ = false;                               ///< stage_load: element by element alone, short code
   const SharedBody* shared_ = nullptr;                        ///< of the trip that is being emitted
   LV* part_ = nullptr;                                        ///< i32: which part's it is
+  std::set<int> freed_;                                       ///< roles: tiles that a loop has freed already
   std::set<const ir::Op*> skipped_;                           ///< emitted with another op
   /// The piece of a stream that is being emitted: the last axis of its tiles without its outermost register digit, which is `number` here.
   struct Piece {

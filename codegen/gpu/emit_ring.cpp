@@ -179,6 +179,21 @@ bool ThreadEmitter::needs_late(const RingPart& part, const Op& op, const std::se
   return found;
 }
 
+/// What a trip computes while products of the trip before are under way: the assembler would move the wait for these up to the first product's.
+void ThreadEmitter::keep_above(const RingPart& part, const std::set<const Op*>& late) {
+  // Where threads add products up, these are in the way for as long as that takes. The others' slots are better left early (RESULTS.md).
+  if (std::none_of(part.skews.begin(), part.skews.end(), [&](const Skew& s) { return plan_.promoted(*s.dot); })) return;
+  for (const auto& op : part.op.region().ops) {
+    if (op->results.size() != 1 || op->kind == ir::OpKind::Dot || late.count(op.get()) != 0 || part.skew_of(op.get())) continue;
+    const ir::Value* v = op->result();
+    const std::vector<const Op*>& uses = plan_.uses().of(v);
+    if (!std::any_of(uses.begin(), uses.end(), [&](const Op* u) { return late.count(u) != 0 || u->kind == ir::OpKind::Yield; })) continue;
+    const auto tile = tiles_.find(v);
+    if (tile == tiles_.end() || dtype(v) != DType::F32) continue;
+    call(e_.b, e_.module, Primitive::KeepAbove, {plain(e_, get(v, layout_of(v)).back())});
+  }
+}
+
 Values ThreadEmitter::ring_trip(const RingLoop& r, const RingPart& part, LV* iv, llvm::ArrayRef<LV*> carried, bool first) {
   const ir::Block& body = part.op.region();
   const ir::Block* const above = std::exchange(block_, &body);
@@ -239,10 +254,16 @@ Values ThreadEmitter::ring_trip(const RingLoop& r, const RingPart& part, LV* iv,
     give_turn(part);
     fetch();
   }
-  if (behind) settle_all();
+  if (behind) {
+    keep_above(part, late);
+    settle_all();
+  }
   // Once the last product has read its tiles, the slot may be filled again.
   const bool early = behind && r.barriers && std::none_of(late.begin(), late.end(), [](const Op* op) { return op->kind == ir::OpKind::Dot; });
-  if (early) release(r, turn.slot);
+  if (early) {
+    release(r, turn.slot);
+    free_in_last_trip(r, iv);
+  }
   for (const auto& op : body.ops) {
     if (late.count(op.get()) == 0) continue;
     if (options_.spans) mark_source(op->span);
@@ -269,11 +290,26 @@ Values ThreadEmitter::ring_trip(const RingLoop& r, const RingPart& part, LV* iv,
       flatten(scaled->factor, operand_layout(scaled->factor, plan_.dot(*s->dot).result), next);
   }
   settle_all();
-  if (r.barriers && !early) release(r, turn.slot);
+  if (r.barriers && !early) {
+    release(r, turn.slot);
+    free_in_last_trip(r, iv);
+  }
   go_on(r, turn);
   carry(turn, next);
   block_ = above;
   return next;
+}
+
+/// After a trip's products in step: the next instance's tiles may come while this one's last product and its results are worked off.
+void ThreadEmitter::free_in_last_trip(const RingLoop& r, LV* iv) {
+  if (r.tiles.empty()) return;
+  // Parts follow each other.
+  LV *next = e_.add(iv, r.step), *over = e_.b.getTrue();
+  for (const RingPart& part : r.parts) {
+    LV* from = e_.b.CreateSelect(e_.b.CreateICmpSLT(part.lo, next), next, part.lo);
+    over = e_.b.CreateAnd(over, e_.b.CreateICmpSGE(from, part.hi));
+  }
+  for (const int stage : r.tiles) free_tile(stage, over);
 }
 
 LV* ThreadEmitter::last_trip(const RingLoop& r) {
@@ -326,6 +362,7 @@ ThreadEmitter::RingLoop ThreadEmitter::ring_loop(const Op& op) {
   }
   for (const auto& v : loops.back()->results) r.results.push_back(v.get());
   r.shared = plan_.shared_body(op);
+  if (r.fed) r.tiles = plan_.freed_in_last_trip(op);
   return r;
 }
 
@@ -397,7 +434,12 @@ Values ThreadEmitter::all_trips(const RingLoop& r, const Values& none, const std
   if (r.first().skews.empty()) return ring_trips(r, start());
   LV* any = e_.b.getFalse();
   for (const RingPart& part : r.parts) any = e_.b.CreateOr(any, e_.b.CreateICmpSLT(part.lo, part.hi));
-  return e_.choose(any, [&] { return ring_trips_behind(r, start()); }, [&] { return none; });
+  return e_.choose(
+      any, [&] { return ring_trips_behind(r, start()); },
+      [&] {
+        for (const int stage : r.tiles) free_tile(stage);
+        return none;
+      });
 }
 
 void ThreadEmitter::emit_fed_for(const Op& op, const RingLoop& r) {
@@ -414,6 +456,7 @@ void ThreadEmitter::emit_fed_for(const Op& op, const RingLoop& r) {
   for (const RingPart& part : r.parts) {
     for (const int s : part.stages) slots_.erase(s);
   }
+  freed_.insert(r.tiles.begin(), r.tiles.end());
   std::size_t at = 0;
   for (const ir::Value* v : r.results) bind_flat(v, layout_of(v), end, at);
 }

@@ -236,8 +236,7 @@ Values ThreadEmitter::ask_instance(llvm::ArrayRef<LV*> places, llvm::ArrayRef<LV
   state_ = SharedState();
   bind_existing(places);
   for (const Op* op : roles.slice) emit_op(*op);
-  // Tiles are asked for behind as many trips of the loop after them as there are slots: these become free in the instance before, the tile's place
-  // only when it is left.
+  // Tiles are asked for behind the trips of the loop after them whose slots become free earlier.
   std::vector<int> waiting;
   const auto ask_waiting = [&] {
     for (const int s : waiting) ask_tile(s);
@@ -266,8 +265,9 @@ void ThreadEmitter::ask_loop(const Op& op, const std::function<void()>& in_betwe
     LV *trip = nullptr, *any = exists(r, turn_of(r, now), 0, &trip);
     if (r.behind > 0) any = e_.b.CreateOr(any, exists(r, turn_of(r, now), 1, &trip));
     // Once: before the first trip that has to wait for a slot, or where trips end before that.
-    LV *asked = now.front(), *few = e_.b.CreateAnd(e_.b.CreateNot(any), e_.b.CreateICmpSLT(asked, i32(r.slots)));
-    e_.if_then(e_.b.CreateOr(few, e_.b.CreateICmpEQ(asked, i32(r.slots))), in_between);
+    LV* const ahead = i32(plan_.trips_before_tiles(op));
+    LV *asked = now.front(), *few = e_.b.CreateAnd(e_.b.CreateNot(any), e_.b.CreateICmpSLT(asked, ahead));
+    e_.if_then(e_.b.CreateOr(few, e_.b.CreateICmpEQ(asked, ahead)), in_between);
     return any;
   };
   const auto ask_trip = [&](llvm::ArrayRef<LV*> now) {
@@ -331,11 +331,17 @@ void ThreadEmitter::free_tiles(const Op& op) {
   if (!plan_.roles()) return;
   for (const int stage : plan_.roles()->tiles) {
     if (plan_.last_reader(stage) != &op) continue;
-    settle_all();
-    call(e_.b, e_.module, Primitive::WarpSync, {});
-    leave_slot(shared_address(plan_.stages()[static_cast<std::size_t>(stage)].barriers + 8), plan_.shares(stage));
+    if (!freed_.erase(stage)) {
+      settle_all();
+      free_tile(stage);
+    }
     slots_.erase(stage);
   }
+}
+
+void ThreadEmitter::free_tile(int stage, LV* when) {
+  call(e_.b, e_.module, Primitive::WarpSync, {});
+  leave_slot(shared_address(plan_.stages()[static_cast<std::size_t>(stage)].barriers + 8), plan_.shares(stage), when);
 }
 
 }  // namespace tessera::gpu

@@ -89,7 +89,7 @@ class Uses {
   static bool inside(const ir::Block* b, const ir::Block* outer);
 
  private:
-  bool ends_in_halves(const ir::Value* v) const;
+  bool ends_in_shorts(const ir::Value* v) const;
 
   std::map<const ir::Value*, std::vector<const ir::Op*>> uses_;
   std::set<const ir::Value*> lazy_, computed_;
@@ -232,6 +232,12 @@ class Plan {
   int launched_threads() const { return threads() + (roles_ ? kGroupThreads : 0); }
   /// The last op of the kernel's block that reads a stage of a tile that comes once an instance.
   const ir::Op* last_reader(int stage) const;
+  /// Tiles that come once an instance and are free within the last trip of a loop whose products run behind: those that its products in step read and
+  /// nothing after it does. `head`: the first loop of the chain.
+  std::vector<int> freed_in_last_trip(const ir::Op& head) const;
+  /// How many trips' slots of a loop become free in the instance before no later than the tiles that come once an instance do: all, or all but the one
+  /// that the last product of a loop behind reads.
+  int trips_before_tiles(const ir::Op& head) const;
   /// Of a tile that is not lazy.
   const Layout& layout(const ir::Value* v) const { return layouts_.at(v); }
   bool has_layout(const ir::Value* v) const { return layouts_.count(v) != 0; }

@@ -188,4 +188,26 @@ const Op* Plan::last_reader(int stage) const {
   return last;
 }
 
+int Plan::trips_before_tiles(const Op& head) const {
+  const int slots = stages_[static_cast<std::size_t>(rings_of(head)[0])].slots;
+  return freed_in_last_trip(head).empty() ? slots : slots - 1;
+}
+
+std::vector<int> Plan::freed_in_last_trip(const Op& head) const {
+  std::vector<int> freed;
+  if (!roles_ || skews_of(head).empty()) return freed;
+  const std::vector<const Op*>& rest = continued_by(head);
+  const Op* last = rest.empty() ? &head : rest.back();
+  for (const int stage : roles_->tiles) {
+    const bool late = std::any_of(skews_.begin(), skews_.end(), [&](const auto& of_loop) {
+      return std::any_of(of_loop.second.begin(), of_loop.second.end(), [&](const Skew& s) {
+        const DotPlan& d = dots_.at(s.dot);
+        return d.a.stage == stage || d.b.stage == stage;
+      });
+    });
+    if (last_reader(stage) == last && !late) freed.push_back(stage);
+  }
+  return freed;
+}
+
 }  // namespace tessera::gpu

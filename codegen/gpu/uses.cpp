@@ -28,21 +28,24 @@ struct Reach {
   int depth = 0, nodes = 0;
 };
 
-/// Whether `v` is made, element by element or as an extreme of elements, from a product of tiles of 16 bits.
-bool from_half_product(const ir::Value* v, std::set<const ir::Value*>& seen) {
+/// Floats of 16 bits or of 8.
+bool is_short(DType t) { return is_half(t) || t == DType::E4M3 || t == DType::E5M2; }
+
+/// Whether `v` is made, element by element or as an extreme of elements, from a product of tiles of at most 16 bits.
+bool from_short_product(const ir::Value* v, std::set<const ir::Value*>& seen) {
   const Op* op = v->def;
   if (!op || !seen.insert(v).second) return false;
-  if (op->kind == OpKind::Dot) return is_half(dtype(op->operands[0])) && is_half(dtype(op->operands[1]));
+  if (op->kind == OpKind::Dot) return is_short(dtype(op->operands[0])) && is_short(dtype(op->operands[1]));
   const bool extreme = op->kind == OpKind::Reduce && (op->int_attr(ir::Attr::Kind) == static_cast<std::int64_t>(ir::ReduceKind::Max) ||
                                                       op->int_attr(ir::Attr::Kind) == static_cast<std::int64_t>(ir::ReduceKind::Min));
   if (!ir::has(op->kind, ir::Elementwise) && op->kind != OpKind::Broadcast && op->kind != OpKind::Permute && !extreme) return false;
-  return std::any_of(op->operands.begin(), op->operands.end(), [&](const ir::Value* o) { return from_half_product(o, seen); });
+  return std::any_of(op->operands.begin(), op->operands.end(), [&](const ir::Value* o) { return from_short_product(o, seen); });
 }
 
 }  // namespace
 
-/// Whether all that depends on `v` is rounded to 16 bits before it leaves the kernel or decides what runs.
-bool Uses::ends_in_halves(const ir::Value* v) const {
+/// Whether all that depends on `v` is rounded to at most 16 bits before it leaves the kernel or decides what runs.
+bool Uses::ends_in_shorts(const ir::Value* v) const {
   std::set<const ir::Value*> seen;
   std::vector<const ir::Value*> work = {v};
   while (!work.empty()) {
@@ -50,7 +53,7 @@ bool Uses::ends_in_halves(const ir::Value* v) const {
     work.pop_back();
     if (!seen.insert(x).second) continue;
     for (const Op* use : of(x)) {
-      if (use->kind == OpKind::Cast && is_half(dtype(use->result()))) continue;
+      if (use->kind == OpKind::Cast && is_short(dtype(use->result()))) continue;
       if (use->kind == OpKind::For || use->kind == OpKind::Yield) {
         // Carried values; the loop that a yield belongs to.
         const Op* loop = use->kind == OpKind::For ? use : use->parent->parent;
@@ -100,7 +103,7 @@ Uses::Uses(const ir::Kernel& kernel) : params_(kernel.body.args.size() - kernel.
   ir::walk(kernel.body, [&](const Op& op) {
     std::set<const ir::Value*> seen;
     const bool rough = op.kind == OpKind::Tanh || op.kind == OpKind::Exp2 || op.kind == OpKind::Sigmoid;
-    if (rough && !kernel.strict && from_half_product(op.operands[0], seen) && ends_in_halves(op.result())) coarse_.insert(&op);
+    if (rough && !kernel.strict && from_short_product(op.operands[0], seen) && ends_in_shorts(op.result())) coarse_.insert(&op);
   });
 }
 

