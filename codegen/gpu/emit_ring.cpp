@@ -303,12 +303,7 @@ Values ThreadEmitter::ring_trip(const RingLoop& r, const RingPart& part, LV* iv,
 /// After a trip's products in step: the next instance's tiles may come while this one's last product and its results are worked off.
 void ThreadEmitter::free_in_last_trip(const RingLoop& r, LV* iv) {
   if (r.tiles.empty()) return;
-  // Parts follow each other.
-  LV *next = e_.add(iv, r.step), *over = e_.b.getTrue();
-  for (const RingPart& part : r.parts) {
-    LV* from = e_.b.CreateSelect(e_.b.CreateICmpSLT(part.lo, next), next, part.lo);
-    over = e_.b.CreateAnd(over, e_.b.CreateICmpSGE(from, part.hi));
-  }
+  LV* over = e_.b.CreateICmpSGE(e_.add(iv, r.step), r.end);
   for (const int stage : r.tiles) free_tile(stage, over);
 }
 
@@ -363,6 +358,9 @@ ThreadEmitter::RingLoop ThreadEmitter::ring_loop(const Op& op) {
   for (const auto& v : loops.back()->results) r.results.push_back(v.get());
   r.shared = plan_.shared_body(op);
   if (r.fed) r.tiles = plan_.freed_in_last_trip(op);
+  // Parts follow each other.
+  r.end = r.first().hi;
+  for (const RingPart& part : r.parts) r.end = e_.b.CreateSelect(e_.b.CreateICmpSLT(part.lo, part.hi), part.hi, r.end);
   return r;
 }
 
