@@ -244,6 +244,8 @@ Val Elaborator::call_fn(const FnVal& f, std::vector<ArgVal> args, Span span) {
       fail(Code::E0407, span, fmt::format("`{}` calls itself through the function it was given", fn.name.name), "use a loop: functions are inlined",
            {{fn.name.span, "defined here"}});
   if (!lowering()) return opaque_results(fn.results, bound, fn.name.name, span);
+  // Schedules name what has no name of its own by the parameter.
+  for (const auto& p : fn.params) hint(bound->names[p.name.name].value, p.name.name);
   require_shallow_calls(span);
   active_.push_back(&fn);
   trail_.push_back({span, fmt::format("in the call of `{}`", fn.name.name)});

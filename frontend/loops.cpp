@@ -202,7 +202,11 @@ void Elaborator::exec_for(const ast::For& f, Span span, const ScopePtr& s) {
   auto enter = [&](const ScopePtr& inner, ir::Value* iv) {
     Sym at = fresh_symbol(f.var.name, iv);
     if (!tiles && r.lo_sym && r.hi_sym) bounds_[at.symbols()[0]] = {*r.lo_sym, *r.hi_sym};
-    if (iv) iv->hint = f.var.name;
+    if (iv) {
+      // Under the path of the loop, whose own label is for what is inside.
+      iv->hint = f.var.name;
+      for (std::size_t i = labels_.size() - (f.label ? 1 : 0); i-- > 0;) iv->hint = labels_[i] + "." + iv->hint;
+    }
     Val v;
     if (tiles) {
       ir::Value* block = builder_ ? emit(OpKind::Div, {idx_binary(OpKind::Sub, iv, r.lo), step}) : nullptr;

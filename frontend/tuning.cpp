@@ -296,6 +296,24 @@ Schedule Elaborator::schedule(const KernelDecl& k, const std::string& family, co
   s->parent = k.body_module->scope;
   for (const auto& [n, c] : constants)
     if (auto* i = std::get_if<std::int64_t>(&c)) s->names[n] = Binding{Val{IntConst{Sym(*i)}}, false, k.span, n, false};
+  std::set<std::string> names;
+  NameCollector collect(names);
+  collect.block(k.ast->body, *k.body_module, "", 0);
+  // `flash.kt`, by the function of a call without a label, is `kt`.
+  const auto by_labels = [&](std::string subject) {
+    for (bool shorter = true; shorter;) {
+      shorter = false;
+      for (const auto& [fn, path] : collect.called()) {
+        const std::string prefix = path + fn->name.name + ".";
+        const bool other = names.contains(path + fn->name.name) ||
+                           std::ranges::any_of(collect.called(), [&, fn = fn](const auto& c) { return c.first == fn && c.second == prefix; });
+        if (!subject.starts_with(prefix) || other) continue;  // a variable or a label of this name
+        subject = path + subject.substr(prefix.size());
+        shorter = true;
+      }
+    }
+    return subject;
+  };
   const auto read = [&](const ast::Schedule& schedule, const std::string& path) {
     if (schedule.on && schedule.on->name != family) return;
     for (const auto& d : schedule.directives) {
@@ -307,7 +325,7 @@ Schedule Elaborator::schedule(const KernelDecl& k, const std::string& family, co
       const bool of_values = std::string_view(info(*kind).subject) == "value";
       for (const auto& a : d.args) {
         ScheduleArg arg;
-        arg.subject = (of_values ? path : "") + dotted(a.subject);
+        arg.subject = of_values ? by_labels(path + dotted(a.subject)) : dotted(a.subject);
         if (a.modifier) arg.word = a.modifier->name;
         try {
           // A number alone, `swizzle 8`, or an axis: `divide acc 1: group`.
@@ -328,9 +346,6 @@ Schedule Elaborator::schedule(const KernelDecl& k, const std::string& family, co
     }
   };
   // Those of functions first: the kernel's own stand above them.
-  std::set<std::string> names;
-  NameCollector collect(names);
-  collect.block(k.ast->body, *k.body_module, "", 0);
   for (const auto& [fn, path] : collect.called()) {
     const auto at = program_.fn_schedules.find(fn);
     if (at == program_.fn_schedules.end()) continue;

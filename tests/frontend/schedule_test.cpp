@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "dsl/text.h"
 #include "frontend/frontend.h"
 
 namespace tessera {
@@ -55,6 +56,45 @@ schedule k on sm90 { ring at: 2; }
   EXPECT_THAT(all, testing::IsSupersetOf({"ring at:3", "ring twice.at:3"}));
   ASSERT_FALSE(all.empty());
   EXPECT_EQ(all.back(), "ring at:2");
+}
+
+TEST(Schedules, FunctionsNameTheirCallsWithoutLabels) {
+  const std::string fns = R"(
+fn read[M: dim](x: view f32[M]) -> f32 { let at = x[0]; return at; }
+fn twice[M: dim](x: view f32[M]) -> f32 { let y = read(x); return y + y; }
+)";
+  EXPECT_THAT(schedule_of(fns + R"(
+kernel k(x: view f32[M], o: out view f32[M]) over (i in M) { let a = twice(x); o[i] = a; }
+schedule k on sm90 { ring twice.read.at: 3, read.at: 2, at: 1; }
+)"),
+              testing::ElementsAre("ring at:3 at:2 at:1"));
+  // A label, or a variable, of that name stands for itself.
+  EXPECT_THAT(schedule_of(fns + R"(
+kernel k(x: view f32[M], o: out view f32[M]) over (i in M) { let a = read: read(x); let b = read(x); o[i] = a + b; }
+schedule k on sm90 { ring read.at: 3; }
+)"),
+              testing::ElementsAre("ring read.at:3"));
+}
+
+TEST(Schedules, ParametersAndLoopsHaveNames) {
+  const LoadResult loaded = load_program("k.tile", R"(
+fn total(x: f32[16], n: i32) -> f32 {
+  var s = fill(0.0, f32[16]);
+  for t in 0 .. n { s += x; }
+  return sum(s);
+}
+kernel k(x: view f32[M], o: out view f32[M], n: i32) over (i in tiles(M, 16)) {
+  let a = first: total(x[i], n);
+  o[i] = fill(a + total(x[i], n), f32[16]);
+}
+)",
+                                         {});
+  ASSERT_TRUE(loaded.program) << render(loaded.diagnostics, *loaded.sources);
+  Diagnostics problems;
+  const auto kernel = instantiate(*loaded.program, "k", {}, {}, problems);
+  ASSERT_TRUE(kernel) << render(problems, *loaded.sources);
+  const std::string text = ir::print(*kernel);
+  for (const char* name : {".first.x", ".x", ".first.t", ".t"}) EXPECT_THAT(text, testing::HasSubstr(name)) << text;
 }
 
 }  // namespace
