@@ -7,6 +7,7 @@
 #include "codegen/cpu/emit.h"
 #include "codegen/cpu/machine.h"
 #include "codegen/cpu/object.h"
+#include "codegen/cpu/wishes.h"
 
 namespace tessera {
 
@@ -43,6 +44,7 @@ Built build(const ir::Kernel& kernel, const CpuTarget& target, const CpuOptions&
   Built r;
   const std::size_t before = diagnostics.count();
   refuse_unsupported(kernel, diagnostics);
+  const cpu::Wishes wishes = cpu::wishes_of(kernel, options.schedule, diagnostics);
   if (diagnostics.count() != before) return r;
   auto t = Clock::now();
   r.machine = cpu::create_machine(target, options.codegen_level);
@@ -54,9 +56,16 @@ Built build(const ir::Kernel& kernel, const CpuTarget& target, const CpuOptions&
   if (kernel.strict) e.b.clearFastMathFlags();
   cpu::Analysis analysis(kernel);
   const cpu::Plan plan(analysis, vectors);
+  for (const auto& [loop, unroll] : wishes.unrolls) {
+    if (!plan.gemm_loop(*loop)) continue;
+    const std::string name = loop->region().args[0]->hint;
+    cpu::refuse(kernel, unroll.span, fmt::format("unroll {}: {}", name, unroll.count),
+                fmt::format("the loop over `{}` is one product of its whole range, blocked for the caches", name), diagnostics);
+  }
+  if (diagnostics.count() != before) return r;
   r.object.entry = "tessera_kernel";
   r.object.range_entry = "tessera_kernel_range";
-  cpu::KernelEmitter emitter(analysis, plan, e, options);
+  cpu::KernelEmitter emitter(analysis, plan, wishes, e, options);
   emitter.emit(r.object.entry, r.object.range_entry);
   cpu::set_vector_attributes(*r.module, target.cpu, r.machine->getTargetFeatureString());
   r.object.arena_bytes = static_cast<std::size_t>(emitter.arena_bytes());

@@ -8,6 +8,7 @@
 #include "codegen/cpu/evaluate.h"
 #include "codegen/cpu/operand.h"
 #include "codegen/cpu/plan.h"
+#include "codegen/cpu/wishes.h"
 
 namespace tessera::cpu {
 
@@ -16,8 +17,8 @@ class KernelEmitter {
   class NestEmitter;  // emit_nest.h
   struct Chunk;
 
-  KernelEmitter(const Analysis& analysis, const Plan& plan, Emitter& e, const CpuOptions& options)
-      : analysis_(analysis), plan_(plan), e_(e), options_(options) {}
+  KernelEmitter(const Analysis& analysis, const Plan& plan, const Wishes& wishes, Emitter& e, const CpuOptions& options)
+      : analysis_(analysis), plan_(plan), wishes_(wishes), e_(e), options_(options) {}
 
   /// Adds both entries to the module.
   void emit(const std::string& entry, const std::string& range_entry);
@@ -99,6 +100,7 @@ class KernelEmitter {
 
   const Analysis& analysis_;
   const Plan& plan_;
+  const Wishes& wishes_;
   Emitter& e_;
   const CpuOptions& options_;
   Arena arena_;

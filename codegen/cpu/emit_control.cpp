@@ -38,7 +38,11 @@ void KernelEmitter::plan_fetches(const ir::Block& block) {
       }
     }
   }
-  for (const auto& [load, nest] : last) fetches_[nest].push_back(load);
+  // Unrolled bodies are emitted more than once.
+  for (const auto& [load, nest] : last) {
+    std::vector<const Op*>& loads = fetches_[nest];
+    if (std::find(loads.begin(), loads.end(), load) == loads.end()) loads.push_back(load);
+  }
 }
 
 Values KernelEmitter::yielded_units(const ir::Block& block) {
@@ -113,7 +117,11 @@ void KernelEmitter::emit_for(const Op& op) {
       ev_->bind_buffer(op.result(i), ensure_buffer(args[i]));
   }
   // The induction variable starts as a multiple of what both its start and its step are multiples of.
-  const Values out = e_.loop(lo, hi, step, init, false, [&](LV* iv, llvm::ArrayRef<LV*> carried) {
+  const auto wish = wishes_.unrolls.find(&op);
+  const int bodies = wish == wishes_.unrolls.end() ? 1 : wish->second.count;
+  const auto outside = bodies > 1 ? ev_->buffers() : std::map<const ir::Value*, Buffer>();
+  const Values out = e_.unrolled(bodies, lo, hi, step, init, [&](LV* iv, llvm::ArrayRef<LV*> carried) {
+    if (bodies > 1) ev_->bind_buffers_alone(outside);
     ev_->push();
     ev_->bind_unit(body.args[0].get(), lanes(iv));
     bind_units(*ev_, args, carried);

@@ -172,6 +172,22 @@ Values Emitter::loop(Value* lo, Value* hi, Value* step, Values carried, bool non
   return results;
 }
 
+Values Emitter::unrolled(int count, Value* lo, Value* hi, Value* step, Values carried, const LoopBody& body, const std::function<void()>& between) {
+  if (count == 1) return loop(lo, hi, step, std::move(carried), false, body);
+  Value *last = sub(hi, mul(step, idx(count - 1))), *far = mul(step, idx(count));
+  carried.push_back(lo);
+  carried = loop(lo, last, far, carried, false, [&](Value* iv, llvm::ArrayRef<Value*> inside) {
+    Values now = inside.drop_back().vec();
+    for (int i = 0; i < count; ++i) now = body(i == 0 ? iv : add(iv, mul(step, idx(i))), now);
+    now.push_back(add(iv, far));
+    return now;
+  });
+  Value* rest = carried.back();
+  carried.pop_back();
+  if (between) between();
+  return loop(rest, hi, step, std::move(carried), false, body);
+}
+
 void Emitter::loop(Value* lo, Value* hi, Value* step, bool nonempty, const std::function<void(Value*)>& body) {
   loop(lo, hi, step, {}, nonempty, [&](Value* iv, llvm::ArrayRef<Value*>) {
     body(iv);

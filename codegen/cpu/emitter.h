@@ -100,6 +100,9 @@ class Emitter {
   using LoopBody = std::function<Values(llvm::Value* iv, llvm::ArrayRef<llvm::Value*> carried)>;
   Values loop(llvm::Value* lo, llvm::Value* hi, llvm::Value* step, Values carried, bool nonempty, const LoopBody& body);
   void loop(llvm::Value* lo, llvm::Value* hi, llvm::Value* step, bool nonempty, const std::function<void(llvm::Value* iv)>& body);
+  /// The same with `count` bodies in a row, and a loop of their own for the trips that are left; `between` stands before that.
+  Values unrolled(int count, llvm::Value* lo, llvm::Value* hi, llvm::Value* step, Values carried, const LoopBody& body,
+                  const std::function<void()>& between = nullptr);
   void if_then(llvm::Value* condition, const std::function<void()>& then, const std::function<void()>& otherwise = nullptr);
 
   /// The results of one of two branches.

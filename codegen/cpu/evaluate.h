@@ -41,6 +41,9 @@ class Evaluator {
   void bind_symbol(const std::string& name, llvm::Value* x) { symbols_[name] = x; }
   void bind_buffer(const ir::Value* v, const Buffer& b) { buffers_[v] = b; }
   bool has_buffer(const ir::Value* v) const { return buffers_.count(v) != 0; }
+  /// All that are bound, and back to those: a body that is emitted again makes its own anew.
+  const std::map<const ir::Value*, Buffer>& buffers() const { return buffers_; }
+  void bind_buffers_alone(const std::map<const ir::Value*, Buffer>& buffers) { buffers_ = buffers; }
   const Buffer& buffer(const ir::Value* v) const { return buffers_.at(v); }
 
   // --- evaluation, in register form

@@ -1,0 +1,35 @@
+#include "codegen/passes/named.h"
+
+#include <algorithm>
+
+namespace tessera::ir {
+
+std::vector<const Value*> named(const Kernel& kernel, std::string_view name) {
+  std::vector<const Value*> out;
+  const auto add = [&](const auto& values) {
+    for (const auto& v : values) {
+      if (v->hint == name) out.push_back(v.get());
+    }
+  };
+  add(kernel.body.args);
+  walk(kernel.body, [&](const Op& op) {
+    add(op.results);
+    for (const auto& region : op.regions) add(region->args);
+  });
+  return out;
+}
+
+std::vector<const Op*> loops_named(const Kernel& kernel, std::string_view name) {
+  std::vector<const Op*> out;
+  for (const Value* v : named(kernel, name)) {
+    const Op* op = v->def ? nullptr : v->block->parent;
+    if (op && op->kind == OpKind::For && v->index == 0) out.push_back(op);
+  }
+  return out;
+}
+
+bool has_axis(const Kernel& kernel, std::string_view name) {
+  return std::any_of(kernel.grid.begin(), kernel.grid.end(), [&](const GridAxis& a) { return a.name == name; });
+}
+
+}  // namespace tessera::ir
