@@ -224,6 +224,13 @@ void Plan::assign_layouts() {
   for (const Op* op : dot_ops_) {
     for (std::size_t a = 0; a < 2; ++a) try_part(axes.of(op->result(), a), dots_.at(op).result.axes[a]);
   }
+  // Operands that a schedule wants in registers lie there as products take them.
+  for (const Op* op : dot_ops_) {
+    const Value* v = op->operands[0];
+    if (wants_registers(v) != true || !dots_.at(op).mma) continue;
+    try_part(axes.of(v, 0), dots_.at(op).result.axes[0]);
+    try_part(axes.of(v, 1), mma_cols(dims(v)[1]));
+  }
   std::set<int> anchors;
   for (const auto& [c, p] : parts) anchors.insert(c);
 
@@ -525,8 +532,14 @@ void Plan::choose_warps() {
     if (wishes_.groups) groups = asked_groups(blocks);
     warps_ = static_cast<int>(4 * groups);
     // Sums, what is added to them, operands made of them, and the rest.
-    registers_ = (accumulators + operands / 4) / threads() + std::min(promoted / threads(), kPromotedRegisters) +
+    const std::int64_t wanted = wanted_in_registers() / 4 / threads();
+    registers_ = (accumulators + operands / 4) / threads() + wanted + std::min(promoted / threads(), kPromotedRegisters) +
                  (promoted > 0 ? kBesidePromoted : kBesideSums);
+    if (wanted > 0 && registers_ > kMostRegisters) {
+      const auto home = std::find_if(wishes_.homes.begin(), wishes_.homes.end(), [](const auto& h) { return h.second.registers; });
+      refuse(home->second.span, fmt::format("home {}: regs", home->first),
+             fmt::format("a thread would keep {} registers then, of {}", registers_, kMostRegisters));
+    }
     if (wishes_.groups && registers_ > kMostRegisters) {
       throw Unsupported{wishes_.groups->span,
                         fmt::format("its schedule lets {} warpgroups compute, which leaves a thread {} registers to keep, but it has {}", groups,
@@ -592,6 +605,7 @@ void Plan::choose_dots() {
       std::optional<std::int64_t> least;
       for (std::int64_t m = 1; m <= groups; ++m) {
         if (groups % m != 0 || blocks % m != 0) continue;
+        if (const DivideWish* w = division(*op); w && !rows_only_ && m != (w->axis == 0 ? std::gcd(groups, blocks) : 1)) continue;
         std::int64_t n = std::min(groups / m, power_below(div_up(r[1], 8)));
         // Where k is outside, a group's columns begin at a panel of 64.
         if (k_outside && div_up(div_up(r[1], 8), n) % 8 != 0) n = 1;

@@ -72,10 +72,32 @@ class ThreadEmitter {
   /// What the instructions made from now on come from: `!tessera.span !{begin, end, file}`.
   void mark_source(Span span);
   void mark_source(llvm::MDNode* source);
+  /// Gives all instructions made from now on this node under the name; null: none.
+  void copy_metadata(const char* name, llvm::MDNode* node);
+  // --- emit_kept.cpp: loads and stores under a policy of the cache
+  LV* policy(Eviction eviction);
+  void mark_kept(std::optional<Eviction> eviction);
+  /// Loads and stores of global memory that are made while it lives touch the cache as the schedule says for `op`.
+  class Marked {
+   public:
+    Marked(ThreadEmitter& of, const ir::Op& op);
+    ~Marked();
+    Marked(const Marked&) = delete;
+    Marked& operator=(const Marked&) = delete;
+
+   private:
+    ThreadEmitter& of_;
+    std::optional<Eviction> eviction_;
+  };
+  /// Makes primitives of the marked loads and stores of the whole function.
+  void keep_marked(llvm::Function& f);
   void emit_op(const ir::Op& op);
   // --- emit_loop.cpp
   void emit_for(const ir::Op& op);
   void emit_plain_for(const ir::Op& op);
+  /// for (iv = lo; iv < hi; iv += step), with as many bodies in a row as the plan says; what is left over has a loop of its own. `quiet`: the body
+  /// has no barriers, and needs none behind another.
+  Values trips(const ir::Op& loop, LV* lo, LV* hi, LV* step, Values carried, bool quiet, const cpu::Emitter::LoopBody& body);
   struct RingPart;
   struct RingLoop;
   struct Turn;
@@ -447,6 +469,8 @@ class ThreadEmitter {
     std::map<const ir::Value*, RangeValue> ranges_;
     std::map<const ir::Value*, cpu::ViewPtr> views_;
   };
+  std::map<Eviction, LV*> policies_;
+  bool any_kept_ = false;  ///< loads or stores have been marked
   std::map<std::string, LV*> symbols_;
   std::map<int, LV*> slots_;  ///< ring stages: the slot in use
   std::map<std::string, LV*> bases_;

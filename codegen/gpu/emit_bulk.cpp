@@ -122,6 +122,9 @@ void ThreadEmitter::bulk_load(int stage, LV* slot, LV* barrier) {
   using enum Primitive;
   constexpr Primitive kLoads[] = {TmaLoad2, TmaLoad3, TmaLoad4, TmaLoad5};
   constexpr Primitive kShared[] = {TmaMulticast2, TmaMulticast3, TmaMulticast4, TmaMulticast5};
+  constexpr Primitive kKept[] = {TmaLoadKept2, TmaLoadKept3, TmaLoadKept4, TmaLoadKept5};
+  constexpr Primitive kSharedKept[] = {TmaMulticastKept2, TmaMulticastKept3, TmaMulticastKept4, TmaMulticastKept5};
+  const auto eviction = plan_.eviction(*s.source->def);
   constexpr std::int64_t kBoth = 3;
   const bool shared = s.halves != Halves::None;
   const BulkCopy& copy = *s.bulk;
@@ -134,7 +137,9 @@ void ThreadEmitter::bulk_load(int stage, LV* slot, LV* barrier) {
       Values args = {e_.b.CreateAdd(to, e_.b.CreateMul(p, i32(s.panel_bytes()))), barrier, map_arguments_[map_of_.at(stage)], e_.b.getTrue()};
       if (shared) args.push_back(i32(kBoth));
       add_box(copy, row, e_.b.CreateAdd(cols, e_.b.CreateMul(p, i32(width))), args);
-      call(e_.b, e_.module, (shared ? kShared : kLoads)[copy.axes.size() - 2], args);
+      if (eviction) args.push_back(policy(*eviction));
+      const Primitive* of_axes = eviction ? (shared ? kSharedKept : kKept) : (shared ? kShared : kLoads);
+      call(e_.b, e_.module, of_axes[copy.axes.size() - 2], args);
     }
   };
   const std::int64_t asked = s.halves == Halves::Rows ? s.rows / 2 : s.rows;

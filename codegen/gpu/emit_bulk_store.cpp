@@ -51,6 +51,8 @@ void ThreadEmitter::write_piece(LV* to, const Elements& regs, std::size_t row_re
 void ThreadEmitter::bulk_store(const Op& op, const BulkCopy& copy) {
   using enum Primitive;
   constexpr Primitive kStores[] = {TmaStore2, TmaStore3, TmaStore4, TmaStore5};
+  constexpr Primitive kKept[] = {TmaStoreKept2, TmaStoreKept3, TmaStoreKept4, TmaStoreKept5};
+  const auto eviction = plan_.eviction(op);
   const Roles& roles = *plan_.roles();
   const ir::Value* v = op.operands[1];
   const Elements regs = get(v, layout_of(v));
@@ -76,7 +78,8 @@ void ThreadEmitter::bulk_store(const Op& op, const BulkCopy& copy) {
       e_.if_then(stores(), [&, cols = cols] {
         Values args = {buffer, map_arguments_[map_of_store_.at(&op)], e_.b.getTrue()};
         add_box(copy, e_.b.CreateAdd(row, i32(a * kPieceRows)), e_.b.CreateAdd(cols, i32(p * width)), args);
-        call(e_.b, e_.module, kStores[copy.axes.size() - 2], args);
+        if (eviction) args.push_back(policy(*eviction));
+        call(e_.b, e_.module, (eviction ? kKept : kStores)[copy.axes.size() - 2], args);
         call(e_.b, e_.module, BulkCommit, {});
       });
     }

@@ -13,9 +13,9 @@ namespace {
 constexpr std::int64_t kCopyingThreads = kGroupThreads - kWarpLanes;
 
 /// Tiles that one piece of code copies: their numbers alone differ.
-bool alike(const Stage& x, const Stage& y) {
+bool alike(const Plan& plan, const Stage& x, const Stage& y) {
   return x.rows == y.rows && x.cols == y.cols && x.dtype == y.dtype && x.transposed == y.transposed && x.in_register_order == y.in_register_order &&
-         dims(x.source) == dims(y.source) && x.bulk->group == y.bulk->group;
+         dims(x.source) == dims(y.source) && x.bulk->group == y.bulk->group && plan.eviction(*x.source->def) == plan.eviction(*y.source->def);
 }
 
 }  // namespace
@@ -65,7 +65,7 @@ void ThreadEmitter::command_copy(int stage, LV* slot) {
   const auto cut = [&](LV* x, std::size_t axis) { return e_.b.CreateTrunc(e_.max(e_.idx(0), e_.min(e_.idx(dims(s.source)[axis]), x)), e_.i32()); };
   LV* end = e_.b.CreateSelect(valid, cut(e_.sub(last, start), 0), i32(0));
   LV* address = e_.b.CreatePtrToInt(e_.at(cell_type(s.dtype), whole.base, element), e_.i64());
-  const auto kind = std::find_if(stages.begin(), stages.end(), [&](const Stage& x) { return x.bulk && alike(x, s); }) - stages.begin();
+  const auto kind = std::find_if(stages.begin(), stages.end(), [&](const Stage& x) { return x.bulk && alike(plan_, x, s); }) - stages.begin();
   e_.if_then(e_.b.CreateICmpEQ(lane_, i32(0)), [&] {
     const auto put = [&](std::int64_t offset, LV* v, int align) { shared_store(v, shared_address(plan_.roles()->commands + offset), align); };
     put(Command::element, address, 8);
@@ -114,7 +114,10 @@ void ThreadEmitter::obey_commands() {
       if (s.bulk->group > 1)
         byte = e_.add(byte, e_.b.CreateMul(e_.b.CreateZExt(e_.b.CreateURem(number, i32(s.bulk->group)), e_.i64()), inner_stride));
       LV* from = e_.b.CreateIntToPtr(e_.add(element, byte), e_.b.getPtrTy(1));
-      const auto read = [&] { return Values{e_.load(cell_type(s.dtype), from, static_cast<int>(cell))}; };
+      const auto read = [&] {
+        const Marked marked(*this, *s.source->def);
+        return Values{e_.load(cell_type(s.dtype), from, static_cast<int>(cell))};
+      };
       LV* x = e_.choose(exists, read, [&] { return Values{e_.zero(cell_type(s.dtype))}; })[0];
       if (s.transposed) std::swap(row, col);
       shared_store(x, stage_place(s, place, row, e_.b.CreateMul(col, i32(cell))), static_cast<int>(cell));
@@ -132,7 +135,7 @@ void ThreadEmitter::obey_commands() {
         [&](llvm::ArrayRef<LV*>) {
           for (std::size_t i = 0; i < stages.size(); ++i) {
             const auto same =
-                std::find_if(stages.begin(), stages.end(), [&](const Stage& x) { return x.bulk && stages[i].bulk && alike(x, stages[i]); });
+                std::find_if(stages.begin(), stages.end(), [&](const Stage& x) { return x.bulk && stages[i].bulk && alike(plan_, x, stages[i]); });
             if (same != stages.begin() + static_cast<std::ptrdiff_t>(i)) continue;
             e_.if_then(e_.b.CreateICmpEQ(kind, i32(static_cast<std::int64_t>(i))), [&] { copy(stages[i]); });
           }

@@ -173,6 +173,7 @@ void ThreadEmitter::emit(GpuIr& out) {
     passes_over() ? e_.if_then(is_live(), work) : work();
   }
   e_.b.CreateRetVoid();
+  keep_marked(*f);
   out.entry = kernel_.name;
   out.threads = plan_.launched_threads();
   out.persistent = plan_.persistent();
@@ -220,10 +221,14 @@ void ThreadEmitter::mark_source(Span span) {
 
 void ThreadEmitter::mark_source(llvm::MDNode* source) {
   source_ = source;
+  copy_metadata("tessera.span", source);
+}
+
+void ThreadEmitter::copy_metadata(const char* name, llvm::MDNode* node) {
   // The builder takes what it shall copy from an instruction only.
   auto* carrier = new llvm::UnreachableInst(e_.context);
-  const unsigned kind = e_.context.getMDKindID("tessera.span");
-  carrier->setMetadata(kind, source);
+  const unsigned kind = e_.context.getMDKindID(name);
+  carrier->setMetadata(kind, node);
   e_.b.CollectMetadataToCopy(carrier, {kind});
   carrier->deleteValue();
 }

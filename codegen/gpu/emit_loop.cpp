@@ -31,7 +31,7 @@ void ThreadEmitter::emit_plain_for(const Op& op) {
   SharedState before = state_;
   forget(op);
   const Values end =
-      e_.loop(scalar(op.operands[0]), scalar(op.operands[1]), scalar(op.operands[2]), carried, false, [&](LV* iv, llvm::ArrayRef<LV*> inside) {
+      trips(op, scalar(op.operands[0]), scalar(op.operands[1]), scalar(op.operands[2]), carried, false, [&](LV* iv, llvm::ArrayRef<LV*> inside) {
         set(body.args[0].get(), {}, {{iv}});
         std::size_t at = 0;
         for (std::size_t i = 0; i < results.size(); ++i) bind_flat(body.args[1 + i].get(), layout_of(results[i]), inside, at);
@@ -43,6 +43,14 @@ void ThreadEmitter::emit_plain_for(const Op& op) {
   state_.join(before);
   std::size_t at = 0;
   for (const ir::Value* r : results) bind_flat(r, layout_of(r), end, at);
+}
+
+Values ThreadEmitter::trips(const Op& loop, LV* lo, LV* hi, LV* step, Values carried, bool quiet, const cpu::Emitter::LoopBody& body) {
+  const SharedState head = state_;
+  return e_.unrolled(plan_.unrolled(loop), lo, hi, step, std::move(carried), body, [&] {
+    state_.join(head);
+    if (!quiet) forget(loop);
+  });
 }
 
 Values ThreadEmitter::repeat(const Values& init, const std::function<LV*(llvm::ArrayRef<LV*>)>& goes_on,

@@ -245,6 +245,7 @@ Elements ThreadEmitter::load_tile(const Op& op, const Layout& layout) {
         Values cells;
         for (std::int64_t i = r; i < end; ++i) {
           const Place p = place(x, i);
+          const Marked marked(*this, op);
           cells.push_back(cpu::load_elements(e_, cpu::view_cell(t), p.base, cpu::lanes(p.offset), nullptr, static_cast<int>(cell_bytes(t))));
         }
         return cells;
@@ -265,6 +266,7 @@ Elements ThreadEmitter::load_tile(const Op& op, const Layout& layout) {
         Values runs;
         for (std::int64_t i = r; i < end; i += x.run) {
           const Place p = place(x, i);
+          const Marked marked(*this, op);
           runs.push_back(e_.load(type, e_.at(cell_type(t), p.base, p.offset), static_cast<int>(bytes)));
         }
         return runs;
@@ -381,6 +383,7 @@ Elements ThreadEmitter::load_tile_scalar(const Op& op) {
   for (const Access::Axis& x : a.axes) coords.push_back(cpu::lanes(x.fixed));
   const cpu::Address where =
       cpu::locate(e_, *a.view, coords, a.valid, [&](const ir::Value* tile, const cpu::Lanes& row) { return cpu::lanes(gather_id(tile, row.v)); });
+  const Marked marked(*this, op);
   return {{cpu::load_elements(e_, cpu::view_cell(dtype(op.result())), where.base, where.offset, where.mask,
                               static_cast<int>(cell_bytes(dtype(op.result()))))}};
 }
@@ -450,7 +453,9 @@ void ThreadEmitter::store_tile(const Op& op, bool fetch) {
         const auto write = [&] {
           for (std::int64_t i = r; i < end; ++i) {
             const Place at = place(x, i);
-            cpu::store_elements(e_, cpu::view_cell(t), at.base, cpu::lanes(at.offset), element(i), nullptr, static_cast<int>(cell_bytes(t)));
+            LV* value = element(i);
+            const Marked marked(*this, op);
+            cpu::store_elements(e_, cpu::view_cell(t), at.base, cpu::lanes(at.offset), value, nullptr, static_cast<int>(cell_bytes(t)));
           }
         };
         mask && !cpu::is_true(mask) ? e_.if_then(mask, write) : write();
@@ -474,6 +479,7 @@ void ThreadEmitter::store_tile(const Op& op, bool fetch) {
       const auto write = [&] {
         for (std::int64_t i = r; i < end; i += x.run) {
           const Place p = place(x, i);
+          const Marked marked(*this, op);
           e_.store(runs[static_cast<std::size_t>((i - r) / x.run)], e_.at(cell_type(t), p.base, p.offset), static_cast<int>(x.run * cell_bytes(t)));
         }
       };

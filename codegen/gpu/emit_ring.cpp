@@ -372,8 +372,8 @@ Values ThreadEmitter::ring_trips(const RingLoop& r, const Values& init) {
       carried = summing_trips(r, part, carried);
       continue;
     }
-    carried =
-        e_.loop(part.lo, part.hi, r.step, carried, false, [&](LV* iv, llvm::ArrayRef<LV*> inside) { return ring_trip(r, part, iv, inside, true); });
+    carried = trips(part.op, part.lo, part.hi, r.step, carried, r.barriers.has_value(),
+                    [&](LV* iv, llvm::ArrayRef<LV*> inside) { return ring_trip(r, part, iv, inside, true); });
   }
   return carried;
 }
@@ -396,8 +396,8 @@ Values ThreadEmitter::ring_trips_behind(const RingLoop& r, const Values& init) {
   }
   Values carried = r.shared ? shared_first_trip(r, init) : start(0);
   for (std::size_t p = 0; p < r.parts.size(); ++p) {
-    carried = e_.loop(begins[p], r.parts[p].hi, r.step, carried, false,
-                      [&](LV* iv, llvm::ArrayRef<LV*> inside) { return ring_trip(r, r.parts[p], iv, inside, false); });
+    carried = trips(r.parts[p].op, begins[p], r.parts[p].hi, r.step, carried, r.barriers.has_value(),
+                    [&](LV* iv, llvm::ArrayRef<LV*> inside) { return ring_trip(r, r.parts[p], iv, inside, false); });
   }
   const RingPart& last = r.parts.back();
   Turn turn = turn_of(r, carried);

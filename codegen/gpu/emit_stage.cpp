@@ -129,7 +129,11 @@ void ThreadEmitter::stage_load(int stage, LV* slot) {
           LV* ok = cpu::both(e_, row_valid(row), e_.b.CreateAnd(e_.b.CreateICmpSGE(c, cols.first), e_.b.CreateICmpSLT(c, cols.end)));
           if (cols.full && s.cols > dims(v)[1]) ok = cpu::both(e_, ok, e_.b.CreateICmpSLT(c, i32(dims(v)[1])));
           const cpu::Address a = locate(m, row, c, ok);
-          LV* x = cpu::load_elements(e_, cpu::view_cell(s.dtype), a.base, a.offset, a.mask, static_cast<int>(cell));
+          const auto read = [&] {
+            const Marked marked(*this, op);
+            return cpu::load_elements(e_, cpu::view_cell(s.dtype), a.base, a.offset, a.mask, static_cast<int>(cell));
+          };
+          LV* x = read();
           store_cell(s.dtype, x, e_.b.CreateAdd(to, e_.b.CreateMul(i, i32(cell))));
         });
       });
@@ -163,7 +167,9 @@ void ThreadEmitter::stage_load(int stage, LV* slot) {
     }
     if (ok && !cpu::is_true(ok)) bytes = e_.b.CreateSelect(ok, bytes, i32(0));
     if (target_.has_cp_async()) {
-      call(e_.b, e_.module, Primitive::CpAsync16, {to, from, bytes});
+      const auto eviction = plan_.eviction(op);
+      eviction ? call(e_.b, e_.module, Primitive::CpAsync16Kept, {to, from, bytes, policy(*eviction)})
+               : call(e_.b, e_.module, Primitive::CpAsync16, {to, from, bytes});
       return;
     }
     llvm::Type* wide = e_.vec(e_.i32(), 4);

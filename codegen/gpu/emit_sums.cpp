@@ -44,7 +44,8 @@ Values ThreadEmitter::summing_trip(const RingLoop& r, const RingPart& part, LV* 
 }
 
 Values ThreadEmitter::summing_trips(const RingLoop& r, const RingPart& part, const Values& init) {
-  Values end = e_.loop(part.lo, part.hi, r.step, init, false, [&](LV* iv, llvm::ArrayRef<LV*> inside) { return summing_trip(r, part, iv, inside); });
+  Values end =
+      trips(part.op, part.lo, part.hi, r.step, init, true, [&](LV* iv, llvm::ArrayRef<LV*> inside) { return summing_trip(r, part, iv, inside); });
   const auto is_sum = [&](const ir::Value* v) {
     const auto& ops = part.op.region().ops;
     return std::any_of(ops.begin(), ops.end(), [&](const auto& op) { return op->kind == ir::OpKind::Dot && plan_.sum_of(*op)->result() == v; });

@@ -66,11 +66,20 @@ Plan::Plan(const ir::Kernel& kernel, const GpuTarget& target, const Schedule& sc
     if (op.kind == OpKind::Dot) dot_ops_.push_back(&op);
   });
   bound_spans();
+  if (target_.sm >= 80) {
+    read_cache_wishes();
+    read_unroll_wishes();
+  } else {
+    wishes_.homes.clear();
+  }
+  if (target_.sm < 90) wishes_.divides.clear();
   lay_out();
   const bool transposed = std::any_of(stages_.begin(), stages_.end(), [](const Stage& s) { return s.transposed_from >= 0; });
   // Where nobody is there to transpose tiles, they go through registers.
   if (transposed && !roles_) lay_out_without_transposing();
   choose_cluster();
+  check_homes();
+  check_divisions();
 }
 
 void Plan::lay_out_without_transposing() {
@@ -124,14 +133,15 @@ cpu::SpanBounds Plan::span_bounds(const Op& span) const {
 
 bool Plan::fragments_in_registers(const Op& op, const DotPlan& dot) const {
   const Value* operand = op.operands[0];
-  if (!dot.mma || dot.per_register == 1 || uses_.lazy(operand) || !has_layout(operand)) return false;
+  const std::optional<bool> wanted = wants_registers(operand);
+  if (wanted == false || !dot.mma || dot.per_register == 1 || uses_.lazy(operand) || !has_layout(operand)) return false;
   if (dot.per_register == 4) {
     // Then the other operand is stored in that order too, by whoever transposes it.
     bool flipped = false;
     through_transposes(op.operands[1], flipped);
     if (flipped) return false;
   }
-  if (operand->def && operand->def->kind == OpKind::Load) return false;
+  if (operand->def && operand->def->kind == OpKind::Load && !wanted) return false;
   const Layout& l = layout(operand);
   return l.axes[0] == dot.result.axes[0] && l.axes[1] == mma_cols(dims(operand)[1]);
 }

@@ -294,6 +294,10 @@ class Plan {
   std::int64_t stage_end() const { return stage_end_; }
   /// Of a ViewSpan, what the launch's facts prove.
   cpu::SpanBounds span_bounds(const ir::Op& span) const;
+  /// Bodies of the loop that stand in a row, one for each of so many trips.
+  int unrolled(const ir::Op& loop) const;
+  /// What a schedule asks of the cache lines that a load or store touches.
+  std::optional<Eviction> eviction(const ir::Op& op) const;
   std::vector<std::string> notes() const;
 
  private:
@@ -301,6 +305,16 @@ class Plan {
   void lay_out();
   void bound_spans();
   void lay_out_without_transposing();
+  void read_cache_wishes();
+  void read_unroll_wishes();
+  /// Where a schedule wants an operand: true in registers, false in shared memory.
+  std::optional<bool> wants_registers(const ir::Value* operand) const;
+  /// Bytes of the tiles that schedules want in registers, of those that would lie in shared memory.
+  std::int64_t wanted_in_registers() const;
+  void check_homes() const;
+  /// The axis of a product's result that a schedule wants divided.
+  const DivideWish* division(const ir::Op& dot) const;
+  void check_divisions() const;
   bool may_transpose(const ir::Value* source) const;
   void choose_warps();
   std::int64_t asked_groups(std::int64_t blocks) const;
@@ -370,6 +384,8 @@ class Plan {
   std::optional<Live> live_;
   std::map<const ir::Op*, cpu::SpanBounds> spans_;
   std::optional<std::size_t> cluster_axis_;
+  std::map<const ir::Op*, Eviction> evictions_;
+  std::map<const ir::Op*, int> unrolls_;
   std::map<const ir::Op*, std::int64_t> polynomial_;  ///< of each kShares blocks of columns so many
   std::int64_t staged_bytes_ = 0, stage_end_ = 0;
 };

@@ -21,6 +21,7 @@ llvm::Type* type_of(llvm::IRBuilderBase& b, char c) {
     case 'v': return b.getVoidTy();
     case 'i':
     case 'c': return b.getInt32Ty();
+    case 'l': return b.getInt64Ty();
     case 'b': return b.getInt1Ty();
     case 'f': return b.getFloatTy();
     case 'p': return b.getPtrTy(1);

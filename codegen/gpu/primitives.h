@@ -21,7 +21,7 @@ enum class PrimitiveFlag : std::uint8_t { Pure, Convergent, Blocks, Effects };
 
 struct PrimitiveInfo {
   const char* name;
-  char result;        ///< v, i, b, f, R
+  char result;        ///< v, i, l, b, f, R
   const char* fixed;  ///< types of the leading arguments
   bool registers;     ///< a register list follows
   PrimitiveFlag flag;

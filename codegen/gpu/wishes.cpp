@@ -6,11 +6,12 @@ namespace tessera::gpu {
 namespace {
 
 constexpr std::int64_t kMostSlots = 8, kMostAskingWarps = 4, kMostGroups = 4, kMostCtas = 2, kMostGroupRows = 1 << 16;
+constexpr std::int64_t kMostUnrolled = 16;
 /// Of setmaxnreg: a multiple of 8 (PTX ISA).
 constexpr std::int64_t kFewestRegisters = 24, kMostRegisters = 256;
 
 [[noreturn]] void refuse(const ScheduleDirective& d, const std::string& asked, const std::string& why) {
-  throw Unsupported{d.span, fmt::format("its schedule says `{} {}`, but {}", info(d.kind).name, asked, why)};
+  gpu::refuse(d.span, fmt::format("{} {}", info(d.kind).name, asked), why);
 }
 
 /// The number of an argument that has one, within bounds.
@@ -20,16 +21,26 @@ Wish number(const ScheduleDirective& d, const ScheduleArg& a, std::int64_t least
   return {*a.number, d.span};
 }
 
+/// An argument as it was written.
+std::string text_of(const ScheduleArg& a) {
+  std::string out = a.subject;
+  if (a.index) out += fmt::format(" {}", *a.index);
+  if (a.number || !a.word.empty()) out += ": " + (a.number ? std::to_string(*a.number) : a.word);
+  return out;
+}
+
 Wish registers(const ScheduleDirective& d, const ScheduleArg& a) {
   const Wish w = number(d, a, kFewestRegisters, kMostRegisters, "a thread has");
   if (w.number % 8 != 0) refuse(d, fmt::format("{}: {}", a.subject, w.number), "registers are given in eights");
   return w;
 }
 
+/// What stands behind the colon of the directive's arguments is a number.
+bool of_numbers(DirectiveKind k) { return std::string_view(info(k).words).empty() || k == DirectiveKind::Roles || k == DirectiveKind::Regs; }
+
 void read(const ScheduleDirective& d, const ScheduleArg& a, Wishes& out) {
   // A name that stands for a tuned number which nobody has given: the compiler's choice.
-  const bool words = d.kind == DirectiveKind::Persistent || d.kind == DirectiveKind::Store || (d.kind == DirectiveKind::Multicast && a.word.empty());
-  if (!a.number && !words) return;
+  if (!a.number && of_numbers(d.kind) && d.kind != DirectiveKind::Multicast) return;
   switch (d.kind) {
     case DirectiveKind::Roles:
       if (a.subject == "producer") out.asks = number(d, a, 0, kMostAskingWarps, "the warps that ask for tiles are").number > 0;
@@ -75,11 +86,20 @@ void read(const ScheduleDirective& d, const ScheduleArg& a, Wishes& out) {
         out.multicast.erase(a.subject);
       }
       return;
-    // The compiler's own choice so far.
-    case DirectiveKind::Divide:
-    case DirectiveKind::Home:
-    case DirectiveKind::Unroll:
     case DirectiveKind::Cache:
+      if (a.word != "evict_first" && a.word != "evict_last") refuse(d, text_of(a), "a line of the cache is `evict_first` or `evict_last`");
+      out.cache.push_back({a.subject, a.word == "evict_first" ? Eviction::First : Eviction::Last, d.span});
+      return;
+    case DirectiveKind::Home:
+      if (a.word != "regs" && a.word != "smem") refuse(d, text_of(a), "an operand's home is `regs` or `smem`");
+      out.homes[a.subject] = {a.word == "regs", d.span};
+      return;
+    case DirectiveKind::Divide:
+      if (!a.index || a.word != "group") refuse(d, text_of(a), "an axis of a value is divided by `group`, as in `divide acc 0: group`");
+      if (*a.index < 0 || *a.index > 1) refuse(d, text_of(a), "the axes of a product's result are 0 and 1");
+      out.divides[a.subject] = {static_cast<std::size_t>(*a.index), d.span};
+      return;
+    case DirectiveKind::Unroll: out.unrolls[a.subject] = number(d, a, 1, kMostUnrolled, "a loop is unrolled by"); return;
     // Of other targets.
     case DirectiveKind::Parallel:
     case DirectiveKind::Vector:
@@ -89,6 +109,10 @@ void read(const ScheduleDirective& d, const ScheduleArg& a, Wishes& out) {
 }
 
 }  // namespace
+
+void refuse(Span span, std::string_view directive, std::string_view why) {
+  throw Unsupported{span, fmt::format("its schedule says `{}`, but {}", directive, why)};
+}
 
 Wishes wishes_of(const Schedule& schedule) {
   Wishes out;

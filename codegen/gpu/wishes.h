@@ -6,6 +6,8 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "dsl/schedule.h"
 
@@ -17,9 +19,31 @@ struct Unsupported {
   std::string what;
 };
 
+/// Refuses a directive at its place: "its schedule says `DIRECTIVE`, but WHY".
+[[noreturn]] void refuse(Span span, std::string_view directive, std::string_view why);
+
 /// A number and the directive that asks for it.
 struct Wish {
   std::int64_t number = 0;
+  Span span;
+};
+
+/// Which lines of the second-level cache make room for others: those of these loads and stores before others, or after them.
+enum class Eviction : std::uint8_t { First, Last };
+struct CacheWish {
+  std::string name;  ///< of what is loaded, or of a view
+  Eviction eviction{};
+  Span span;
+};
+
+/// Where an operand of products lies: in the registers of those who multiply, or in shared memory.
+struct HomeWish {
+  bool registers = false;
+  Span span;
+};
+/// The axis of a product's result that the computing warpgroups divide.
+struct DivideWish {
+  std::size_t axis = 0;
   Span span;
 };
 
@@ -43,6 +67,10 @@ struct Wishes {
   std::map<std::string, Span> multicast;  ///< tiles that the CTAs of a cluster share, by what is loaded; none: all that they can
   std::set<std::string> in_step;          ///< sums whose products must not run behind
   std::set<std::string> direct_stores;    ///< views that bulk copies must not store
+  std::map<std::string, HomeWish> homes;      ///< by operand
+  std::map<std::string, DivideWish> divides;  ///< by result
+  std::map<std::string, Wish> unrolls;        ///< by the variable of a loop
+  std::vector<CacheWish> cache;               ///< in the order of their directives
   bool turns = true;                      ///< warpgroups that compute may take turns at products
   Persistence persistence = Persistence::Dynamic;
   bool row_major = false;       ///< instances in the order of their numbers, though work grows along an axis

@@ -116,37 +116,81 @@ class Lowering {
     volatile_asm(b_.getVoidTy(), whole, constraints + (constraints.empty() ? "" : ",") + "~{memory}", args);
     return {};
   }
-  Values bulk_load(int axes) {
+  /// With `kept` the last argument is a cache policy.
+  Values bulk_load(int axes, bool kept = false) {
     std::string coordinates, constraints = "r,r,l,r";
     for (int i = 0; i < axes; ++i) {
       coordinates += fmt::format("{}${}", i ? ", " : "", 4 + i);
       constraints += ",r";
     }
-    return effect_asm(
-        fmt::format("cp.async.bulk.tensor.{}d.shared::cluster.global.mbarrier::complete_tx::bytes [$0], [$2, {{{}}}], [$1];", axes, coordinates),
-        constraints, 3);
+    return effect_asm(fmt::format("cp.async.bulk.tensor.{}d.shared::cluster.global.mbarrier::complete_tx::bytes{} [$0], [$2, {{{}}}], [$1]{};", axes,
+                                  kept ? kCacheHint : "", coordinates, kept ? fmt::format(", ${}", 4 + axes) : ""),
+                      constraints + (kept ? ",l" : ""), 3);
   }
-  Values bulk_store(int axes) {
+  Values bulk_store(int axes, bool kept = false) {
     std::string coordinates, constraints = "r,l,r";
     for (int i = 0; i < axes; ++i) {
       coordinates += fmt::format("{}${}", i ? ", " : "", 3 + i);
       constraints += ",r";
     }
-    return effect_asm(fmt::format("cp.async.bulk.tensor.{}d.global.shared::cta.bulk_group [$1, {{{}}}], [$0];", axes, coordinates), constraints, 2);
+    return effect_asm(fmt::format("cp.async.bulk.tensor.{}d.global.shared::cta.bulk_group{} [$1, {{{}}}], [$0]{};", axes, kept ? kCacheHint : "",
+                                  coordinates, kept ? fmt::format(", ${}", 3 + axes) : ""),
+                      constraints + (kept ? ",l" : ""), 2);
   }
+  Value* cache_policy() {
+    const char* order = constant(0) ? "evict_last" : "evict_first";
+    auto* type = llvm::FunctionType::get(b_.getInt64Ty(), false);
+    llvm::CallInst* c =
+        b_.CreateCall(type, llvm::InlineAsm::get(type, fmt::format("createpolicy.fractional.L2::{}.b64 $0, 1.0;", order), "=l", false));
+    c->setDoesNotAccessMemory();
+    c->setDoesNotThrow();
+    return c;
+  }
+  /// Of bytes, halves or words, under the policy that is the second argument.
+  Values kept_load(const char* type) {
+    const Values args = {arg(0), arg(1)};
+    llvm::Type* word = call_.getType()->isStructTy() ? call_.getType()->getStructElementType(0) : call_.getType();
+    const unsigned n = call_.getType()->isStructTy() ? call_.getType()->getStructNumElements() : 1;
+    std::string results, constraints;
+    for (unsigned i = 0; i < n; ++i) {
+      results += fmt::format("{}${}", i ? ", " : "", i);
+      constraints += "=r,";
+    }
+    llvm::Type* result = n == 1 ? word : call_.getType();
+    return fields(volatile_asm(
+        result,
+        fmt::format("ld.global{}{}.{} {}{}{}, [${}], ${};", kCacheHint, vector(n), type, n > 1 ? "{" : "", results, n > 1 ? "}" : "", n, n + 1),
+        constraints + "l,l,~{memory}", args));
+  }
+  Values kept_store(const char* type) {
+    const unsigned n = call_.arg_size() - 2;
+    std::string values, constraints = "l,l";
+    Values args = {arg(0), arg(1)};
+    for (unsigned i = 0; i < n; ++i) {
+      values += fmt::format("{}${}", i ? ", " : "", 2 + i);
+      constraints += ",r";
+      args.push_back(arg(2 + i));
+    }
+    volatile_asm(b_.getVoidTy(),
+                 fmt::format("st.global{}{}.{} [$0], {}{}{}, $1;", kCacheHint, vector(n), type, n > 1 ? "{" : "", values, n > 1 ? "}" : ""),
+                 constraints + ",~{memory}", args);
+    return {};
+  }
+  static std::string vector(unsigned words) { return words == 1 ? "" : fmt::format(".v{}", words); }
   /// The same to several CTAs; the fifth argument is constant.
-  Values multicast(int axes) {
+  Values multicast(int axes, bool kept = false) {
     std::string coordinates, constraints = "r,r,l,r,n";
     for (int i = 0; i < axes; ++i) {
       coordinates += fmt::format("{}${}", i ? ", " : "", 5 + i);
       constraints += ",r";
     }
     return effect_asm(
-        fmt::format("cp.async.bulk.tensor.{}d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [$0], [$2, {{{}}}], [$1], $4;",
-                    axes, coordinates),
-        constraints, 3);
+        fmt::format("cp.async.bulk.tensor.{}d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster{} [$0], [$2, {{{}}}], [$1], $4{};",
+                    axes, kept ? kCacheHint : "", coordinates, kept ? fmt::format(", ${}", 5 + axes) : ""),
+        constraints + (kept ? ",l" : ""), 3);
   }
   static constexpr unsigned kAlways = ~0U;
+  static constexpr const char* kCacheHint = ".L2::cache_hint";
   Values warpgroup_product(const char* types, int k);
   Values warpgroup_wait();
 
@@ -301,6 +345,14 @@ Values Lowering::lower(Primitive p) {
     case Primitive::TmaLoad3: return bulk_load(3);
     case Primitive::TmaLoad4: return bulk_load(4);
     case Primitive::TmaLoad5: return bulk_load(5);
+    case Primitive::TmaLoadKept2: return bulk_load(2, true);
+    case Primitive::TmaLoadKept3: return bulk_load(3, true);
+    case Primitive::TmaLoadKept4: return bulk_load(4, true);
+    case Primitive::TmaLoadKept5: return bulk_load(5, true);
+    case Primitive::TmaStoreKept2: return bulk_store(2, true);
+    case Primitive::TmaStoreKept3: return bulk_store(3, true);
+    case Primitive::TmaStoreKept4: return bulk_store(4, true);
+    case Primitive::TmaStoreKept5: return bulk_store(5, true);
     case Primitive::TmaStore2: return bulk_store(2);
     case Primitive::TmaStore3: return bulk_store(3);
     case Primitive::TmaStore4: return bulk_store(4);
@@ -311,9 +363,22 @@ Values Lowering::lower(Primitive p) {
     case Primitive::TmaMulticast3: return multicast(3);
     case Primitive::TmaMulticast4: return multicast(4);
     case Primitive::TmaMulticast5: return multicast(5);
+    case Primitive::TmaMulticastKept2: return multicast(2, true);
+    case Primitive::TmaMulticastKept3: return multicast(3, true);
+    case Primitive::TmaMulticastKept4: return multicast(4, true);
+    case Primitive::TmaMulticastKept5: return multicast(5, true);
     case Primitive::CpAsync16: return nothing(intrinsic(Intrinsic::nvvm_cp_async_cg_shared_global_16_s, {shared(0), arg(1), arg(2)}));
     case Primitive::CpAsync8: return nothing(intrinsic(Intrinsic::nvvm_cp_async_ca_shared_global_8_s, {shared(0), arg(1), arg(2)}));
     case Primitive::CpAsync4: return nothing(intrinsic(Intrinsic::nvvm_cp_async_ca_shared_global_4_s, {shared(0), arg(1), arg(2)}));
+    case Primitive::CachePolicy: return {cache_policy()};
+    case Primitive::LoadKept8: return kept_load("b8");
+    case Primitive::LoadKept16: return kept_load("b16");
+    case Primitive::LoadKept: return kept_load("b32");
+    case Primitive::StoreKept8: return kept_store("b8");
+    case Primitive::StoreKept16: return kept_store("b16");
+    case Primitive::StoreKept: return kept_store("b32");
+    case Primitive::CpAsync16Kept:
+      return effect_asm(fmt::format("cp.async.cg.shared.global{} [$0], [$1], 16, $2, $3;", kCacheHint), "r,l,r,l", kAlways);
     case Primitive::CpAsyncCommit: return nothing(intrinsic(Intrinsic::nvvm_cp_async_commit_group));
     case Primitive::CpAsyncWait: return nothing(intrinsic(Intrinsic::nvvm_cp_async_wait_group, {arg(0)}));
   }

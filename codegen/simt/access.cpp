@@ -1,6 +1,8 @@
 // Ordinary loads, stores and atomics.
 #include <fmt/format.h>
 
+#include <cstring>
+
 #include "codegen/simt/hooks.h"
 
 namespace tessera::simt::hooks {
@@ -58,6 +60,27 @@ void* global_access(Thread* t, u32 site, void* address, u32 bytes, u32 align, u3
 }
 
 u32 shared_base(Thread* t) { return t->cta->base; }
+
+namespace {
+
+void* kept(Thread* t, u32 site, void* address, u32 bytes, Touch touch) { return global_access(t, site, address, bytes, bytes, code(touch)); }
+
+}  // namespace
+
+// What a cache keeps changes no result.
+u64 CachePolicy(Thread*, u32, u32 order) { return order; }
+u32 LoadKept8(Thread* t, u32 site, void* address, u64) { return *static_cast<const std::uint8_t*>(kept(t, site, address, 1, Touch::Read)); }
+u32 LoadKept16(Thread* t, u32 site, void* address, u64) { return *static_cast<const std::uint16_t*>(kept(t, site, address, 2, Touch::Read)); }
+void LoadKept(Thread* t, u32 site, void* address, u64, u32* registers, u32 counts) {
+  const u32 bytes = 4 * (counts >> 16);
+  std::memcpy(registers, kept(t, site, address, bytes, Touch::Read), bytes);
+}
+void StoreKept8(Thread* t, u32 site, void* address, u64, u32 value) { std::memcpy(kept(t, site, address, 1, Touch::Write), &value, 1); }
+void StoreKept16(Thread* t, u32 site, void* address, u64, u32 value) { std::memcpy(kept(t, site, address, 2, Touch::Write), &value, 2); }
+void StoreKept(Thread* t, u32 site, void* address, u64, u32* registers, u32 counts) {
+  const u32 bytes = 4 * (counts & 0xffff);
+  std::memcpy(kept(t, site, address, bytes, Touch::Write), registers, bytes);
+}
 
 u32 Tid(Thread* t, u32 site) {
   t->cta->step(*t, site);

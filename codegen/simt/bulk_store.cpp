@@ -114,6 +114,16 @@ void TmaStore4(Thread* t, u32 site, u32 address, void* map, u32 when, u32 c0, u3
 void TmaStore5(Thread* t, u32 site, u32 address, void* map, u32 when, u32 c0, u32 c1, u32 c2, u32 c3, u32 c4) {
   bulk_store(t, site, address, map, when, {c0, c1, c2, c3, c4});
 }
+void TmaStoreKept2(Thread* t, u32 site, u32 address, void* map, u32 when, u32 c0, u32 c1, u64) { bulk_store(t, site, address, map, when, {c0, c1}); }
+void TmaStoreKept3(Thread* t, u32 site, u32 address, void* map, u32 when, u32 c0, u32 c1, u32 c2, u64) {
+  bulk_store(t, site, address, map, when, {c0, c1, c2});
+}
+void TmaStoreKept4(Thread* t, u32 site, u32 address, void* map, u32 when, u32 c0, u32 c1, u32 c2, u32 c3, u64) {
+  bulk_store(t, site, address, map, when, {c0, c1, c2, c3});
+}
+void TmaStoreKept5(Thread* t, u32 site, u32 address, void* map, u32 when, u32 c0, u32 c1, u32 c2, u32 c3, u32 c4, u64) {
+  bulk_store(t, site, address, map, when, {c0, c1, c2, c3, c4});
+}
 
 void BulkCommit(Thread* t, u32 site) {
   t->cta->step(*t, site);

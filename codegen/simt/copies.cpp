@@ -76,6 +76,7 @@ void Cta::finish_copies(Thread& t, std::uint32_t last) {
 namespace hooks {
 
 void CpAsync16(Thread* t, u32 site, u32 address, void* source, u32 bytes) { issue(*t, site, address, source, 16, bytes); }
+void CpAsync16Kept(Thread* t, u32 site, u32 address, void* source, u32 bytes, u64) { issue(*t, site, address, source, 16, bytes); }
 void CpAsync8(Thread* t, u32 site, u32 address, void* source, u32 bytes) { issue(*t, site, address, source, 8, bytes); }
 void CpAsync4(Thread* t, u32 site, u32 address, void* source, u32 bytes) { issue(*t, site, address, source, 4, bytes); }
 

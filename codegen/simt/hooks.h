@@ -15,6 +15,7 @@
 namespace tessera::simt {
 
 using u32 = std::uint32_t;
+using u64 = std::uint64_t;
 
 /// How an ordinary access touches memory, as a constant operand.
 inline u32 code(Touch t) { return static_cast<u32>(t); }
@@ -110,10 +111,18 @@ void TmaLoad2(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when
 void TmaLoad3(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 c0, u32 c1, u32 c2);
 void TmaLoad4(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 c0, u32 c1, u32 c2, u32 c3);
 void TmaLoad5(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 c0, u32 c1, u32 c2, u32 c3, u32 c4);
+void TmaLoadKept2(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 c0, u32 c1, u64 policy);
+void TmaLoadKept3(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 c0, u32 c1, u32 c2, u64 policy);
+void TmaLoadKept4(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 c0, u32 c1, u32 c2, u32 c3, u64 policy);
+void TmaLoadKept5(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 c0, u32 c1, u32 c2, u32 c3, u32 c4, u64 policy);
 void TmaStore2(Thread* t, u32 site, u32 address, void* map, u32 when, u32 c0, u32 c1);
 void TmaStore3(Thread* t, u32 site, u32 address, void* map, u32 when, u32 c0, u32 c1, u32 c2);
 void TmaStore4(Thread* t, u32 site, u32 address, void* map, u32 when, u32 c0, u32 c1, u32 c2, u32 c3);
 void TmaStore5(Thread* t, u32 site, u32 address, void* map, u32 when, u32 c0, u32 c1, u32 c2, u32 c3, u32 c4);
+void TmaStoreKept2(Thread* t, u32 site, u32 address, void* map, u32 when, u32 c0, u32 c1, u64 policy);
+void TmaStoreKept3(Thread* t, u32 site, u32 address, void* map, u32 when, u32 c0, u32 c1, u32 c2, u64 policy);
+void TmaStoreKept4(Thread* t, u32 site, u32 address, void* map, u32 when, u32 c0, u32 c1, u32 c2, u32 c3, u64 policy);
+void TmaStoreKept5(Thread* t, u32 site, u32 address, void* map, u32 when, u32 c0, u32 c1, u32 c2, u32 c3, u32 c4, u64 policy);
 void BulkCommit(Thread* t, u32 site);
 void BulkWaitRead(Thread* t, u32 site, u32 allowed);
 void TmaMulticast2(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 ranks, u32 c0, u32 c1);
@@ -121,7 +130,22 @@ void TmaMulticast3(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32
 void TmaMulticast4(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 ranks, u32 c0, u32 c1, u32 c2, u32 c3);
 void TmaMulticast5(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 ranks, u32 c0, u32 c1, u32 c2, u32 c3, u32 c4);
 
+u64 CachePolicy(Thread* t, u32 site, u32 order);
+u32 LoadKept8(Thread* t, u32 site, void* address, u64 policy);
+u32 LoadKept16(Thread* t, u32 site, void* address, u64 policy);
+void LoadKept(Thread* t, u32 site, void* address, u64 policy, u32* registers, u32 counts);
+void StoreKept8(Thread* t, u32 site, void* address, u64 policy, u32 value);
+void StoreKept16(Thread* t, u32 site, void* address, u64 policy, u32 value);
+void StoreKept(Thread* t, u32 site, void* address, u64 policy, u32* registers, u32 counts);
+
+void TmaMulticastKept2(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 ranks, u32 c0, u32 c1, u64 policy);
+void TmaMulticastKept3(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 ranks, u32 c0, u32 c1, u32 c2, u64 policy);
+void TmaMulticastKept4(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 ranks, u32 c0, u32 c1, u32 c2, u32 c3, u64 policy);
+void TmaMulticastKept5(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 ranks, u32 c0, u32 c1, u32 c2, u32 c3, u32 c4,
+                       u64 policy);
+
 void CpAsync16(Thread* t, u32 site, u32 address, void* source, u32 bytes);
+void CpAsync16Kept(Thread* t, u32 site, u32 address, void* source, u32 bytes, u64 policy);
 void CpAsync8(Thread* t, u32 site, u32 address, void* source, u32 bytes);
 void CpAsync4(Thread* t, u32 site, u32 address, void* source, u32 bytes);
 void CpAsyncCommit(Thread* t, u32 site);

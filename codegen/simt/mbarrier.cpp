@@ -285,6 +285,18 @@ void TmaLoad4(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when
 void TmaLoad5(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 c0, u32 c1, u32 c2, u32 c3, u32 c4) {
   bulk_load(t, site, address, barrier, map, when, {c0, c1, c2, c3, c4});
 }
+void TmaLoadKept2(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 c0, u32 c1, u64) {
+  bulk_load(t, site, address, barrier, map, when, {c0, c1});
+}
+void TmaLoadKept3(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 c0, u32 c1, u32 c2, u64) {
+  bulk_load(t, site, address, barrier, map, when, {c0, c1, c2});
+}
+void TmaLoadKept4(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 c0, u32 c1, u32 c2, u32 c3, u64) {
+  bulk_load(t, site, address, barrier, map, when, {c0, c1, c2, c3});
+}
+void TmaLoadKept5(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 c0, u32 c1, u32 c2, u32 c3, u32 c4, u64) {
+  bulk_load(t, site, address, barrier, map, when, {c0, c1, c2, c3, c4});
+}
 void TmaMulticast2(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 ranks, u32 c0, u32 c1) {
   multicast(t, site, address, barrier, map, when, ranks, {c0, c1});
 }
@@ -295,6 +307,18 @@ void TmaMulticast4(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32
   multicast(t, site, address, barrier, map, when, ranks, {c0, c1, c2, c3});
 }
 void TmaMulticast5(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 ranks, u32 c0, u32 c1, u32 c2, u32 c3, u32 c4) {
+  multicast(t, site, address, barrier, map, when, ranks, {c0, c1, c2, c3, c4});
+}
+void TmaMulticastKept2(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 ranks, u32 c0, u32 c1, u64) {
+  multicast(t, site, address, barrier, map, when, ranks, {c0, c1});
+}
+void TmaMulticastKept3(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 ranks, u32 c0, u32 c1, u32 c2, u64) {
+  multicast(t, site, address, barrier, map, when, ranks, {c0, c1, c2});
+}
+void TmaMulticastKept4(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 ranks, u32 c0, u32 c1, u32 c2, u32 c3, u64) {
+  multicast(t, site, address, barrier, map, when, ranks, {c0, c1, c2, c3});
+}
+void TmaMulticastKept5(Thread* t, u32 site, u32 address, u32 barrier, void* map, u32 when, u32 ranks, u32 c0, u32 c1, u32 c2, u32 c3, u32 c4, u64) {
   multicast(t, site, address, barrier, map, when, ranks, {c0, c1, c2, c3, c4});
 }
 

@@ -25,6 +25,8 @@ inline RegisterShape register_shape(gpu::Primitive p) {
   const std::string name = gpu::info(p).name;
   if (name.starts_with("ldmatrix_x")) return {0, name[10] - '0'};
   if (name.starts_with("stmatrix_x4")) return {4, 0};
+  if (p == LoadKept) return {0, 4};
+  if (p == StoreKept) return {4, 0};
   if (name.starts_with("wgmma_")) return {8, 8, 8, true};
   const bool ints = name.find("_s32_") != std::string::npos;
   const bool small = p == MmaF16K8 || p == MmaBf16K8 || p == MmaS8S8K16;
@@ -64,6 +66,11 @@ inline GpuIr hand_made(const std::vector<gpu::Primitive>& primitives, int thread
   llvm::Value* address = b.CreateAdd(b.CreatePtrToInt(smem, b.getInt32Ty()), b.CreateShl(tid, 4));
   llvm::Value* source = b.CreateGEP(b.getInt8Ty(), b.CreateIntToPtr(f->getArg(1), b.getPtrTy(1)), b.CreateShl(tid, 4));
   llvm::Value* target = b.CreateGEP(b.getInt8Ty(), b.CreateIntToPtr(f->getArg(0), b.getPtrTy(1)), b.CreateShl(tid, 10));
+  // Of the cache, where a primitive takes one.
+  llvm::Value* policy = nullptr;
+  for (gpu::Primitive p : primitives) {
+    if (!policy && std::strchr(gpu::info(p).fixed, 'l')) policy = gpu::call(b, m, gpu::Primitive::CachePolicy, {b.getInt32(1)});
+  }
   int slot = 0;
   const auto store = [&](llvm::Value* v) { b.CreateStore(v, b.CreateConstGEP1_32(b.getInt32Ty(), target, static_cast<unsigned>(slot++))); };
   for (gpu::Primitive p : primitives) {
@@ -91,6 +98,7 @@ inline GpuIr hand_made(const std::vector<gpu::Primitive>& primitives, int thread
           break;
         case 'f': fixed.push_back(first ? real : b.CreateFNeg(real)); break;
         case 'p': fixed.push_back(source); break;
+        case 'l': fixed.push_back(policy); break;
         case 'b': fixed.push_back(b.CreateICmpEQ(tid, b.getInt32(0))); break;
         case 'm': fixed.push_back(f->getArg(2)); break;
       }

@@ -268,6 +268,15 @@ bool idempotent(Primitive p) {
     case Primitive::TmaLoad3:
     case Primitive::TmaLoad4:
     case Primitive::TmaLoad5:
+    case Primitive::CpAsync16Kept:
+    case Primitive::TmaLoadKept2:
+    case Primitive::TmaLoadKept3:
+    case Primitive::TmaLoadKept4:
+    case Primitive::TmaLoadKept5:
+    case Primitive::TmaMulticastKept2:
+    case Primitive::TmaMulticastKept3:
+    case Primitive::TmaMulticastKept4:
+    case Primitive::TmaMulticastKept5:
     case Primitive::MbarArriveAt:
     case Primitive::StoreAsync:
     case Primitive::TmaMulticast2:

@@ -38,15 +38,17 @@ struct Boxes {
       f(i, inside ? element : -1);
     }
   }
-  Primitive load() const {
+  /// `kept`: under a policy of the cache, as the last argument.
+  Primitive load(bool kept = false) const {
     using enum Primitive;
-    constexpr Primitive all[] = {TmaLoad2, TmaLoad3, TmaLoad4, TmaLoad5};
-    return all[extents.size() - 2];
+    constexpr Primitive all[] = {TmaLoad2, TmaLoad3, TmaLoad4, TmaLoad5}, under[] = {TmaLoadKept2, TmaLoadKept3, TmaLoadKept4, TmaLoadKept5};
+    return (kept ? under : all)[extents.size() - 2];
   }
-  Primitive store() const {
+  Primitive store(bool kept = false) const {
     using enum Primitive;
     constexpr Primitive all[] = {TmaStore2, TmaStore3, TmaStore4, TmaStore5};
-    return all[extents.size() - 2];
+    constexpr Primitive under[] = {TmaStoreKept2, TmaStoreKept3, TmaStoreKept4, TmaStoreKept5};
+    return (kept ? under : all)[extents.size() - 2];
   }
   /// The map whose extents and strides follow `words` words of the frame; the tensor is word 0.
   GpuTensorMap map(std::size_t words) const {

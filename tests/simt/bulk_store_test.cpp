@@ -10,14 +10,14 @@ namespace {
 
 class SimtStores : public testing::TestWithParam<Boxes> {};
 
-TEST_P(SimtStores, WriteWithinTheTensorWhatLoadsHaveRead) {
-  const Boxes& x = GetParam();
+/// With `kept` under policies of the cache, which change nothing.
+void load_and_store(const Boxes& x, bool kept) {
   const std::int64_t barrier = (x.shared_bytes() + 7) / 8 * 8;
   GpuTensorMap to = x.map(2);
   to.base = 1;
   to.stored = true;
   KernelBuilder k(32, barrier + 8, 2 + 2 * static_cast<int>(x.extents.size()), {x.map(2), to});
-  V first = k.b.CreateICmpEQ(k.tid(), k.i(0)), at = k.add(k.base, barrier);
+  V first = k.b.CreateICmpEQ(k.tid(), k.i(0)), at = k.add(k.base, barrier), policy = k.call(Primitive::CachePolicy, {k.i(0)});
   k.call(Primitive::MbarInit, {at, k.i(1), first});
   k.call(Primitive::FenceMbarInit);
   k.barrier();
@@ -28,7 +28,8 @@ TEST_P(SimtStores, WriteWithinTheTensorWhatLoadsHaveRead) {
       if (!store) args.push_back(at);
       args.insert(args.end(), {k.map(store ? 1 : 0), first});
       for (const std::int64_t c : x.at[n]) args.push_back(k.i(c));
-      k.call(store ? x.store() : x.load(), args);
+      if (kept) args.push_back(policy);
+      k.call(store ? x.store(kept) : x.load(kept), args);
     }
   };
   boxes(false);
@@ -55,6 +56,9 @@ TEST_P(SimtStores, WriteWithinTheTensorWhatLoadsHaveRead) {
     EXPECT_EQ(out, want) << name(policy);
   }
 }
+
+TEST_P(SimtStores, WriteWithinTheTensorWhatLoadsHaveRead) { load_and_store(GetParam(), false); }
+TEST_P(SimtStores, DoSoUnderAPolicyToo) { load_and_store(GetParam(), true); }
 
 INSTANTIATE_TEST_SUITE_P(
     All, SimtStores,
