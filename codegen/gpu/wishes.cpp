@@ -40,7 +40,8 @@ bool of_numbers(DirectiveKind k) { return std::string_view(info(k).words).empty(
 
 void read(const ScheduleDirective& d, const ScheduleArg& a, Wishes& out) {
   // A name that stands for a tuned number which nobody has given: the compiler's choice.
-  if (!a.number && of_numbers(d.kind) && d.kind != DirectiveKind::Multicast) return;
+  const bool named = d.kind == DirectiveKind::Multicast && a.word.empty();
+  if (!a.number && of_numbers(d.kind) && !named) return;
   switch (d.kind) {
     case DirectiveKind::Roles:
       if (a.subject == "producer") out.asks = number(d, a, 0, kMostAskingWarps, "the warps that ask for tiles are").number > 0;

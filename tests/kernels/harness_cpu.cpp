@@ -104,6 +104,19 @@ void launch_on_gpu(const AnyKernel& kernel, const Context& gpu, const std::map<s
   for (const auto& [n, memory] : on_device) memory.copy_to(std::as_writable_bytes(std::span(tensors.at(n).bytes)), gpu);
 }
 
+void launch_on_cpu(const AnyKernel& kernel, const Context& cpu, const std::map<std::string, double>& scalars,
+                   std::map<std::string, Buffer>& tensors) {
+  std::map<std::string, Argument> arguments;
+  for (const Parameter& p : kernel.parameters()) {
+    if (!p.is_view) {
+      arguments.emplace(p.name, scalar_of(p, scalars.at(p.name)));
+    } else if (const auto b = tensors.find(p.name); b != tensors.end()) {
+      arguments.emplace(p.name, Tensor(static_cast<void*>(b->second.bytes.data()), p.dtype, std::span<const std::int64_t>(b->second.dims)));
+    }
+  }
+  kernel.launch(cpu, arguments);
+}
+
 void run_cpu(const Call& call, std::map<std::string, Buffer>& tensors) {
   static Kernels compiled;
   const AnyKernel& kernel = compiled.get(call);
@@ -111,15 +124,7 @@ void run_cpu(const Call& call, std::map<std::string, Buffer>& tensors) {
     launch_on_gpu(kernel, compiled.context(), call.scalars, tensors);
     return;
   }
-  std::map<std::string, Argument> arguments;
-  for (const Parameter& p : kernel.parameters()) {
-    if (!p.is_view) {
-      arguments.emplace(p.name, scalar_of(p, call.scalars.at(p.name)));
-    } else if (const auto b = tensors.find(p.name); b != tensors.end()) {
-      arguments.emplace(p.name, Tensor(static_cast<void*>(b->second.bytes.data()), p.dtype, std::span<const std::int64_t>(b->second.dims)));
-    }
-  }
-  kernel.launch(compiled.context(), arguments);
+  launch_on_cpu(kernel, compiled.context(), call.scalars, tensors);
 }
 
 }  // namespace tessera::test

@@ -22,6 +22,9 @@ Consts consts_of(const Constants& constants);
 /// Launches through the public API with that target; `tensors` are written in place. Compiled kernels are kept for the life of the process.
 void run_cpu(const Call& call, std::map<std::string, Buffer>& tensors);
 
+/// Launches a kernel on a CPU; `tensors` are written in place.
+void launch_on_cpu(const AnyKernel& kernel, const Context& cpu, const std::map<std::string, double>& scalars, std::map<std::string, Buffer>& tensors);
+
 /// Launches a kernel on a GPU with copies of the tensors there, and brings them back.
 void launch_on_gpu(const AnyKernel& kernel, const Context& gpu, const std::map<std::string, double>& scalars, std::map<std::string, Buffer>& tensors);
 

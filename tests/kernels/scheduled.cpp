@@ -6,22 +6,24 @@
 #include <sstream>
 
 #include "codegen/passes/pipeline.h"
+#include "runtime/target.h"
 #include "tests/kernels/made_up.h"
 
 namespace tessera::test {
 
-std::string scheduled_text(const Call& call, const std::string& directives) {
+std::string scheduled_text(const Call& call, const std::string& directives, const std::string& family) {
   std::ifstream in(source_root() + "/" + call.file);
   if (!in) throw std::runtime_error("cannot read " + call.file);
   std::stringstream text;
   text << in.rdbuf();
-  if (!directives.empty()) text << "\nschedule " << call.kernel << " on sm90 { " << directives << " }\n";
+  if (!directives.empty()) text << "\nschedule " << call.kernel << " on " << family << " { " << directives << " }\n";
   return text.str();
 }
 
-SimtCode emit_scheduled(const Call& call, const std::string& directives) {
+SimtCode emit_scheduled(const Call& call, const std::string& directives, const GpuTarget& target) {
+  const std::string family = schedule_family(Target::Cuda, target);
   const std::string path = source_root() + "/" + call.file;
-  const LoadResult loaded = load_program(path, scheduled_text(call, directives), import_beside(path));
+  const LoadResult loaded = load_program(path, scheduled_text(call, directives, family), import_beside(path));
   if (!loaded.program) throw std::runtime_error(render(loaded.diagnostics, *loaded.sources));
   std::vector<std::string> absent;
   for (const KernelInfo& k : kernels(*loaded.program)) {
@@ -35,8 +37,8 @@ SimtCode emit_scheduled(const Call& call, const std::string& directives) {
   out.kernel = instantiate(*loaded.program, call.kernel, call.constants, absent, problems);
   if (out.kernel && run_target_free_passes(*out.kernel, problems, {.gpu = true})) {
     GpuOptions options;
-    options.schedule = schedule_for(*loaded.program, call.kernel, "sm90", call.constants);
-    out.ir = emit_gpu(*out.kernel, {90, true}, options, problems);
+    options.schedule = schedule_for(*loaded.program, call.kernel, family, call.constants);
+    out.ir = emit_gpu(*out.kernel, target, options, problems);
   }
   if (!out.ir.module) throw std::runtime_error(render(problems, *loaded.sources));
   return out;
@@ -71,7 +73,13 @@ std::vector<ScheduleForm> schedule_forms() {
        .rings = {"kt", "vt"},
        .sums = {"st.acc"},
        .stored = "o",
-       .rows = {64, 128, 192, 256}},
+       .rows = {64, 128, 192, 256},
+       .loops = {"kj"},
+       .cpu_loops = {"kj"},
+       .loaded = {"kt", "vt", "q", "k", "o"},
+       .first = {"q", "p"},
+       .sums_of_rows = {"st.acc", "s"},
+       .axes = {"qi", "g", "b"}},
       {.name = "GroupedAlibi",
        .file = flash,
        .kernel = "flash_alibi",
@@ -82,7 +90,13 @@ std::vector<ScheduleForm> schedule_forms() {
        .rings = {"kt", "vt"},
        .sums = {"st.acc"},
        .stored = "o",
-       .rows = {64, 128, 192}},
+       .rows = {64, 128, 192},
+       .loops = {"kj"},
+       .cpu_loops = {"kj"},
+       .loaded = {"kt", "v", "o"},
+       .first = {"q", "p"},
+       .sums_of_rows = {"st.acc"},
+       .axes = {"qi", "g", "b"}},
       {.name = "GemmEpilogue",
        .file = foreign + "gemm_epilogue.tile",
        .kernel = "gemm_epilogue",
@@ -95,6 +109,11 @@ std::vector<ScheduleForm> schedule_forms() {
        .shared = {{"i", {"bt"}}, {"j", {"at"}}},
        .stored = "c",
        .rows = {64, 128, 192, 256},
+       .loops = {"k"},
+       .loaded = {"at", "bt", "c", "r", "gain"},
+       .first = {"at"},
+       .sums_of_rows = {"acc"},
+       .axes = {"j", "i"},
        .any_groups = true},
       {.name = "TwoSoftmaxes",
        .file = foreign + "two_softmaxes.tile",
@@ -108,7 +127,13 @@ std::vector<ScheduleForm> schedule_forms() {
        .shared = {{"i", {"k0", "k1", "vt"}}},
        .stored = "o",
        .rows = {64, 128, 192},
-       .most_rows = 64},
+       .most_rows = 64,
+       .loops = {"j"},
+       .cpu_loops = {"j"},
+       .loaded = {"k0", "vt", "q0", "o"},
+       .first = {"q0", "p1"},
+       .sums_of_rows = {"a0", "s1"},
+       .axes = {"i", "h", "b"}},
       {.name = "ThreeProducts",
        .file = foreign + "three_products.tile",
        .kernel = "three_products",
@@ -120,7 +145,13 @@ std::vector<ScheduleForm> schedule_forms() {
        .sums = {"acc"},
        .shared = {{"i", {"kt", "gt", "vt"}}},
        .stored = "o",
-       .rows = {64, 128, 192}},
+       .rows = {64, 128, 192},
+       .loops = {"j"},
+       .cpu_loops = {"j"},
+       .loaded = {"kt", "gt", "qt", "o"},
+       .first = {"qt"},
+       .sums_of_rows = {"acc", "s"},
+       .axes = {"i", "h", "b"}},
       {.name = "NoProduct",
        .file = "examples/ladder/01_copy.tile",
        .kernel = "copy",
@@ -129,7 +160,9 @@ std::vector<ScheduleForm> schedule_forms() {
        .n = 200,
        .rings = {},
        .sums = {},
-       .rows = {}},
+       .rows = {},
+       .loaded = {"x", "y"},
+       .axes = {"j", "i"}},
   };
 }
 
@@ -179,7 +212,8 @@ DrawnSchedule draw_schedule(const ScheduleForm& f, std::mt19937& random) {
     add(fmt::format("roles producer: {}, consumer: {}; ", asks ? 1 : 0, g));
     if (asks && g > 1 && coin()) add(registers(g, random));
     // Where a warpgroup asks for tiles, CTAs may share them.
-    if (asks && g > 1 && rings && !f.shared.empty() && coin()) {
+    const bool cluster = asks && g > 1 && rings && !f.shared.empty() && coin();
+    if (cluster) {
       const auto& [axis, tiles] = one_of(f.shared, random);
       add(fmt::format("cluster {}: {}; ", axis, 1 + random() % 2));
       if (coin()) add(fmt::format("multicast {}; ", one_of(tiles, random)));
@@ -187,9 +221,30 @@ DrawnSchedule draw_schedule(const ScheduleForm& f, std::mt19937& random) {
     if (asks && coin()) add(fmt::format("persistent {}; ", one_of<std::string>({"off", "static", "dynamic"}, random)));
     if (coin()) add("persistent row_major; ");
     if (!f.stored.empty() && coin()) add(fmt::format("store {}: {}; ", f.stored, coin() ? "direct" : "tma"));
+    // Operands elsewhere may leave no loop whose tiles a warpgroup asks for.
+    for (const std::string& v : f.first) {
+      if (!cluster && random() % 3 == 0) add(fmt::format("home {}: {}; ", v, coin() ? "regs" : "smem"));
+    }
+    for (const std::string& v : f.sums_of_rows) {
+      if (rows / 64 % g == 0 && random() % 3 == 0) add(fmt::format("divide {} {}: group; ", v, g == 1 && coin() ? 1 : 0));
+    }
     if (coin()) add(fmt::format("pingpong {}: {}; ", f.sums.empty() ? "acc" : f.sums[0], random() % 2));
   }
   if (coin()) add(fmt::format("swizzle {}; ", 1 + random() % 5));
+  for (const std::string& l : f.loops) {
+    if (coin()) add(fmt::format("unroll {}: {}; ", l, 1 + random() % 4));
+  }
+  for (const std::string& l : f.loaded) {
+    if (random() % 3 == 0) add(fmt::format("cache {}: {}; ", l, coin() ? "evict_first" : "evict_last"));
+  }
+  return out;
+}
+
+std::string draw_cpu_schedule(const ScheduleForm& f, std::mt19937& random) {
+  std::string out;
+  for (const std::string& l : f.cpu_loops) out += fmt::format("unroll {}: {}; ", l, 1 + random() % 6);
+  if (random() % 2 == 0) out += "vector 16; ";
+  if (random() % 2 == 0) out += fmt::format("parallel {}; ", fmt::join(f.axes, ", "));
   return out;
 }
 

@@ -12,10 +12,10 @@
 
 namespace tessera::test {
 
-/// The text of the call's file and `schedule KERNEL on sm90 { DIRECTIVES }`; no directives: the file alone.
-std::string scheduled_text(const Call& call, const std::string& directives);
-/// The code of that for sm_90a. Throws std::runtime_error with the diagnostics as a user sees them.
-SimtCode emit_scheduled(const Call& call, const std::string& directives);
+/// The text of the call's file and `schedule KERNEL on FAMILY { DIRECTIVES }`; no directives: the file alone.
+std::string scheduled_text(const Call& call, const std::string& directives, const std::string& family = "sm90");
+/// The code of that for a GPU. Throws std::runtime_error with the diagnostics as a user sees them.
+SimtCode emit_scheduled(const Call& call, const std::string& directives, const GpuTarget& target = {90, true});
 /// The call's tensors after a launch of that on a GPU.
 std::map<std::string, Buffer> run_scheduled(const Call& call, const std::string& directives, const Context& gpu);
 
@@ -28,10 +28,16 @@ struct ScheduleForm {
   std::vector<std::string> sums;                                        ///< of products that may run behind
   /// Grid axes along which neighbouring instances have tiles in common, and these.
   std::vector<std::pair<std::string, std::vector<std::string>>> shared = {};
-  std::string stored;              ///< a view that bulk copies may store
-  std::vector<std::int64_t> rows;  ///< values of BM, which leave every element's order of sums alone
-  std::int64_t most_rows = 128;    ///< of a warpgroup, whose registers hold their sums
-  bool any_groups = false;         ///< columns of products may be shared too, so that 2 warpgroups take any tile
+  std::string stored;                     ///< a view that bulk copies may store
+  std::vector<std::int64_t> rows;         ///< values of BM, which leave every element's order of sums alone
+  std::int64_t most_rows = 128;           ///< of a warpgroup, whose registers hold their sums
+  std::vector<std::string> loops;         ///< variables of loops, on GPUs
+  std::vector<std::string> cpu_loops;     ///< those that are loops on the CPU too
+  std::vector<std::string> loaded;        ///< tiles and views whose loads and stores may have a place in the cache's order of eviction
+  std::vector<std::string> first;         ///< first operands of products, which may lie in registers
+  std::vector<std::string> sums_of_rows;  ///< results whose rows warpgroups divide
+  std::vector<std::string> axes;          ///< of the grid
+  bool any_groups = false;                ///< columns of products may be shared too, so that 2 warpgroups take any tile
 };
 inline void PrintTo(const ScheduleForm& f, std::ostream* out) { *out << f.name; }
 std::vector<ScheduleForm> schedule_forms();
@@ -41,6 +47,8 @@ struct DrawnSchedule {
   Constants constants;
 };
 DrawnSchedule draw_schedule(const ScheduleForm& form, std::mt19937& random);
+/// The same of the CPU's directives.
+std::string draw_cpu_schedule(const ScheduleForm& form, std::mt19937& random);
 
 /// Of a form at its size, with random tensors.
 Call call_of(const ScheduleForm& form, const Constants& constants);

@@ -89,6 +89,40 @@ TEST_P(RandomSchedules, OnAGpuChangeNoBit) {
           [&](const Call& call, const std::string& directives, unsigned) { return run_scheduled(call, directives, gpu); });
 }
 
+TEST_P(RandomSchedules, OnTheCpuChangeNoBit) {
+  const ScheduleForm& form = GetParam();
+  if (compiled_target() != "cpu") GTEST_SKIP() << "the tests run on " << compiled_target();
+  const Context cpu = Context::cpu(2);
+  const unsigned seed = from_environment("TESSERA_SCHEDULES_SEED", 1);
+  std::cout << form.name << ": TESSERA_SCHEDULES_SEED=" << seed << '\n';
+  std::mt19937 random(seed);
+  Constants constants = form.constants;
+  if (!form.rows.empty()) constants["BM"] = 16;  // partial tiles, and sums in several trips
+  const Call call = call_of(form, constants);
+  const auto run = [&](const std::string& directives) {
+    const Module module = load_source(source_root() + "/" + call.file, scheduled_text(call, directives, "cpu"));
+    Options options;
+    for (const KernelOutline& k : module.kernels()) {
+      if (k.name != call.kernel) continue;
+      for (const auto& p : k.parameters) {
+        if (p.type.ends_with("?") && !call.tensors.contains(p.name)) options.absent.push_back(p.name);
+      }
+    }
+    Tensors out = call.tensors;
+    launch_on_cpu(module.kernel(call.kernel, consts_of(call.constants), options), cpu, call.scalars, out);
+    return out;
+  };
+  const Tensors want = run("");
+  std::set<std::string> drawn;
+  for (unsigned tries = 0; tries < 8; ++tries) {
+    const std::string directives = draw_cpu_schedule(form, random);
+    if (!drawn.insert(directives).second) continue;
+    SCOPED_TRACE(directives);
+    expect_same(run(directives), want);
+    if (::testing::Test::HasFailure()) return;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Of, RandomSchedules, ::testing::ValuesIn(schedule_forms()), [](const auto& i) { return i.param.name; });
 
 std::string refused(const std::string& directives, std::int64_t rows = 128) {

@@ -9,6 +9,7 @@ namespace {
 /// A ring of boxes: each CTA's warp 0 asks for its half of one a trip, for both; what is done differently.
 enum class Twist {
   None,
+  Kept,            ///< copies under a policy of the cache: nothing else
   NoPeerFrees,     ///< a slot is free once the CTA's own warps have left it
   ForItselfAlone,  ///< a half goes to its own CTA only
   NoMeeting,       ///< the peer's barriers may not be made yet
@@ -48,7 +49,8 @@ GpuIr ring(Twist t) {
       Vs args = {k.add(k.add(k.base, k.mul(half, kHalf)), slot * kBox), full(slot), k.map(0), first};
       if (t != Twist::ForItselfAlone) args.push_back(k.i(ranks));
       args.insert(args.end(), {k.i(0), k.add(k.mul(half, kHalfRows), trip * kBoxRows)});
-      k.call(t == Twist::ForItselfAlone ? Primitive::TmaLoad2 : Primitive::TmaMulticast2, args);
+      if (t == Twist::Kept) args.push_back(k.call(Primitive::CachePolicy, {k.i(1)}));
+      k.call(t == Twist::ForItselfAlone ? Primitive::TmaLoad2 : t == Twist::Kept ? Primitive::TmaMulticastKept2 : Primitive::TmaMulticast2, args);
     });
   };
   ask(0);
@@ -96,8 +98,10 @@ struct Ring {
   }
 };
 
-TEST(SimtClusters, BothGetWhatEachAsksForHalfOf) {
-  const SimtKernel kernel(ring(Twist::None));
+class SimtClusters : public testing::TestWithParam<Twist> {};
+
+TEST_P(SimtClusters, BothGetWhatEachAsksForHalfOf) {
+  const SimtKernel kernel(ring(GetParam()));
   for (const SimtPolicy policy : kPolicies) {
     for (std::uint64_t seed = 1; seed <= 6; ++seed) {
       const Ring r(kernel, policy, seed, seed % 2 ? 2 : 6);
@@ -107,6 +111,8 @@ TEST(SimtClusters, BothGetWhatEachAsksForHalfOf) {
     }
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(All, SimtClusters, testing::Values(Twist::None, Twist::Kept));
 
 struct Fault {
   Twist twist;
