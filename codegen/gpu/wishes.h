@@ -63,15 +63,15 @@ struct Wishes {
     std::string axis;
     Wish size;
   };
-  std::optional<Cluster> cluster;         ///< a grid axis and how many CTAs along it share tiles: 1 or 2
-  std::map<std::string, Span> multicast;  ///< tiles that the CTAs of a cluster share, by what is loaded; none: all that they can
-  std::set<std::string> in_step;          ///< sums whose products must not run behind
-  std::set<std::string> direct_stores;    ///< views that bulk copies must not store
+  std::optional<Cluster> cluster;             ///< a grid axis and how many CTAs along it share tiles: 1 or 2
+  std::map<std::string, Span> multicast;      ///< tiles that the CTAs of a cluster share, by what is loaded; none: all that they can
+  std::set<std::string> in_step;              ///< sums whose products must not run behind
+  std::set<std::string> direct_stores;        ///< views that bulk copies must not store
   std::map<std::string, HomeWish> homes;      ///< by operand
   std::map<std::string, DivideWish> divides;  ///< by result
   std::map<std::string, Wish> unrolls;        ///< by the variable of a loop
   std::vector<CacheWish> cache;               ///< in the order of their directives
-  bool turns = true;                      ///< warpgroups that compute may take turns at products
+  bool turns = true;                          ///< warpgroups that compute may take turns at products
   Persistence persistence = Persistence::Dynamic;
   bool row_major = false;       ///< instances in the order of their numbers, though work grows along an axis
   std::int64_t group_rows = 0;  ///< the first two grid axes are visited in groups of so many of the second; 0: not

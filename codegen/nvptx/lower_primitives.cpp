@@ -185,8 +185,9 @@ class Lowering {
       constraints += ",r";
     }
     return effect_asm(
-        fmt::format("cp.async.bulk.tensor.{}d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster{} [$0], [$2, {{{}}}], [$1], $4{};",
-                    axes, kept ? kCacheHint : "", coordinates, kept ? fmt::format(", ${}", 5 + axes) : ""),
+        fmt::format(
+            "cp.async.bulk.tensor.{}d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster{} [$0], [$2, {{{}}}], [$1], $4{};", axes,
+            kept ? kCacheHint : "", coordinates, kept ? fmt::format(", ${}", 5 + axes) : ""),
         constraints + (kept ? ",l" : ""), 3);
   }
   static constexpr unsigned kAlways = ~0U;

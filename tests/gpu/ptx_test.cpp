@@ -98,10 +98,14 @@ const char* instruction(Primitive p) {
     case Primitive::TmaLoadKept3: return "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint";
     case Primitive::TmaLoadKept4: return "cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint";
     case Primitive::TmaLoadKept5: return "cp.async.bulk.tensor.5d.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint";
-    case Primitive::TmaMulticastKept2: return "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster.L2::cache_hint";
-    case Primitive::TmaMulticastKept3: return "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster.L2::cache_hint";
-    case Primitive::TmaMulticastKept4: return "cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster.L2::cache_hint";
-    case Primitive::TmaMulticastKept5: return "cp.async.bulk.tensor.5d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster.L2::cache_hint";
+    case Primitive::TmaMulticastKept2:
+      return "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster.L2::cache_hint";
+    case Primitive::TmaMulticastKept3:
+      return "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster.L2::cache_hint";
+    case Primitive::TmaMulticastKept4:
+      return "cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster.L2::cache_hint";
+    case Primitive::TmaMulticastKept5:
+      return "cp.async.bulk.tensor.5d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster.L2::cache_hint";
     case Primitive::TmaStoreKept2: return "cp.async.bulk.tensor.2d.global.shared::cta.bulk_group.L2::cache_hint";
     case Primitive::TmaStoreKept3: return "cp.async.bulk.tensor.3d.global.shared::cta.bulk_group.L2::cache_hint";
     case Primitive::TmaStoreKept4: return "cp.async.bulk.tensor.4d.global.shared::cta.bulk_group.L2::cache_hint";

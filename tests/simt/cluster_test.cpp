@@ -98,9 +98,9 @@ struct Ring {
   }
 };
 
-class SimtClusters : public testing::TestWithParam<Twist> {};
+class SimtClusterCopies : public testing::TestWithParam<Twist> {};
 
-TEST_P(SimtClusters, BothGetWhatEachAsksForHalfOf) {
+TEST_P(SimtClusterCopies, BothGetWhatEachAsksForHalfOf) {
   const SimtKernel kernel(ring(GetParam()));
   for (const SimtPolicy policy : kPolicies) {
     for (std::uint64_t seed = 1; seed <= 6; ++seed) {
@@ -112,7 +112,7 @@ TEST_P(SimtClusters, BothGetWhatEachAsksForHalfOf) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, SimtClusters, testing::Values(Twist::None, Twist::Kept));
+INSTANTIATE_TEST_SUITE_P(All, SimtClusterCopies, testing::Values(Twist::None, Twist::Kept));
 
 struct Fault {
   Twist twist;
