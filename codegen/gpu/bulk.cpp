@@ -154,7 +154,7 @@ std::optional<BulkCopy> Plan::boxes_of(const Value* of, std::span<Value* const> 
 }
 
 std::optional<BulkCopy> Plan::bulk_copy(const Stage& s) {
-  if (!s.swizzled || !s.from_load || s.rows != dims(s.source)[0] || s.rows > kMostBoxRows) return std::nullopt;
+  if (!warpgroups_ || !s.swizzled || !s.from_load || s.rows != dims(s.source)[0] || s.rows > kMostBoxRows) return std::nullopt;
   const Op& load = *s.source->def;
   return boxes_of(load.operands[0], std::span(load.operands).subspan(1), s.rows, dims(s.source)[1], s.cols, load.int_attr(ir::Attr::Zero) != 0);
 }

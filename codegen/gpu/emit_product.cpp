@@ -83,6 +83,9 @@ Elements ThreadEmitter::mma_dot(const Op& op, Elements acc) {
     LV* base = nullptr;
     std::int64_t pitch = 0;
     bool k_inner = true;
+    const Stage* swizzled = nullptr;          ///< the base is then that of the lane's row in the first panel
+    LV *row = nullptr, *bytes = nullptr;      ///< of the lane
+    LV *slot = nullptr, *in_panel = nullptr;  ///< where the stage begins; the lane's place in a panel's row, if no warp adds to it
   };
   const auto source = [&](const OperandHome& h, const AxisPart& part, bool is_a) {
     FragmentSource s;
@@ -104,18 +107,37 @@ Elements ThreadEmitter::mma_dot(const Op& op, Elements acc) {
       bytes = e_.b.CreateMul(outer, i32(16));
       if (LV* w = part_base(part, true)) bytes = e_.b.CreateAdd(bytes, e_.b.CreateMul(w, i32(cell)));
     }
+    if (st.swizzled) {
+      s.swizzled = &st;
+      s.row = row;
+      s.bytes = bytes;
+      s.slot = stage_address(h.stage);
+      s.base = e_.b.CreateAdd(s.slot, e_.b.CreateMul(row, i32(kPanelBytes)));
+      // Rows that constants add are whole eights.
+      if (h.k_inner || !part_base(part, true)) s.in_panel = e_.b.CreateXor(bytes, e_.b.CreateMul(low, i32(16)));
+      return s;
+    }
     s.base = e_.b.CreateAdd(stage_address(h.stage), e_.b.CreateAdd(e_.b.CreateMul(row, i32(s.pitch)), bytes));
     return s;
   };
   const FragmentSource a = source(d.a, d.result.axes[0], true), b = source(d.b, d.result.axes[1], false);
   const std::int64_t cell = cell_bytes(dtype(op.operands[1]));
   const auto matrices = [&](const FragmentSource& s, std::int64_t outer, std::int64_t step, int count) {
-    const std::int64_t at = s.k_inner ? outer * s.pitch + step * k_bytes : step * d.k_step * s.pitch + outer * cell;
+    const std::int64_t row = s.k_inner ? outer : step * d.k_step, byte = s.k_inner ? step * k_bytes : outer * cell;
+    LV* place = nullptr;
+    if (!s.swizzled) {
+      place = e_.b.CreateAdd(s.base, i32(row * s.pitch + byte));
+    } else if (s.in_panel && byte % 32 == 0 && row % 8 == 0) {
+      LV* chunk = e_.b.CreateXor(s.in_panel, i32(byte % kPanelBytes));
+      place = e_.b.CreateAdd(e_.b.CreateAdd(s.base, chunk), i32(byte / kPanelBytes * s.swizzled->panel_bytes() + row * kPanelBytes));
+    } else {
+      place = stage_place(*s.swizzled, s.slot, e_.b.CreateAdd(s.row, i32(row)), e_.b.CreateAdd(s.bytes, i32(byte)));
+    }
     using enum Primitive;
     const Primitive p = count == 4   ? (s.k_inner ? LdmatrixX4 : LdmatrixX4Trans)
                         : count == 2 ? (s.k_inner ? LdmatrixX2 : LdmatrixX2Trans)
                                      : (s.k_inner ? LdmatrixX1 : LdmatrixX1Trans);
-    std::vector<LV*> words = call(e_.b, e_.module, p, {e_.b.CreateAdd(s.base, i32(at))}, {}, count, e_.i32());
+    std::vector<LV*> words = call(e_.b, e_.module, p, {place}, {}, count, e_.i32());
     if (*d.mma == MmaTf32K8) {
       for (LV*& w : words) w = round_tf32(e_, w);
     }

@@ -98,11 +98,22 @@ void ThreadEmitter::stage_load(int stage, LV* slot) {
       LV* to0 = stage_place(s, base, row0, byte);
       const std::int64_t step = threads / chunks;
       const bool even = !s.swizzled || step % 8 == 0;  // all rows of the thread have one swizzle
+      // Else a row's differs from the first one's by a constant, if no bit carries.
+      const bool by_bits = !even && 8 % step == 0 && !plan_.warpgroups();
+      LV *line = nullptr, *in_panel = nullptr;
+      if (by_bits) {
+        LV* panel = e_.b.CreateMul(e_.b.CreateLShr(byte, i32(7)), i32(s.panel_bytes()));
+        line = e_.b.CreateAdd(base, e_.b.CreateAdd(panel, e_.b.CreateMul(row0, i32(kPanelBytes))));
+        in_panel = e_.b.CreateXor(e_.b.CreateAnd(byte, i32(kPanelBytes - 1)), e_.b.CreateShl(row0, i32(4)));
+      }
+      const auto place = [&](LV* row, std::int64_t r) {
+        if (even) return e_.b.CreateAdd(to0, i32(r * (s.swizzled ? kPanelBytes : s.pitch)));
+        if (!by_bits) return stage_place(s, base, row, byte);
+        return e_.b.CreateAdd(e_.b.CreateAdd(line, e_.b.CreateXor(in_panel, i32(r % 8 * 16))), i32(r * kPanelBytes));
+      };
       for (std::int64_t r = 0; r < s.rows; r += step) {
         LV* row = e_.b.CreateAdd(row0, i32(r));
-        const auto one = [&] {
-          f(row, col, even ? e_.b.CreateAdd(to0, i32(r * (s.swizzled ? kPanelBytes : s.pitch))) : stage_place(s, base, row, byte));
-        };
+        const auto one = [&] { f(row, col, place(row, r)); };
         r + step > s.rows ? e_.if_then(e_.b.CreateICmpSLT(row, i32(s.rows)), one) : one();
       }
       return;

@@ -22,6 +22,13 @@ std::int64_t pitch_of(std::int64_t cols, std::int64_t cell) {
   return (chunks % 2 == 0 ? chunks + 1 : chunks) * 16;
 }
 
+/// Whether a product's operands keep the lines of 128 bytes that they come in: an asynchronous copy writes a line of a padded row in two pieces. That
+/// counts where each element that comes is used by few rows, so that memory sets the pace. `row_bytes` of the operand.
+bool by_lines(const DotPlan& dot, std::int64_t row_bytes) {
+  constexpr std::int64_t kFewRows = 16;
+  return dot.mma && dot.result.axes[0].extent() <= kFewRows && row_bytes % kPanelBytes == 0;
+}
+
 /// A load whose indices are scalars and two ranges: rows and columns of a view.
 bool rows_and_columns(const Value* v) {
   if (!v->def || v->def->kind != OpKind::Load || dims(v).size() != 2 || bits(dtype(v)) < 8) return false;
@@ -166,7 +173,7 @@ OperandHome Plan::stage_for(const Value* operand, const DotPlan& dot, bool is_a)
   const bool by_asking = turn && dot.warpgroup && may_transpose(source);
   s.from_load = rows_and_columns(source) && (!turn || by_asking);
   s.transposed = turn;
-  s.swizzled = dot.warpgroup;
+  s.swizzled = dot.warpgroup || (s.from_load && !warpgroups_ && by_lines(dot, dims(source)[1] * cell_bytes(dtype(source))));
   s.in_register_order = turn && dot.per_register == 4 && !is_a && dot.a.stage < 0;
   s.dtype = dtype(source);
   // Padding: k to whole steps (16 covers both halves of two steps of 8), the other axis to whole fragments.

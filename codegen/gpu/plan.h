@@ -103,8 +103,8 @@ enum class Halves : std::uint8_t { None, Panels, Rows };
 
 /// A tile of rank 2 in shared memory, padded with zeros to `rows` x `cols`, in one of two forms:
 ///   * padded: rows of `pitch` bytes, an odd number of 16-byte chunks each, so that eight neighbouring rows start in different banks;
-///   * swizzled, for warpgroup products: panels of 128 bytes of columns, [panel][row][128 bytes], in which chunk c of row r stands at c ^ (r mod 8)
-///     (PTX ISA, "128B swizzle mode").
+///   * swizzled, for products of warpgroups or of few rows: panels of 128 bytes of columns, [panel][row][128 bytes], in which chunk c of row r stands
+///     at c ^ (r mod 8) (PTX ISA, "128B swizzle mode").
 struct Stage {
   const ir::Value* source = nullptr;
   bool from_load = false;   ///< copied from global memory; else stored from registers

@@ -115,6 +115,42 @@ TEST(Emit, TilesThatMoveTogetherAreAskedForAtOnce) {
   EXPECT_THAT(aligned, ElementsAre(Pair(64, 4 * runs), Pair(128, runs))) << "x and z come, z and y go in runs of 8 bytes, w comes in runs of 16";
 }
 
+/// Lines of 128 bytes stay whole in shared memory where few rows use what comes; rows that are no whole lines, and those of larger products, are padded.
+TEST(Emit, OperandsOfProductsOfFewRowsKeepTheirLines) {
+  const auto notes = [](int m, int k) {
+    const auto kernel = parsed(fmt::format(R"(kernel k(
+  %0.a: view bf16[{0}, {1}],
+  %1.b: view bf16[{1}, 64],
+  %2.c: out view f32[{0}, 64]
+)
+{{
+  %3 = const {{value = 0}} : idx
+  %4 = const {{value = {0}}} : idx
+  %5 = const {{value = {1}}} : idx
+  %6 = const {{value = 64}} : idx
+  %7 = range %3, %3, %4 {{size = {0}, full}} : range<{0}>
+  %8 = range %3, %3, %5 {{size = {1}, full}} : range<{1}>
+  %9 = range %3, %3, %6 {{size = 64, full}} : range<64>
+  %10 = load %0.a, %7, %8 : bf16[{0}, {1}]
+  %11 = load %1.b, %8, %9 : bf16[{1}, 64]
+  %12 = dot %10, %11 : f32[{0}, 64]
+  store %2.c, %12, %7, %9
+  yield
+}}
+)",
+                                           m, k));
+    Diagnostics problems;
+    std::string out;
+    for (const std::string& n : emit_gpu(*kernel, {80}, {}, problems).plan.notes) {
+      if (n.find("shared memory, ") != std::string::npos) out += n.find("swizzled") != std::string::npos ? "swizzled " : "padded ";
+    }
+    return out;
+  };
+  EXPECT_EQ(notes(16, 64), "swizzled swizzled ");
+  EXPECT_EQ(notes(16, 48), "padded swizzled ");
+  EXPECT_EQ(notes(64, 64), "padded padded ");
+}
+
 TEST(Emit, OnlyKernelsWithAssertionsTakeAReport) {
   // The launch passes an address for it exactly where there are checks.
   for (const bool asserts : {false, true}) {
