@@ -120,7 +120,7 @@ TEST(CacheKey, WhatChangesTheCodeIsSeen) {
   EXPECT_FALSE(code.fresh_code(base, "k", {{"N", 8}}, {.target = "sm_80"}));
   EXPECT_TRUE(code.fresh_code(with(base, "* s", "+ s"), "k", {{"N", 8}}));
   EXPECT_TRUE(code.fresh_code(with(base, "M <= 1000", "M <= 1001"), "k", {{"N", 8}}));
-  EXPECT_TRUE(code.fresh_code(std::string(base) + "schedule k on cpu { unroll u: 2; }\n", "k", {{"N", 8}}));
+  EXPECT_TRUE(code.fresh_code(std::string(base) + "schedule k on cpu { vector 16; }\n", "k", {{"N", 8}}));
   EXPECT_FALSE(code.fresh_code(base, "k", {{"N", 8}}, {.target = "interp"})) << "nothing to keep";
   EXPECT_FALSE(code.fresh_code(base, "k", {{"N", 8}}, {.target = "simt:sm_80"}));
 }
