@@ -76,8 +76,7 @@ void Plan::balance_units() {
     }
     const std::int64_t unit = kUnitCycles * all.unit;
     if (products == 0 || exponentials == 0 || unit <= std::max(all.slots, products)) return;
-    const std::int64_t moved =
-        std::min({(unit - all.slots) / (kUnitCycles + kPolynomialSlots), (unit - products) / kUnitCycles, exponentials});
+    const std::int64_t moved = std::min({(unit - all.slots) / (kUnitCycles + kPolynomialSlots), (unit - products) / kUnitCycles, exponentials});
     for (const Op* op : movable) polynomial_[op] = moved * kShares / exponentials;
   });
 }

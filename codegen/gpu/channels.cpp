@@ -145,7 +145,8 @@ Channels channels_of(const ir::Kernel& kernel, const Plan& plan, int trips, int 
         if (all > 0) computes.steps.insert(computes.steps.end(), static_cast<std::size_t>(held), {Kind::Free, ring->second});
       }
       for (const auto& [s, channel] : tiles) {
-        if (plan.last_reader(s) == op.get() && std::find(freed.begin(), freed.end(), s) == freed.end()) computes.steps.push_back({Kind::Free, channel});
+        if (plan.last_reader(s) == op.get() && std::find(freed.begin(), freed.end(), s) == freed.end())
+          computes.steps.push_back({Kind::Free, channel});
       }
     }
     ask_waiting();

@@ -235,8 +235,8 @@ class Plan {
   /// Tiles that come once an instance and are free within the last trip of a loop whose products run behind: those that its products in step read and
   /// nothing after it does. `head`: the first loop of the chain.
   std::vector<int> freed_in_last_trip(const ir::Op& head) const;
-  /// How many trips' slots of a loop become free in the instance before no later than the tiles that come once an instance do: all, or all but the one
-  /// that the last product of a loop behind reads.
+  /// How many trips' slots of a loop become free in the instance before no later than the tiles that come once an instance do: all, or all but the
+  /// one that the last product of a loop behind reads.
   int trips_before_tiles(const ir::Op& head) const;
   /// Of a tile that is not lazy.
   const Layout& layout(const ir::Value* v) const { return layouts_.at(v); }

@@ -41,8 +41,8 @@ struct ThreadEmitter::RingLoop {
   std::optional<std::int64_t> barriers;   ///< filled by bulk copies: where the barriers lie in shared memory
   std::vector<const ir::Value*> results;  ///< of the last part; those of the others have the same layouts
 
-  std::vector<int> tiles;                 ///< of the instance, free within the last trip
-  LV* end = nullptr;                      ///< of the last part that has trips
+  std::vector<int> tiles;              ///< of the instance, free within the last trip
+  LV* end = nullptr;                   ///< of the last part that has trips
   const SharedBody* shared = nullptr;  ///< one code for the first trip, whichever part it is of
 
   const RingPart& first() const { return parts.front(); }

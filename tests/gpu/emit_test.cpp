@@ -115,7 +115,8 @@ TEST(Emit, TilesThatMoveTogetherAreAskedForAtOnce) {
   EXPECT_THAT(aligned, ElementsAre(Pair(64, 4 * runs), Pair(128, runs))) << "x and z come, z and y go in runs of 8 bytes, w comes in runs of 16";
 }
 
-/// Lines of 128 bytes stay whole in shared memory where few rows use what comes; rows that are no whole lines, and those of larger products, are padded.
+/// Lines of 128 bytes stay whole in shared memory where few rows use what comes; rows that are no whole lines, and those of larger products, are
+/// padded.
 TEST(Emit, OperandsOfProductsOfFewRowsKeepTheirLines) {
   const auto notes = [](int m, int k) {
     const auto kernel = parsed(fmt::format(R"(kernel k(

@@ -186,7 +186,7 @@ std::string registers(std::int64_t groups, std::mt19937& random) {
 
 }  // namespace
 
-DrawnSchedule draw_schedule(const ScheduleForm& f, std::mt19937& random) {
+DrawnSchedule draw_schedule(const ScheduleForm& f, std::mt19937& random, bool on_device) {
   DrawnSchedule out{"", f.constants};
   const auto add = [&](const std::string& text) { out.directives += text; };
   const auto coin = [&] { return random() % 2 == 0; };
@@ -223,14 +223,16 @@ DrawnSchedule draw_schedule(const ScheduleForm& f, std::mt19937& random) {
     if (!f.stored.empty() && coin()) add(fmt::format("store {}: {}; ", f.stored, coin() ? "direct" : "tma"));
     // Operands elsewhere may leave no loop whose tiles a warpgroup asks for.
     for (const std::string& v : f.first) {
-      if (!cluster && random() % 3 == 0) add(fmt::format("home {}: {}; ", v, coin() ? "regs" : "smem"));
+      if (!on_device && !cluster && random() % 3 == 0) add(fmt::format("home {}: {}; ", v, coin() ? "regs" : "smem"));
     }
     for (const std::string& v : f.sums_of_rows) {
-      if (rows / 64 % g == 0 && random() % 3 == 0) add(fmt::format("divide {} {}: group; ", v, g == 1 && coin() ? 1 : 0));
+      if (!on_device && rows / 64 % g == 0 && random() % 3 == 0) add(fmt::format("divide {} {}: group; ", v, g == 1 && coin() ? 1 : 0));
     }
     if (coin()) add(fmt::format("pingpong {}: {}; ", f.sums.empty() ? "acc" : f.sums[0], random() % 2));
   }
   if (coin()) add(fmt::format("swizzle {}; ", 1 + random() % 5));
+  // These are refused there.
+  if (on_device) return out;
   for (const std::string& l : f.loops) {
     if (coin()) add(fmt::format("unroll {}: {}; ", l, 1 + random() % 4));
   }

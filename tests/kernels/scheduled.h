@@ -46,7 +46,7 @@ struct DrawnSchedule {
   std::string directives;
   Constants constants;
 };
-DrawnSchedule draw_schedule(const ScheduleForm& form, std::mt19937& random);
+DrawnSchedule draw_schedule(const ScheduleForm& form, std::mt19937& random, bool on_device = false);
 /// The same of the CPU's directives.
 std::string draw_cpu_schedule(const ScheduleForm& form, std::mt19937& random);
 

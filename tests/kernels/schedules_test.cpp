@@ -41,7 +41,7 @@ class RandomSchedules : public ::testing::TestWithParam<ScheduleForm> {};
 
 /// Draws `count` schedules, no two alike, and runs each; `run` gives the tensors of a call under directives. Tells how many different codes they are.
 template <class Run>
-void compare(const ScheduleForm& form, unsigned count, const Run& run) {
+void compare(const ScheduleForm& form, unsigned count, const Run& run, bool on_device = false) {
   const unsigned seed = from_environment("TESSERA_SCHEDULES_SEED", 1);
   std::cout << form.name << ": TESSERA_SCHEDULES_SEED=" << seed << '\n';
   std::mt19937 random(seed);
@@ -50,7 +50,7 @@ void compare(const ScheduleForm& form, unsigned count, const Run& run) {
   const Tensors want = run(call_of(form, plain), "", 0);
   std::set<std::string> drawn, codes;
   for (unsigned tries = 0; drawn.size() < count && tries < 20 * count; ++tries) {
-    const DrawnSchedule s = draw_schedule(form, random);
+    const DrawnSchedule s = draw_schedule(form, random, on_device);
     std::string what = s.directives;
     if (!form.rows.empty()) what += "BM=" + str(s.constants.at("BM"));
     if (!drawn.insert(what).second) continue;
@@ -85,8 +85,9 @@ TEST_P(RandomSchedules, SimtChangeNoBit) {
 TEST_P(RandomSchedules, OnAGpuChangeNoBit) {
   if (!compiled_target().starts_with("cuda")) GTEST_SKIP() << "the tests run on " << compiled_target();
   const Context gpu = Context::cuda(0);
-  compare(GetParam(), from_environment("TESSERA_GPU_SCHEDULES", 12),
-          [&](const Call& call, const std::string& directives, unsigned) { return run_scheduled(call, directives, gpu); });
+  compare(
+      GetParam(), from_environment("TESSERA_GPU_SCHEDULES", 12),
+      [&](const Call& call, const std::string& directives, unsigned) { return run_scheduled(call, directives, gpu); }, true);
 }
 
 TEST_P(RandomSchedules, OnTheCpuChangeNoBit) {
