@@ -9,12 +9,6 @@
 #include "codegen/passes/named.h"
 
 namespace tessera::cpu {
-namespace {
-
-constexpr std::int64_t kMostUnrolled = 16;
-
-}  // namespace
-
 void refuse(const ir::Kernel& kernel, Span span, const std::string& directive, const std::string& why, Diagnostics& diagnostics) {
   Diagnostic d;
   d.code = Code::E0804;
@@ -34,15 +28,12 @@ Wishes wishes_of(const ir::Kernel& kernel, const Schedule& schedule, Diagnostics
       case DirectiveKind::Unroll:
         for (const ScheduleArg& a : d.args) {
           if (!a.number) continue;  // a tuned number that nobody has given
-          const std::vector<const ir::Op*> loops = ir::loops_named(kernel, a.subject);
-          if (*a.number < 1 || *a.number > kMostUnrolled) {
-            no(number(a), fmt::format("a loop is unrolled by 1 to {}", kMostUnrolled));
-          } else if (loops.empty() && ir::has_axis(kernel, a.subject)) {
-            no(number(a), fmt::format("`{}` is an axis of the grid, each of whose instances runs by itself", a.subject));
-          } else if (loops.empty() && !ir::named(kernel, a.subject).empty()) {
-            no(number(a), fmt::format("`{}` is no variable of a loop whose trips are counted", a.subject));
+          if (*a.number < 1 || *a.number > ir::kMostUnrolled) {
+            no(number(a), fmt::format("a loop is unrolled by 1 to {}", ir::kMostUnrolled));
+          } else if (const std::string why = ir::why_no_loop(kernel, a.subject); !why.empty()) {
+            no(number(a), why);
           }
-          for (const ir::Op* loop : loops) out.unrolls[loop] = {static_cast<int>(*a.number), d.span};
+          for (const ir::Op* loop : ir::loops_named(kernel, a.subject)) out.unrolls[loop] = {static_cast<int>(*a.number), d.span};
         }
         break;
       case DirectiveKind::Parallel: {

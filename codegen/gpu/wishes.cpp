@@ -2,11 +2,12 @@
 
 #include <fmt/format.h>
 
+#include "codegen/passes/named.h"
+
 namespace tessera::gpu {
 namespace {
 
 constexpr std::int64_t kMostSlots = 8, kMostAskingWarps = 4, kMostGroups = 4, kMostCtas = 2, kMostGroupRows = 1 << 16;
-constexpr std::int64_t kMostUnrolled = 16;
 /// Of setmaxnreg: a multiple of 8 (PTX ISA).
 constexpr std::int64_t kFewestRegisters = 24, kMostRegisters = 256;
 
@@ -100,7 +101,7 @@ void read(const ScheduleDirective& d, const ScheduleArg& a, Wishes& out) {
       if (*a.index < 0 || *a.index > 1) refuse(d, text_of(a), "the axes of a product's result are 0 and 1");
       out.divides[a.subject] = {static_cast<std::size_t>(*a.index), d.span};
       return;
-    case DirectiveKind::Unroll: out.unrolls[a.subject] = number(d, a, 1, kMostUnrolled, "a loop is unrolled by"); return;
+    case DirectiveKind::Unroll: out.unrolls[a.subject] = number(d, a, 1, ir::kMostUnrolled, "a loop is unrolled by"); return;
     // Of other targets.
     case DirectiveKind::Parallel:
     case DirectiveKind::Vector:

@@ -1,5 +1,7 @@
 #include "codegen/passes/named.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 namespace tessera::ir {
@@ -30,6 +32,12 @@ std::vector<const Op*> loops_named(const Kernel& kernel, std::string_view name) 
 
 bool has_axis(const Kernel& kernel, std::string_view name) {
   return std::any_of(kernel.grid.begin(), kernel.grid.end(), [&](const GridAxis& a) { return a.name == name; });
+}
+
+std::string why_no_loop(const Kernel& kernel, std::string_view name) {
+  if (!loops_named(kernel, name).empty()) return "";
+  if (has_axis(kernel, name)) return fmt::format("`{}` is an axis of the grid, each of whose instances runs by itself", name);
+  return named(kernel, name).empty() ? "" : fmt::format("`{}` is no variable of a loop whose trips are counted", name);
 }
 
 }  // namespace tessera::ir

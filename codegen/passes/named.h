@@ -1,6 +1,8 @@
 // What the names of a schedule stand for in a kernel.
 #pragma once
 
+#include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -17,5 +19,11 @@ std::vector<const Op*> loops_named(const Kernel& kernel, std::string_view name);
 
 /// The grid has an axis of this name.
 bool has_axis(const Kernel& kernel, std::string_view name);
+
+/// Most bodies that `unroll` puts in a row.
+inline constexpr std::int64_t kMostUnrolled = 16;
+
+/// Why `unroll` has nothing to do with this name; empty if loops have it, or nothing has.
+std::string why_no_loop(const Kernel& kernel, std::string_view name);
 
 }  // namespace tessera::ir

@@ -220,15 +220,8 @@ std::string cpu_code(const std::string& form, const std::string& directives, Con
   const std::string path = source_root() + "/" + call.file;
   const LoadResult loaded = load_program(path, scheduled_text(call, directives, "cpu"), import_beside(path));
   if (!loaded.program) return render(loaded.diagnostics, *loaded.sources);
-  std::vector<std::string> absent;
-  for (const KernelInfo& k : kernels(*loaded.program)) {
-    if (k.name != call.kernel) continue;
-    for (const ParameterInfo& p : k.parameters) {
-      if (p.type.ends_with("?") && !call.tensors.contains(p.name)) absent.push_back(p.name);
-    }
-  }
   Diagnostics problems;
-  const auto kernel = instantiate(*loaded.program, call.kernel, call.constants, absent, problems);
+  const auto kernel = instantiate(*loaded.program, call.kernel, call.constants, absent_views(*loaded.program, call), problems);
   std::string code;
   if (kernel && run_target_free_passes(*kernel, problems, {})) {
     CpuOptions options;

@@ -20,21 +20,25 @@ std::string scheduled_text(const Call& call, const std::string& directives, cons
   return text.str();
 }
 
-SimtCode emit_scheduled(const Call& call, const std::string& directives, const GpuTarget& target) {
-  const std::string family = schedule_family(Target::Cuda, target);
-  const std::string path = source_root() + "/" + call.file;
-  const LoadResult loaded = load_program(path, scheduled_text(call, directives, family), import_beside(path));
-  if (!loaded.program) throw std::runtime_error(render(loaded.diagnostics, *loaded.sources));
+std::vector<std::string> absent_views(const Program& program, const Call& call) {
   std::vector<std::string> absent;
-  for (const KernelInfo& k : kernels(*loaded.program)) {
+  for (const KernelInfo& k : kernels(program)) {
     if (k.name != call.kernel) continue;
     for (const ParameterInfo& p : k.parameters) {
       if (p.type.ends_with("?") && !call.tensors.contains(p.name)) absent.push_back(p.name);
     }
   }
+  return absent;
+}
+
+SimtCode emit_scheduled(const Call& call, const std::string& directives, const GpuTarget& target) {
+  const std::string family = schedule_family(Target::Cuda, target);
+  const std::string path = source_root() + "/" + call.file;
+  const LoadResult loaded = load_program(path, scheduled_text(call, directives, family), import_beside(path));
+  if (!loaded.program) throw std::runtime_error(render(loaded.diagnostics, *loaded.sources));
   Diagnostics problems;
   SimtCode out;
-  out.kernel = instantiate(*loaded.program, call.kernel, call.constants, absent, problems);
+  out.kernel = instantiate(*loaded.program, call.kernel, call.constants, absent_views(*loaded.program, call), problems);
   if (out.kernel && run_target_free_passes(*out.kernel, problems, {.gpu = true})) {
     GpuOptions options;
     options.schedule = schedule_for(*loaded.program, call.kernel, family, call.constants);

@@ -7,10 +7,14 @@
 #include <utility>
 #include <vector>
 
+#include "frontend/frontend.h"
 #include "tests/kernels/harness_cpu.h"
 #include "tests/kernels/harness_simt.h"
 
 namespace tessera::test {
+
+/// Optional views of the call's kernel for which the call has no tensor.
+std::vector<std::string> absent_views(const Program& program, const Call& call);
 
 /// The text of the call's file and `schedule KERNEL on FAMILY { DIRECTIVES }`; no directives: the file alone.
 std::string scheduled_text(const Call& call, const std::string& directives, const std::string& family = "sm90");
