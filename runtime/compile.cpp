@@ -1,7 +1,5 @@
 #include "runtime/compile.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <chrono>
 
@@ -74,26 +72,6 @@ GpuOptions gpu_options(const CompileOptions& options) {
   return out;
 }
 
-/// Directives whose code has run on the simulated GPU alone. On an H200 random schedules with them, five kernels of six, ended in an illegal
-/// instruction; which of them is at fault is not known.
-bool untried_on_devices(DirectiveKind k) {
-  return k == DirectiveKind::Cache || k == DirectiveKind::Home || k == DirectiveKind::Unroll || k == DirectiveKind::Divide;
-}
-
-void refuse_untried(const ir::Kernel& kernel, const Schedule& schedule, Diagnostics& diagnostics) {
-  for (const ScheduleDirective& d : schedule.directives) {
-    if (!untried_on_devices(d.kind)) continue;
-    Diagnostic refusal;
-    refusal.code = Code::E0804;
-    refusal.span = d.span;
-    refusal.message = fmt::format("`{}` cannot run on a GPU: its schedule says `{}`, which has run on the simulated GPU alone so far", kernel.name,
-                                  info(d.kind).name);
-    refusal.help = "leave it out; results are the same without";
-    diagnostics.add(std::move(refusal));
-    return;
-  }
-}
-
 CpuOptions cpu_options(const CompileOptions& options) {
   CpuOptions out;
   out.checks = options.debug;
@@ -116,8 +94,6 @@ std::unique_ptr<Executable> compile(ir::Kernel& kernel, const std::shared_ptr<co
   if (!run_target_free_passes(kernel, diagnostics, pass_options(options))) return nullptr;
   if (options.target == Target::Cuda || options.target == Target::Simt) {
     GpuIr code;
-    if (options.target == Target::Cuda) refuse_untried(kernel, options.schedule, diagnostics);
-    if (diagnostics.any()) return nullptr;
     stages.run("gpu", [&] { code = emit_gpu(kernel, *options.gpu, gpu_options(options), diagnostics); });
     if (diagnostics.any()) return nullptr;
     if (options.target == Target::Simt) {

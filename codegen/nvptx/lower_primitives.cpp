@@ -176,6 +176,13 @@ class Lowering {
                  constraints + ",~{memory}", args);
     return {};
   }
+  /// For sm_90, ptxas 13.0 gives such a copy the sum of a register and a uniform register as its place in shared memory where it can, and then no
+  /// policy but a register that nothing has set: an illegal instruction (IST-DASLab/marlin, issue 44, tells of 13.1). The maximum, of which it does
+  /// not know that it is the place itself, leaves one register.
+  Values copy_kept() {
+    return effect_asm(fmt::format("{{ .reg .b32 to; max.s32 to, $0, 0; cp.async.cg.shared.global{} [to], [$1], 16, $2, $3; }}", kCacheHint),
+                      "r,l,r,l", kAlways);
+  }
   static std::string vector(unsigned words) { return words == 1 ? "" : fmt::format(".v{}", words); }
   /// The same to several CTAs; the fifth argument is constant.
   Values multicast(int axes, bool kept = false) {
@@ -378,8 +385,7 @@ Values Lowering::lower(Primitive p) {
     case Primitive::StoreKept8: return kept_store("b8");
     case Primitive::StoreKept16: return kept_store("b16");
     case Primitive::StoreKept: return kept_store("b32");
-    case Primitive::CpAsync16Kept:
-      return effect_asm(fmt::format("cp.async.cg.shared.global{} [$0], [$1], 16, $2, $3;", kCacheHint), "r,l,r,l", kAlways);
+    case Primitive::CpAsync16Kept: return copy_kept();
     case Primitive::CpAsyncCommit: return nothing(intrinsic(Intrinsic::nvvm_cp_async_commit_group));
     case Primitive::CpAsyncWait: return nothing(intrinsic(Intrinsic::nvvm_cp_async_wait_group, {arg(0)}));
   }

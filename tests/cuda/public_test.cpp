@@ -46,21 +46,6 @@ TEST_F(Public, AKernelForAContextIsLoadedAtOnceAndLaunched) {
   EXPECT_LE(fake().launch[0].grid_x, 5u);
 }
 
-TEST_F(Public, DirectivesThatNoDeviceHasRunAreRefused) {
-  const Context gpu = fake_context();
-  for (const std::string directive : {"cache t: evict_first", "home t: regs", "unroll t: 2", "divide t 0: group"}) {
-    const std::string text = std::string(source) + "schedule scale on sm90 { " + directive + "; }\n";
-    try {
-      load_source("scale.tile", text).kernel<In<float, 2>, Out<float, 2>, std::optional<In<float, 1>>, float>("scale", {{"N", 8}}, {.context = gpu});
-      ADD_FAILURE() << directive << " was compiled";
-    } catch (const Error& e) {
-      EXPECT_EQ(e.code(), "E0804");
-      EXPECT_THAT(e.what(), HasSubstr("which has run on the simulated GPU alone so far")) << directive;
-      EXPECT_THAT(e.what(), HasSubstr("scale.tile:10:")) << directive;
-    }
-  }
-}
-
 TEST_F(Public, AWarmLaunchAllocatesNothing) {
   const Context gpu = fake_context();
   const Scale kernel = scale({.context = gpu});

@@ -14,7 +14,6 @@ namespace {
 
 using ::testing::HasSubstr;
 
-const GpuTarget kHopper{90, true}, kAmpere{80};
 
 int count(const std::string& text, const std::string& what) {
   int n = 0;
@@ -82,6 +81,7 @@ TEST(Directives, CacheOfCopiesIntoRings) {
   EXPECT_EQ(count(old, "createpolicy"), 1);
   EXPECT_GT(count(old, chunk + ".L2::cache_hint"), 0);
   EXPECT_GT(count(old, chunk), count(old, chunk + ".L2::cache_hint")) << "those of q";
+  EXPECT_EQ(count(old, "max.s32 to, "), count(old, chunk + ".L2::cache_hint")) << "a place that assemblers do not take apart";
   // The view that both are loads of.
   EXPECT_EQ(count(ptx("SoftCap", "cache k: evict_last;"), tensor + ".L2::cache_hint"), count(kt, tensor + ".L2::cache_hint"));
 }

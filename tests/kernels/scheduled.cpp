@@ -48,10 +48,11 @@ SimtCode emit_scheduled(const Call& call, const std::string& directives, const G
   return out;
 }
 
-std::map<std::string, Buffer> run_scheduled(const Call& call, const std::string& directives, const Context& gpu) {
+std::map<std::string, Buffer> run_scheduled(const Call& call, const std::string& directives, const Context& gpu, const GpuTarget& target) {
   Options options;
+  options.target = target.name();
   options.context = gpu;
-  const Module module = load_source(source_root() + "/" + call.file, scheduled_text(call, directives));
+  const Module module = load_source(source_root() + "/" + call.file, scheduled_text(call, directives, schedule_family(Target::Cuda, target)));
   for (const KernelOutline& k : module.kernels()) {
     if (k.name != call.kernel) continue;
     for (const auto& p : k.parameters) {
@@ -188,9 +189,23 @@ std::string registers(std::int64_t groups, std::mt19937& random) {
   return fmt::format("regs producer: {}, consumer: {}; ", asking, most - 8 * static_cast<std::int64_t>(random() % 2));
 }
 
+/// Directives that every architecture knows.
+std::string any_gpu(const ScheduleForm& f, std::mt19937& random) {
+  std::string out;
+  const auto coin = [&] { return random() % 2 == 0; };
+  if (coin()) out += fmt::format("swizzle {}; ", 1 + random() % 5);
+  for (const std::string& l : f.loops) {
+    if (coin()) out += fmt::format("unroll {}: {}; ", l, 1 + random() % 4);
+  }
+  for (const std::string& l : f.loaded) {
+    if (random() % 3 == 0) out += fmt::format("cache {}: {}; ", l, coin() ? "evict_first" : "evict_last");
+  }
+  return out;
+}
+
 }  // namespace
 
-DrawnSchedule draw_schedule(const ScheduleForm& f, std::mt19937& random, bool on_device) {
+DrawnSchedule draw_schedule(const ScheduleForm& f, std::mt19937& random) {
   DrawnSchedule out{"", f.constants};
   const auto add = [&](const std::string& text) { out.directives += text; };
   const auto coin = [&] { return random() % 2 == 0; };
@@ -227,22 +242,24 @@ DrawnSchedule draw_schedule(const ScheduleForm& f, std::mt19937& random, bool on
     if (!f.stored.empty() && coin()) add(fmt::format("store {}: {}; ", f.stored, coin() ? "direct" : "tma"));
     // Operands elsewhere may leave no loop whose tiles a warpgroup asks for.
     for (const std::string& v : f.first) {
-      if (!on_device && !cluster && random() % 3 == 0) add(fmt::format("home {}: {}; ", v, coin() ? "regs" : "smem"));
+      if (!cluster && random() % 3 == 0) add(fmt::format("home {}: {}; ", v, coin() ? "regs" : "smem"));
     }
     for (const std::string& v : f.sums_of_rows) {
-      if (!on_device && rows / 64 % g == 0 && random() % 3 == 0) add(fmt::format("divide {} {}: group; ", v, g == 1 && coin() ? 1 : 0));
+      if (rows / 64 % g == 0 && random() % 3 == 0) add(fmt::format("divide {} {}: group; ", v, g == 1 && coin() ? 1 : 0));
     }
     if (coin()) add(fmt::format("pingpong {}: {}; ", f.sums.empty() ? "acc" : f.sums[0], random() % 2));
   }
-  if (coin()) add(fmt::format("swizzle {}; ", 1 + random() % 5));
-  // These are refused there.
-  if (on_device) return out;
-  for (const std::string& l : f.loops) {
-    if (coin()) add(fmt::format("unroll {}: {}; ", l, 1 + random() % 4));
+  out.directives += any_gpu(f, random);
+  return out;
+}
+
+DrawnSchedule draw_older_schedule(const ScheduleForm& f, std::mt19937& random) {
+  DrawnSchedule out{"", f.constants};
+  if (!f.rows.empty()) out.constants["BM"] = f.rows[0];
+  for (const std::string& r : f.rings) {
+    if (random() % 2 == 0) out.directives += fmt::format("ring {}: {}; ", r, 1 + random() % 4);
   }
-  for (const std::string& l : f.loaded) {
-    if (random() % 3 == 0) add(fmt::format("cache {}: {}; ", l, coin() ? "evict_first" : "evict_last"));
-  }
+  out.directives += any_gpu(f, random);
   return out;
 }
 

@@ -13,15 +13,17 @@
 
 namespace tessera::test {
 
+inline constexpr GpuTarget kHopper{90, true}, kAmpere{80};
+
 /// Optional views of the call's kernel for which the call has no tensor.
 std::vector<std::string> absent_views(const Program& program, const Call& call);
 
 /// The text of the call's file and `schedule KERNEL on FAMILY { DIRECTIVES }`; no directives: the file alone.
 std::string scheduled_text(const Call& call, const std::string& directives, const std::string& family = "sm90");
 /// The code of that for a GPU. Throws std::runtime_error with the diagnostics as a user sees them.
-SimtCode emit_scheduled(const Call& call, const std::string& directives, const GpuTarget& target = {90, true});
-/// The call's tensors after a launch of that on a GPU.
-std::map<std::string, Buffer> run_scheduled(const Call& call, const std::string& directives, const Context& gpu);
+SimtCode emit_scheduled(const Call& call, const std::string& directives, const GpuTarget& target = kHopper);
+/// The call's tensors after a launch of that code on a GPU.
+std::map<std::string, Buffer> run_scheduled(const Call& call, const std::string& directives, const Context& gpu, const GpuTarget& target = kHopper);
 
 /// What may be drawn for a kernel: schedules that it can be made by.
 struct ScheduleForm {
@@ -50,7 +52,9 @@ struct DrawnSchedule {
   std::string directives;
   Constants constants;
 };
-DrawnSchedule draw_schedule(const ScheduleForm& form, std::mt19937& random, bool on_device = false);
+DrawnSchedule draw_schedule(const ScheduleForm& form, std::mt19937& random);
+/// The same of the directives that architectures before Hopper know.
+DrawnSchedule draw_older_schedule(const ScheduleForm& form, std::mt19937& random);
 /// The same of the CPU's directives.
 std::string draw_cpu_schedule(const ScheduleForm& form, std::mt19937& random);
 

@@ -37,11 +37,22 @@ void expect_same(const Tensors& got, const Tensors& want) {
   for (const auto& [n, w] : want) expect_same(got.at(n), w, n);
 }
 
+/// The tensors of a call under directives, without hazards.
+Tensors simulated(const Call& call, const std::string& directives, unsigned seed, const GpuTarget& target) {
+  SimtCode code = emit_scheduled(call, directives, target);
+  const SimtKernel kernel(std::move(code.ir));
+  Tensors out = call.tensors;
+  const SimtResult r = simulate(kernel, *code.kernel, call, out, {.seed = seed});
+  for (const Hazard& h : r.hazards) ADD_FAILURE() << name(h.kind) << ": " << h.text;
+  EXPECT_TRUE(r.finished);
+  return out;
+}
+
 class RandomSchedules : public ::testing::TestWithParam<ScheduleForm> {};
 
 /// Draws `count` schedules, no two alike, and runs each; `run` gives the tensors of a call under directives. Tells how many different codes they are.
 template <class Run>
-void compare(const ScheduleForm& form, unsigned count, const Run& run, bool on_device = false) {
+void compare(const ScheduleForm& form, unsigned count, const Run& run, const GpuTarget& target = kHopper) {
   const unsigned seed = from_environment("TESSERA_SCHEDULES_SEED", 1);
   std::cout << form.name << ": TESSERA_SCHEDULES_SEED=" << seed << '\n';
   std::mt19937 random(seed);
@@ -50,13 +61,13 @@ void compare(const ScheduleForm& form, unsigned count, const Run& run, bool on_d
   const Tensors want = run(call_of(form, plain), "", 0);
   std::set<std::string> drawn, codes;
   for (unsigned tries = 0; drawn.size() < count && tries < 20 * count; ++tries) {
-    const DrawnSchedule s = draw_schedule(form, random, on_device);
+    const DrawnSchedule s = target.sm >= 90 ? draw_schedule(form, random) : draw_older_schedule(form, random);
     std::string what = s.directives;
     if (!form.rows.empty()) what += "BM=" + str(s.constants.at("BM"));
     if (!drawn.insert(what).second) continue;
     SCOPED_TRACE(what);
     const Call call = call_of(form, s.constants);
-    codes.insert(text_of(*emit_scheduled(call, s.directives).ir.module));
+    codes.insert(text_of(*emit_scheduled(call, s.directives, target).ir.module));
     expect_same(run(call, s.directives, static_cast<unsigned>(drawn.size())), want);
     if (::testing::Test::HasFailure()) return;
   }
@@ -71,23 +82,30 @@ void compare(const ScheduleForm& form, unsigned count, const Run& run, bool on_d
 
 /// Of each kernel with rings 39, of the one without as many as there are.
 TEST_P(RandomSchedules, SimtChangeNoBit) {
-  compare(GetParam(), from_environment("TESSERA_SCHEDULES", 39), [&](const Call& call, const std::string& directives, unsigned seed) {
-    SimtCode code = emit_scheduled(call, directives);
-    const SimtKernel kernel(std::move(code.ir));
-    Tensors out = call.tensors;
-    const SimtResult r = simulate(kernel, *code.kernel, call, out, {.seed = seed});
-    for (const Hazard& h : r.hazards) ADD_FAILURE() << name(h.kind) << ": " << h.text;
-    EXPECT_TRUE(r.finished);
-    return out;
-  });
+  compare(GetParam(), from_environment("TESSERA_SCHEDULES", 39),
+          [&](const Call& call, const std::string& directives, unsigned seed) { return simulated(call, directives, seed, kHopper); });
 }
 
 TEST_P(RandomSchedules, OnAGpuChangeNoBit) {
   if (!compiled_target().starts_with("cuda")) GTEST_SKIP() << "the tests run on " << compiled_target();
   const Context gpu = Context::cuda(0);
+  compare(GetParam(), from_environment("TESSERA_GPU_SCHEDULES", 12),
+          [&](const Call& call, const std::string& directives, unsigned) { return run_scheduled(call, directives, gpu); });
+}
+
+/// Code for an architecture before Hopper, which newer GPUs run too.
+TEST_P(RandomSchedules, OnAGpuOlderCodeChangesNoBit) {
+  if (!compiled_target().starts_with("cuda")) GTEST_SKIP() << "the tests run on " << compiled_target();
+  const Context gpu = Context::cuda(0);
   compare(
       GetParam(), from_environment("TESSERA_GPU_SCHEDULES", 12),
-      [&](const Call& call, const std::string& directives, unsigned) { return run_scheduled(call, directives, gpu); }, true);
+      [&](const Call& call, const std::string& directives, unsigned) { return run_scheduled(call, directives, gpu, kAmpere); }, kAmpere);
+}
+
+TEST_P(RandomSchedules, SimtOlderCodeChangesNoBit) {
+  compare(
+      GetParam(), 8, [&](const Call& call, const std::string& directives, unsigned seed) { return simulated(call, directives, seed, kAmpere); },
+      kAmpere);
 }
 
 TEST_P(RandomSchedules, OnTheCpuChangeNoBit) {
