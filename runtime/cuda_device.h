@@ -89,7 +89,11 @@ class LoadedCode {
   int occupancy(int threads, std::int64_t shared_bytes) const;
 
  private:
+  Result assemble(const std::string& ptx, std::string& errors);
+  void unload() const;
+
   std::shared_ptr<const Device> device_;
+  CUlib_st* library_ = nullptr;  ///< that the module is of; null with older drivers
   CUmod_st* module_ = nullptr;
   CUfunc_st* function_ = nullptr;
   int registers_ = 0, local_bytes_ = 0;

@@ -10,6 +10,7 @@
 
 struct CUctx_st;
 struct CUmod_st;
+struct CUlib_st;
 struct CUfunc_st;
 struct CUstream_st;
 struct CUevent_st;
@@ -67,6 +68,7 @@ enum class DeviceAttribute : int {
 };
 enum class FunctionAttribute : int { LocalSizeBytes = 3, NumRegs = 4, MaxDynamicSharedSizeBytes = 8 };
 enum class PointerAttribute : int { MemoryType = 2 };
+enum class LibraryOption : int {};  ///< none is used
 enum class JitOption : int { InfoLogBuffer = 3, InfoLogBufferSizeBytes = 4, ErrorLogBuffer = 5, ErrorLogBufferSizeBytes = 6 };
 enum class CaptureStatus : int { None = 0, Active = 1, Invalidated = 2 };
 enum class MemoryType : unsigned { Host = 1, Device = 2, Array = 3, Unified = 4 };

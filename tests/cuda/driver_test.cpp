@@ -15,8 +15,8 @@ class DriverErrors : public WithFakeDriver {};
 std::string opening() {
   return message_of([] { fake_driver(); });
 }
-std::string loading(const std::string& ptx, std::int64_t shared_bytes = 0) {
-  return message_of([&] { cuda::LoadedCode(std::make_shared<const cuda::Device>(fake_driver(), 0), ptx, "k", shared_bytes); });
+std::string loading(const std::string& ptx, std::int64_t shared_bytes = 0, const char* driver = TESSERA_FAKE_CUDA) {
+  return message_of([&] { cuda::LoadedCode(std::make_shared<const cuda::Device>(cuda::Driver::open(driver), 0), ptx, "k", shared_bytes); });
 }
 
 TEST_F(DriverErrors, AMissingLibraryNamesTheCpuAsWayOut) {
@@ -71,6 +71,27 @@ TEST_F(DriverErrors, PtxNewerThanTheDriver) {
 }
 
 TEST_F(DriverErrors, RefusedPtxComesWithTheAssemblersLog) { EXPECT_THAT(loading("nonsense"), HasSubstr("ptxas fatal: line 1 is no PTX")); }
+
+/// Drivers assemble these side by side.
+TEST_F(DriverErrors, CodeIsLoadedAsALibraryWhereTheDriverKnowsThem) {
+  EXPECT_THAT(loading(ptx_text("k", 1)), IsEmpty());
+  EXPECT_EQ(fake().libraries_loaded, 1);
+  EXPECT_EQ(fake().modules_alive, 0);
+  fake_cuda::State& old = fake(TESSERA_OLD_FAKE_CUDA);
+  old.modules_loaded = old.libraries_loaded = 0;
+  EXPECT_THAT(loading(ptx_text("k", 1), 0, TESSERA_OLD_FAKE_CUDA), IsEmpty());
+  EXPECT_EQ(old.modules_loaded, 1);
+  EXPECT_EQ(old.libraries_loaded, 0);
+  EXPECT_EQ(old.modules_alive, 0);
+  EXPECT_THAT(loading("nonsense", 0, TESSERA_OLD_FAKE_CUDA), HasSubstr("ptxas fatal: line 1 is no PTX"));
+}
+
+TEST_F(DriverErrors, ALibraryThatCannotBeLoadedHereDoesNotStay) {
+  fake().module_result = 209;
+  EXPECT_THAT(loading(ptx_text("k", 1)), HasSubstr("made for another architecture"));
+  EXPECT_EQ(fake().libraries_loaded, 1);
+  EXPECT_EQ(fake().modules_alive, 0);
+}
 
 TEST_F(DriverErrors, MoreSharedMemoryThanThereIs) {
   const std::string text = loading(ptx_text("k", 1), 300000);

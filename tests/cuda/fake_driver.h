@@ -36,10 +36,10 @@ class WithFakeDriver : public ::testing::Test {
     s.newest_ptx = fresh.newest_ptx;
     s.most_shared_bytes = fresh.most_shared_bytes;
     s.memory_bytes = fresh.memory_bytes;
-    s.init_result = s.sticky = s.launch_result = s.encode_result = 0;
+    s.init_result = s.sticky = s.launch_result = s.module_result = s.encode_result = 0;
     s.legacy_capture = false;
     s.failed_check = s.failed_instance = 0;
-    s.modules_loaded = s.launches = s.synchronized = 0;
+    s.modules_loaded = s.libraries_loaded = s.launches = s.synchronized = 0;
   }
 };
 

@@ -14,7 +14,6 @@ namespace {
 
 using ::testing::HasSubstr;
 
-
 int count(const std::string& text, const std::string& what) {
   int n = 0;
   for (std::size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + what.size())) ++n;

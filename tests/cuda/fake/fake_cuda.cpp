@@ -29,6 +29,7 @@ struct CUfunc_st {
 struct CUmod_st {
   std::map<std::string, CUfunc_st> functions;
 };
+struct CUlib_st : CUmod_st {};
 struct CUstream_st : fake_cuda::Stream {};
 struct CUgraphNode_st {
   fake_cuda::Launch launch;
@@ -132,6 +133,45 @@ bool fill(const KernelNode& k, fake_cuda::Launch& l) {
   return true;
 }
 
+R assemble(CUmod_st& m, const void* image, unsigned count, JitOption* options, void** values) {
+  if (const R r = in_context(); r != R::Success) return r;
+  const std::string ptx = static_cast<const char*>(image);
+  const int sm = number_after(ptx, ".target sm_"), version = number_after(ptx, ".version ");
+  if (sm < 0 || version < 0) {
+    for (unsigned i = 0; i < count; ++i) {
+      if (options[i] == JitOption::ErrorLogBuffer) std::strcpy(static_cast<char*>(values[i]), "ptxas fatal: line 1 is no PTX");
+    }
+    return R::InvalidPtx;
+  }
+  if (version > state().newest_ptx) return R::UnsupportedPtxVersion;
+  const int capability = state().major * 10 + state().minor;
+  const bool specific = ptx.find(".target sm_" + std::to_string(sm) + "a") != std::string::npos;
+  if (specific ? sm != capability : sm > capability) return R::NoBinaryForGpu;
+  for (std::size_t at = ptx.find(".entry "); at != std::string::npos; at = ptx.find(".entry ", at + 1)) {
+    const std::size_t open = ptx.find('(', at), close = ptx.find(')', open);
+    CUfunc_st f;
+    for (std::size_t p = ptx.find(".param", open); p < close; p = ptx.find(".param", p + 1)) {
+      // An array of bytes, a tensor map, or one word.
+      const std::size_t bytes = ptx.find('[', p), end = ptx.find('\n', p);
+      f.words.push_back(bytes < end ? std::strtoul(ptx.c_str() + bytes + 1, nullptr, 10) / 8 : 1);
+    }
+    f.spills = state().modules_loaded < state().spilling;
+    f.checks = ptx.find("// checks") != std::string::npos;
+    m.functions.emplace(ptx.substr(at + 7, open - at - 7), f);
+  }
+  ++state().modules_loaded;
+  ++state().modules_alive;
+  return R::Success;
+}
+
+template <class Code>
+R load(Code** code, const void* image, unsigned count, JitOption* options, void** values) {
+  auto made = std::make_unique<Code>();
+  const R r = assemble(*made, image, count, options, values);
+  if (r == R::Success) *code = made.release();
+  return r;
+}
+
 }  // namespace
 
 extern "C" {
@@ -170,36 +210,7 @@ FAKE cuCtxPushCurrent_v2(CUctx_st* c) { return stack().at.at(stack().size++) = c
 FAKE cuCtxPopCurrent_v2(CUctx_st** c) { return *c = stack().back(), --stack().size, R::Success; }
 
 FAKE cuModuleLoadDataEx(CUmod_st** module, const void* image, unsigned count, JitOption* options, void** values) {
-  if (const R r = in_context(); r != R::Success) return r;
-  const std::string ptx = static_cast<const char*>(image);
-  const int sm = number_after(ptx, ".target sm_"), version = number_after(ptx, ".version ");
-  if (sm < 0 || version < 0) {
-    for (unsigned i = 0; i < count; ++i) {
-      if (options[i] == JitOption::ErrorLogBuffer) std::strcpy(static_cast<char*>(values[i]), "ptxas fatal: line 1 is no PTX");
-    }
-    return R::InvalidPtx;
-  }
-  if (version > state().newest_ptx) return R::UnsupportedPtxVersion;
-  const int capability = state().major * 10 + state().minor;
-  const bool specific = ptx.find(".target sm_" + std::to_string(sm) + "a") != std::string::npos;
-  if (specific ? sm != capability : sm > capability) return R::NoBinaryForGpu;
-  auto m = std::make_unique<CUmod_st>();
-  for (std::size_t at = ptx.find(".entry "); at != std::string::npos; at = ptx.find(".entry ", at + 1)) {
-    const std::size_t open = ptx.find('(', at), close = ptx.find(')', open);
-    CUfunc_st f;
-    for (std::size_t p = ptx.find(".param", open); p < close; p = ptx.find(".param", p + 1)) {
-      // An array of bytes, a tensor map, or one word.
-      const std::size_t bytes = ptx.find('[', p), end = ptx.find('\n', p);
-      f.words.push_back(bytes < end ? std::strtoul(ptx.c_str() + bytes + 1, nullptr, 10) / 8 : 1);
-    }
-    f.spills = state().modules_loaded < state().spilling;
-    f.checks = ptx.find("// checks") != std::string::npos;
-    m->functions.emplace(ptx.substr(at + 7, open - at - 7), f);
-  }
-  ++state().modules_loaded;
-  ++state().modules_alive;
-  *module = m.release();
-  return R::Success;
+  return load(module, image, count, options, values);
 }
 FAKE cuModuleUnload(CUmod_st* m) {
   delete m;
@@ -274,7 +285,21 @@ FAKE cuGraphLaunch(CUgraphExec_st* exec, CUstream_st* stream) {
   return R::Success;
 }
 
-#ifndef FAKE_CUDA_WITHOUT_TENSOR_MAPS
+#ifndef FAKE_CUDA_OF_11_8
+FAKE cuLibraryLoadData(CUlib_st** library, const void* image, JitOption* options, void** values, unsigned count, LibraryOption*, void**, unsigned) {
+  ++state().libraries_loaded;
+  return load(library, image, count, options, values);
+}
+FAKE cuLibraryUnload(CUlib_st* library) {
+  delete library;
+  --state().modules_alive;
+  return R::Success;
+}
+FAKE cuLibraryGetModule(CUmod_st** module, CUlib_st* library) {
+  if (state().sticky) return static_cast<R>(state().sticky);
+  if (state().module_result) return static_cast<R>(state().module_result);
+  return *module = library, in_context();
+}
 FAKE cuStreamGetId(CUstream_st* stream, unsigned long long* number) { return *number = reinterpret_cast<std::uintptr_t>(stream) / 8, in_context(); }
 // The rules are those of the CUDA Driver API.
 FAKE cuTensorMapEncodeTiled(TensorMap* map, TensorMapType type, std::uint32_t rank, void* address, const std::uint64_t* extents,

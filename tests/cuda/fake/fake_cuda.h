@@ -41,12 +41,13 @@ struct State {
   int init_result = 0;
   int sticky = 0;  ///< what every call returns, if not 0
   int launch_result = 0;
+  int module_result = 0;        ///< of asking for a library's module
   int encode_result = 0;        ///< of making a tensor map
   bool legacy_capture = false;  ///< a capture elsewhere forbids the default stream
   // what a kernel does: the report of the first failed check
   std::int64_t failed_check = 0, failed_instance = 0;
   // what was seen
-  std::atomic<int> modules_loaded = 0, modules_alive = 0, streams_alive = 0, events_alive = 0, retained = 0, synchronized = 0;
+  std::atomic<int> modules_loaded = 0, libraries_loaded = 0, modules_alive = 0, streams_alive = 0, events_alive = 0, retained = 0, synchronized = 0;
   std::atomic<std::size_t> bytes_alive = 0;
   std::atomic<int> launches = 0, encoded = 0;  ///< encoded: tensor maps
   std::array<Launch, 64> launch{};             ///< the latest, by number modulo 64
