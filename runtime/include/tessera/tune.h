@@ -35,7 +35,7 @@ struct TuneProgress {
 };
 
 struct TuneOptions {
-  double seconds = 0;       ///< how long the last few are timed, all together; 0: 0.2 on a GPU, 0.6 on a CPU, which others disturb more
+  double seconds = 0;       ///< how long the last few are timed, all together; 0: 0.5 on a GPU, 0.8 on a CPU, which others disturb more
   bool cold = true;         ///< on a GPU: its L2 cache is emptied before each launch
   bool again = false;       ///< measure all, also those whose time an earlier run has kept
   bool exhaustive = false;  ///< leave none out, and time each for `seconds`
