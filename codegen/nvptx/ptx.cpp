@@ -42,7 +42,7 @@ bool multiplies_by_warpgroups(const llvm::Module& module) {
 }
 
 /// The assembler does not see the size of dynamic shared memory, and saves registers for CTAs that could never be resident. Where shared memory
-/// admits so few that each thread can have 128 registers or more, it is told how many.
+/// admits so few that each thread can have 128 registers or more, it is told how many, unless more than these are alive at once: it would spill then.
 void state_residency(llvm::Function& kernel, const GpuIr& ir, const GpuTarget& target) {
   if (kernel.hasFnAttribute("nvvm.minctasm")) return;
   const std::int64_t cta = ir.shared_bytes + (target.sm >= 80 ? 1024 : 0);  // the system's own share
@@ -51,7 +51,9 @@ void state_residency(llvm::Function& kernel, const GpuIr& ir, const GpuTarget& t
     ctas = std::max<std::int64_t>(1, std::min(ctas, 65536 / (ir.threads * std::max<std::int64_t>(128, (ir.registers + 7) / 8 * 8))));
   // What warps give each other is reckoned from all registers of the multiprocessor.
   if (ir.persistent) ctas = 1;
-  if (ir.persistent || ctas * ir.threads * 128 <= 65536) kernel.addFnAttr("nvvm.minctasm", std::to_string(ctas));
+  if (!ir.persistent && ctas * ir.threads * 128 > 65536) return;
+  if (ir.registers == 0 && ctas > 1 && nvptx::live_words(kernel) > 65536 / (ctas * ir.threads)) return;
+  kernel.addFnAttr("nvvm.minctasm", std::to_string(ctas));
 }
 
 /// Where nothing else decides, the assembler takes as many registers as hide a thread's own latencies best. Code that has room for it in 64 is told
@@ -93,8 +95,8 @@ GpuObject make_ptx(GpuIr ir, const GpuTarget& target) {
   module.setDataLayout(machine->createDataLayout());
   cpu::verify_module(module);
   TESSERA_ASSERT(module.getFunction(ir.entry) && !module.getFunction(ir.entry)->isDeclaration(), "no function " + ir.entry);
-  state_residency(*module.getFunction(ir.entry), ir, target);
   cpu::run_passes(module, *machine, kPasses);
+  state_residency(*module.getFunction(ir.entry), ir, target);
   share_registers(*module.getFunction(ir.entry), ir);
   out.passes_ms = ms_since(start);
   const auto middle = std::chrono::steady_clock::now();

@@ -211,33 +211,34 @@ TEST(Nvptx, SharedAddressesHave32Bits) {
 
 TEST(Nvptx, TheKernelKeepsItsThreadCount) { EXPECT_THAT(ptx_of({Primitive::Tid}, {80}), HasSubstr(".reqntid 128")); }
 
+/// Code of 128 threads that reads so many numbers before it writes the first.
+std::string ptx_holding(std::size_t values, unsigned bits, std::int64_t shared_bytes, const GpuTarget& target) {
+  GpuIr ir = hand_made({Primitive::Tid});
+  llvm::Function& f = *ir.module->getFunction(ir.entry);
+  llvm::IRBuilder<> b(f.getEntryBlock().getTerminator());
+  llvm::Type* type = b.getIntNTy(bits);
+  llvm::Value* at = llvm::ConstantExpr::getIntToPtr(b.getInt64(1 << 20), b.getPtrTy(1));
+  std::vector<llvm::Value*> read;
+  for (std::size_t i = 0; i < values; ++i) read.push_back(b.CreateAlignedLoad(type, b.CreateConstGEP1_64(type, at, i), llvm::Align(4), true));
+  for (std::size_t i = 0; i < values; ++i) b.CreateAlignedStore(read[i], b.CreateConstGEP1_64(type, at, values + i), llvm::Align(4), true);
+  ir.threads = 128;
+  ir.shared_bytes = shared_bytes;
+  return make_ptx(std::move(ir), target).ptx;
+}
+
 TEST(Nvptx, TheAssemblerIsToldHowManyCtasSharedMemoryAdmits) {
-  const auto ptx = [](std::int64_t shared_bytes, const GpuTarget& target) {
-    GpuIr ir = hand_made({Primitive::Tid});
-    ir.shared_bytes = shared_bytes;
-    return make_ptx(std::move(ir), target).ptx;
-  };
-  EXPECT_THAT(ptx(100'000, {90, true}), HasSubstr(".minnctapersm 2"));
-  EXPECT_THAT(ptx(100'000, {80}), HasSubstr(".minnctapersm 1"));
+  EXPECT_THAT(ptx_holding(1, 32, 100'000, {90, true}), HasSubstr(".minnctapersm 2"));
+  EXPECT_THAT(ptx_holding(1, 32, 100'000, {80}), HasSubstr(".minnctapersm 1"));
+  EXPECT_THAT(ptx_holding(100, 32, 50'000, {90, true}), HasSubstr(".minnctapersm 4"));
+  EXPECT_THAT(ptx_holding(150, 32, 50'000, {90, true}), ::testing::Not(HasSubstr(".minnctapersm"))) << "128 registers do not hold them";
+  EXPECT_THAT(ptx_holding(150, 32, 100'000, {90, true}), HasSubstr(".minnctapersm 2"));
 }
 
 TEST(Nvptx, CodeThatHasRoomForItLeavesHalfOfTheThreadsResident) {
-  const auto ptx = [](std::size_t values, unsigned bits) {
-    GpuIr ir = hand_made({Primitive::Tid});
-    // So many numbers, all read before the first is written.
-    llvm::Function& f = *ir.module->getFunction(ir.entry);
-    llvm::IRBuilder<> b(f.getEntryBlock().getTerminator());
-    llvm::Type* type = b.getIntNTy(bits);
-    llvm::Value* at = llvm::ConstantExpr::getIntToPtr(b.getInt64(1 << 20), b.getPtrTy(1));
-    std::vector<llvm::Value*> read;
-    for (std::size_t i = 0; i < values; ++i) read.push_back(b.CreateAlignedLoad(type, b.CreateConstGEP1_64(type, at, i), llvm::Align(4), true));
-    for (std::size_t i = 0; i < values; ++i) b.CreateAlignedStore(read[i], b.CreateConstGEP1_64(type, at, values + i), llvm::Align(4), true);
-    ir.threads = 128;
-    return make_ptx(std::move(ir), {90, true}).ptx;
-  };
-  EXPECT_THAT(ptx(60, 32), HasSubstr(".minnctapersm 8"));
-  EXPECT_THAT(ptx(100, 32), ::testing::Not(HasSubstr(".minnctapersm"))) << "they would be spilled";
-  EXPECT_THAT(ptx(100, 16), HasSubstr(".minnctapersm 8")) << "two of them share a word";
+  const GpuTarget hopper{90, true};
+  EXPECT_THAT(ptx_holding(60, 32, 0, hopper), HasSubstr(".minnctapersm 8"));
+  EXPECT_THAT(ptx_holding(100, 32, 0, hopper), ::testing::Not(HasSubstr(".minnctapersm"))) << "they would be spilled";
+  EXPECT_THAT(ptx_holding(100, 16, 0, hopper), HasSubstr(".minnctapersm 8")) << "two of them share a word";
 }
 
 TEST(Nvptx, AMalformedModuleIsRefused) {
