@@ -10,6 +10,18 @@ using ir::Op;
 using ir::OpKind;
 using ir::Value;
 
+namespace {
+
+/// A rising scalar that stands still over the first values of the axis: a maximum with what does not depend on it, or made of such.
+bool starts_flat(Trends& trends, const Value* v) {
+  if (!v->def || trends.trend(v) != Trend::Up) return false;
+  const std::vector<Value*>& from = v->def->operands;
+  if (v->def->kind == OpKind::Max && std::any_of(from.begin(), from.end(), [&](const Value* o) { return trends.trend(o) == Trend::None; })) return true;
+  return std::all_of(from.begin(), from.end(), [&](const Value* o) { return trends.trend(o) == Trend::None || starts_flat(trends, o); });
+}
+
+}  // namespace
+
 void Plan::order_instances() {
   std::vector<const Op*> loops;
   std::set<const Value*> ends;
@@ -21,13 +33,19 @@ void Plan::order_instances() {
   const std::size_t first = kernel_.body.args.size() - kernel_.grid.size();
   for (std::size_t a = 0; a < kernel_.grid.size(); ++a) {
     Trends trends(kernel_.body.args[first + a].get());
-    Trend work = Trend::None;
+    Trend end = Trend::None, start = Trend::None;
+    bool flat = true;
     for (const Op* loop : loops) {
-      work = both(work, trends.trend(loop->operands[1]));
+      end = both(end, trends.trend(loop->operands[1]));
       // Where one loop goes on from another's end, the end alone counts.
-      if (ends.count(loop->operands[0]) == 0) work = both(work, flip(trends.trend(loop->operands[0])));
+      if (ends.count(loop->operands[0]) != 0) continue;
+      const Trend t = trends.trend(loop->operands[0]);
+      start = both(start, t);
+      flat = flat && (t == Trend::None || starts_flat(trends, loop->operands[0]));
     }
-    descending_.push_back(work == Trend::Up && !wishes_.row_major);
+    // A window that moves is cut short at the beginning: the first instances have fewer trips than the others.
+    const bool window = end == Trend::Up && start == Trend::Up && flat;
+    descending_.push_back((both(end, flip(start)) == Trend::Up || window) && !wishes_.row_major);
   }
 }
 

@@ -69,6 +69,8 @@ grid(%i < ceil(M, 8))
   %from = mul %i, %c8 : idx
   %next = add %i, %c1 : idx
   %to = mul %next, %c8 : idx
+  %before = sub %from, %c8 : idx
+  %left = max %before, %c0 : idx
   %later = ne %i, %c0 : bool
   assert %later {{message = "the first"}}
   %mi = range %from, %c0, %M {{size = 8}} : range<8>
@@ -98,6 +100,8 @@ TEST(InstanceOrder, InstancesWithMoreTripsComeFirst) {
   EXPECT_FALSE(descends("%c0", "%N"));     // all alike
   EXPECT_FALSE(descends("%from", "%N"));   // the first have most already
   EXPECT_FALSE(descends("%from", "%to"));  // a window
+  EXPECT_TRUE(descends("%left", "%to"));   // one that is cut short at the beginning
+  EXPECT_FALSE(descends("%left", "%N"));
 }
 
 // Rows of a triangle for each of G: groups that do not divide G, one group, groups of one.
