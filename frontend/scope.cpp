@@ -140,6 +140,7 @@ Val Elaborator::item_value(LoadedModule& m, const std::string& name, Span use) {
     if (auto known = constants_.find(&c); known != constants_.end()) return known->second;
     Val v = eval_constant(*c.value, m.scope);
     if (c.type) v = coerce(v, resolve_type(*c.type, m.scope), c.value->span, fmt::format("`{}`", name));
+    if (v.poison()) throw Failed{};
     if (v.as<Nothing>()) fail(Code::E0316, c.value->span, "the call returns nothing");
     if (v.as<IntConst>() || v.as<FloatConst>() || v.as<BoolConst>() || v.as<TypeVal>()) constants_[&c] = v;
     return v;
