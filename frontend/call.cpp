@@ -202,8 +202,10 @@ Val Elaborator::call_lambda(const FnVal& f, std::vector<ArgVal> args, Span span)
       v = eval(*l.body, s);
     } else {
       auto saved = std::exchange(returned_, std::nullopt);
+      const std::int64_t before = failures_;
       run_body(*l.block, s);
       auto values = std::exchange(returned_, saved);
+      if (failures_ != before) throw Failed{};
       if (!values || values->empty()) fail(Code::E0313, l.block->span, "the lambda returns nothing", "end it with `return ..;`");
       v = values->size() == 1 ? (*values)[0] : Val{TupleVal{*values}};
     }

@@ -35,10 +35,14 @@ void Elaborator::check_module(LoadedModule& m) {
             if (it != m.structs.end() && it->second->ast == &x)
               isolated(program_, diagnostics_, [&](Elaborator& e) { e.check_struct(m, *it->second); });
           } else if constexpr (std::is_same_v<T, ast::Fn>) {
+            const std::size_t before = diagnostics_.count();
             isolated(program_, diagnostics_, [&](Elaborator& e) { e.check_fn(m, x); });
+            if (diagnostics_.count() != before) m.failed.insert(x.name.name);
           } else if constexpr (std::is_same_v<T, ast::Kernel> || std::is_same_v<T, ast::KernelInstance>) {
             auto it = m.kernels.find(x.name.name);
+            const std::size_t before = diagnostics_.count();
             if (it != m.kernels.end()) isolated(program_, diagnostics_, [&](Elaborator& e) { e.check_kernel(*it->second); });
+            if (diagnostics_.count() != before) m.failed.insert(x.name.name);
           } else if constexpr (std::is_same_v<T, ast::Tune>) {
             isolated(program_, diagnostics_, [&](Elaborator& e) { e.check_tune(m, x); });
           } else if constexpr (std::is_same_v<T, ast::Schedule>) {

@@ -91,6 +91,8 @@ class Elaborator {
   std::string nearest_allowed(const KernelDecl& k, const ast::Condition& violated) const;
 
   // --- errors
+  /// Fails by what has been told: a name that is unknown elsewhere too, or that an error of syntax may have taken away.
+  [[noreturn]] void fail_again();
   [[noreturn]] void fail(Code code, Span span, std::string message, std::string help = "", std::vector<Label> labels = {});
   void report(Code code, Span span, std::string message, std::string help = "", std::vector<Label> labels = {});
   bool lowering() const { return builder_ != nullptr; }
@@ -317,6 +319,8 @@ class Elaborator {
   std::set<std::string> constant_symbols_;        ///< made for the variables of `for const` loops while checking
   const std::vector<ast::Stmt>* exit_ = nullptr;  ///< the block of a kernel's `if .. { return; }` that is being run
   std::int64_t failures_ = 0;                     ///< errors, those that were known already included
+  std::set<std::string> unknown_;                 ///< names that were told to be so
+  bool symbols_lost_ = false;                     ///< a parameter failed, and with it the launch symbols that it would have bound
   bool unused_ = false;                           ///< the value of the call at hand is dropped
   bool deterministic_ = false;                    ///< the kernel is
   std::vector<std::weak_ptr<Scope>> scopes_;      ///< all that were made: a lambda that is bound in the scope it captures keeps it alive

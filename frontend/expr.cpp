@@ -432,6 +432,7 @@ Val Elaborator::member(Val base, const ast::Ident& name, Span span) {
       std::vector<std::string> names;
       for (const auto& [n, sp] : m->module->defined) names.push_back(n);
       std::string guess = did_you_mean(name.name, names);
+      if (!m->module->whole) fail_again();
       fail(Code::E0401, name.span, fmt::format("the module has no `{}`", name.name), guess.empty() ? "" : fmt::format("did you mean `{}`?", guess));
     }
     return item_value(*m->module, name.name, name.span);

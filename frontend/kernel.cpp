@@ -266,6 +266,7 @@ Elaborator::Interface Elaborator::declare(const KernelDecl& k, const ScopePtr& s
       Val v = declare_param(p.name.name, type, p, p.name.span, absent, out);
       define(*s, p.name, v, false);
     } catch (const Failed&) {
+      symbols_lost_ = true;
       if (lowering()) throw;
       s->names[p.name.name] = Binding{Val{Nothing{true}}, false, p.name.span, p.name.name, false};
     }

@@ -71,7 +71,9 @@ class Loader {
     by_path_[dotted] = m;
     program_.modules.push_back(std::move(owned));
     loading_.push_back(dotted);
+    const std::size_t before = diagnostics_.count();
     m->ast = parse(*program_.sources, m->file, diagnostics_);
+    m->whole = diagnostics_.count() == before;
     m->scope = std::make_shared<Scope>();
     m->scope->module = m;
     for (const ast::Item& item : m->ast.items) declare(*m, item);
@@ -101,6 +103,7 @@ class Loader {
       for (const auto& active : loading_)
         if (active == dotted) {
           error(Code::E0404, imp.path.span, fmt::format("`{}` imports itself through this file", dotted));
+          m.failed.insert(local.name);
           return;
         }
       m.imports[local.name] = known->second;
@@ -117,6 +120,7 @@ class Loader {
       std::string guess = did_you_mean(dotted, names);
       error(Code::E0403, imp.path.span, fmt::format("no module `{}` beside this file or in the standard library", dotted),
             guess.empty() ? "" : fmt::format("did you mean `{}`?", guess));
+      m.failed.insert(local.name);
       return;
     }
     m.imports[local.name] = load(dotted, text->name, text->text);
@@ -150,14 +154,37 @@ class Loader {
         item.node);
   }
 
+  /// Which of the modules before a path's last name is none, unless its import has failed.
+  void tell_missing_module(LoadedModule& m, const ast::Path& path) {
+    LoadedModule* at = &m;
+    for (const ast::Ident& part : path.parts) {
+      const auto it = at->imports.find(part.name);
+      if (it != at->imports.end()) {
+        at = it->second;
+        continue;
+      }
+      if (!at->whole || at->failed.count(part.name)) return;
+      std::vector<std::string> names;
+      for (const auto& [n, module] : at->imports) names.push_back(n);
+      const std::string guess = did_you_mean(part.name, names);
+      error(Code::E0401, part.span, fmt::format("no module `{}` here", part.name), guess.empty() ? "" : fmt::format("did you mean `{}`?", guess));
+      return;
+    }
+  }
+
   KernelDecl* find_kernel(LoadedModule& m, const ast::Path& path) {
     auto [owner, name] = resolve_path(m, path);
     if (owner) {
       auto it = owner->kernels.find(name);
       if (it != owner->kernels.end()) return it->second.get();
     }
+    if (!owner) {
+      tell_missing_module(m, path);
+      return nullptr;
+    }
+    if (!owner->whole || owner->failed.count(name)) return nullptr;  // told
     std::vector<std::string> names;
-    for (const auto& [n, k] : (owner ? *owner : m).kernels) names.push_back(n);
+    for (const auto& [n, k] : owner->kernels) names.push_back(n);
     std::string guess = did_you_mean(name, names);
     error(Code::E0401, path.span, fmt::format("no kernel `{}` here", name), guess.empty() ? "" : fmt::format("did you mean `{}`?", guess));
     return nullptr;
@@ -168,7 +195,10 @@ class Loader {
     if (const auto* x = std::get_if<ast::KernelInstance>(&item.node)) {
       if (!claim_name(m, x->name)) return;
       KernelDecl* base = find_kernel(m, x->of);
-      if (!base) return;
+      if (!base) {
+        m.failed.insert(x->name.name);
+        return;
+      }
       if (base->instances.size() >= max_calls) {
         error(Code::E0603, x->of.span, fmt::format("instances of instances are nested more than {} deep", max_calls));
         return;

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -39,6 +40,7 @@ struct LoadedModule {
   std::string path;  ///< dotted import path; "" for the root file
   FileId file = 0;
   ast::File ast;
+  bool whole = true;                             ///< without errors of syntax: no name is missing because of one
   std::map<std::string, LoadedModule*> imports;  ///< by local name
   std::map<std::string, const ast::Const*> constants;
   std::map<std::string, std::unique_ptr<NewTypeDecl>> newtypes;
@@ -46,6 +48,7 @@ struct LoadedModule {
   std::map<std::string, const ast::Fn*> fns;
   std::map<std::string, std::unique_ptr<KernelDecl>> kernels;
   std::map<std::string, Span> defined;  ///< every top-level name
+  std::set<std::string> failed;         ///< top-level names in which errors were found
   std::shared_ptr<Scope> scope;         ///< the module scope that fns and lambdas see
 };
 

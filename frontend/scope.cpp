@@ -20,6 +20,11 @@ void Elaborator::fail(Code code, Span span, std::string message, std::string hel
   throw Failed{};
 }
 
+void Elaborator::fail_again() {
+  ++failures_;
+  throw Failed{};
+}
+
 Elaborator::Deeper::Deeper(Elaborator& e, Span span) : e_(e) {
   if (e.stopped_) throw Failed{};
   bool deep = e.depth_ >= max_nesting;
@@ -115,6 +120,10 @@ Val Elaborator::lookup(const ast::Ident& id, const ScopePtr& s) {
     at->names[id.name] = Binding{Val{v}, false, symbol_bound_[symbol], id.name, true};
     return {v};
   }
+  for (Scope* at = s.get(); at; at = at->parent.get()) {
+    if (at->module && !at->module->whole) fail_again();
+  }
+  if (symbols_lost_ || !unknown_.insert(id.name).second) fail_again();
   // Beyond the limit of kept errors a guess would be work for nothing.
   std::string guess = diagnostics_.list().size() < Diagnostics::limit ? did_you_mean(id.name, visible_names(*s)) : "";
   if (naming_ == Naming::TileDim || naming_ == Naming::ViewDim)

@@ -107,6 +107,7 @@ void Elaborator::exec_stmts(const std::vector<ast::Stmt>& stmts, std::size_t fro
       exec(st, s);
     } catch (const Failed&) {
       if (lowering() || stopped_) throw;
+      ++failures_;
       // Names that this statement would have defined exist, but say nothing, so that one mistake is reported once.
       if (auto* l = std::get_if<ast::Let>(&st.node))
         for (const auto& n : l->names) s->names[n.name] = Binding{Val{Nothing{true}}, l->is_var, n.span, n.name, false};

@@ -151,7 +151,7 @@ bool Elaborator::where_allows(const KernelDecl& k, ScopePtr s) {
 void Elaborator::check_tune(LoadedModule& m, const ast::Tune& t) {
   auto [owner, name] = resolve_path(m, t.target);
   auto it = owner ? owner->kernels.find(name) : m.kernels.end();
-  if (!owner || it == owner->kernels.end()) return;  // reported while loading
+  if (!owner || it == owner->kernels.end() || owner->failed.count(name)) return;  // reported
   const KernelDecl& k = *it->second;
   std::set<std::string> in_schedules;
   for (const auto& [s, module] : k.schedules)
@@ -283,6 +283,7 @@ void Elaborator::check_schedule(LoadedModule& m, const ast::Schedule& s) {
       // A field of a variable is named through the variable: `st.acc`.
       std::string root = a.subject.parts[0].name;
       if (subject.empty() || names.count(subject) || names.count(root)) continue;
+      if (owner->failed.count(name)) continue;  // it may be missing because of an error
       std::string guess = did_you_mean(subject, std::vector<std::string>(names.begin(), names.end()));
       report(Code::E0513, a.subject.span, fmt::format("`{}` has no variable `{}`", name, subject),
              guess.empty() ? "" : fmt::format("did you mean `{}`?", guess));

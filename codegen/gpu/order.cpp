@@ -16,7 +16,8 @@ namespace {
 bool starts_flat(Trends& trends, const Value* v) {
   if (!v->def || trends.trend(v) != Trend::Up) return false;
   const std::vector<Value*>& from = v->def->operands;
-  if (v->def->kind == OpKind::Max && std::any_of(from.begin(), from.end(), [&](const Value* o) { return trends.trend(o) == Trend::None; })) return true;
+  if (v->def->kind == OpKind::Max && std::any_of(from.begin(), from.end(), [&](const Value* o) { return trends.trend(o) == Trend::None; }))
+    return true;
   return std::all_of(from.begin(), from.end(), [&](const Value* o) { return trends.trend(o) == Trend::None || starts_flat(trends, o); });
 }
 
