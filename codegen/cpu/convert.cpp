@@ -175,10 +175,10 @@ Value* directed_double(Emitter& e, Value* x, bool is_signed, Rounding rounding) 
 Value* int_to_float(Emitter& e, DType from, DType to, Value* x, bool saturate, Rounding rounding, bool exact_subnormals) {
   const bool sign = is_signed(from);
   const bool wide = bits(from) == 64;
-  if (rounding == Rounding::Nearest && (to == DType::F32 || to == DType::F64)) {
-    Type* real = like(x, to == DType::F32 ? e.f32() : e.f64());
-    return sign ? e.b.CreateSIToFP(x, real) : e.b.CreateUIToFP(x, real);
-  }
+  const auto nearest = [&](Type* real) { return sign ? e.b.CreateSIToFP(x, like(x, real)) : e.b.CreateUIToFP(x, like(x, real)); };
+  if (rounding == Rounding::Nearest && (to == DType::F32 || to == DType::F64)) return nearest(to == DType::F32 ? e.f32() : e.f64());
+  // f32 holds every one of these, so that there is one rounding at most.
+  if (bits(from) <= 16) return convert(e, DType::F32, to, nearest(e.f32()), saturate, rounding, exact_subnormals);
   if (to == DType::F64) return wide ? directed_double(e, x, sign, rounding) : sticky_double(e, x, sign);
   return narrow_float(e, to, sticky_double(e, x, sign), saturate, rounding, exact_subnormals);
 }

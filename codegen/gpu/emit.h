@@ -316,6 +316,9 @@ class ThreadEmitter {
   /// Register forms out of an integer or a vector of words, and back.
   std::vector<LV*> split_cells(DType t, LV* wide, std::int64_t count);
   LV* join_cells(DType t, const std::vector<LV*>& cells);
+  /// The same of elements of 4 bits as memory has them, the first in the lowest bits.
+  std::vector<LV*> split_nibbles(DType t, LV* wide, std::int64_t count);
+  LV* join_nibbles(const std::vector<LV*>& cells);
   /// Element `row` (i64) of an integer tile, for views that take rows by number.
   LV* gather_id(const ir::Value* tile, LV* row);
 

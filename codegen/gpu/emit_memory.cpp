@@ -71,8 +71,12 @@ ThreadEmitter::Access ThreadEmitter::access(const ir::Value* v, llvm::ArrayRef<i
 
 namespace {
 
-/// What decides whether vectors of `bytes` may be used along the inner axis of a view: a word whose low bits are all zero if so.
-LV* alignment_word(cpu::Emitter& e, const cpu::View& view, std::size_t axis, LV* start, std::int64_t cell) {
+/// Bits of an element of a view in memory.
+std::int64_t memory_bits(DType t) { return bits(t) < 8 && !is_bool(t) ? bits(t) : 8 * cell_bytes(t); }
+
+/// What decides whether vectors may be used along the inner axis of a view: a word, in bytes or in elements of 4 bits, whose low bits are all zero if
+/// so.
+LV* alignment_word(cpu::Emitter& e, const cpu::View& view, std::size_t axis, LV* start, DType t) {
   // Everything that adds to the inner coordinate on the way to memory.
   LV* inner = start;
   const cpu::View* v = &view;
@@ -100,7 +104,9 @@ LV* alignment_word(cpu::Emitter& e, const cpu::View& view, std::size_t axis, LV*
   for (std::size_t a = 0; a < v->strides.size(); ++a) {
     if (a != axis) word = e.b.CreateOr(word, v->strides[a]);
   }
-  return e.b.CreateOr(e.b.CreateMul(word, e.idx(cell)), e.b.CreatePtrToInt(v->base, e.i64()));
+  LV* base = e.b.CreatePtrToInt(v->base, e.i64());
+  if (memory_bits(t) == 4) return e.b.CreateOr(word, e.b.CreateShl(base, 1));
+  return e.b.CreateOr(e.b.CreateMul(word, e.idx(cell_bytes(t))), base);
 }
 
 }  // namespace
@@ -159,16 +165,16 @@ ThreadEmitter::TileAccess ThreadEmitter::tile_access(Access access, const Layout
     }
     x.index_layouts[d] = std::move(own);
   }
-  if (!vectors || !x.a.inner || x.layout.axes.empty() || *x.a.inner + 1 != x.layout.axes.size() || bits(t) < 8 || x.a.pointwise) return x;
+  if (!vectors || !x.a.inner || x.layout.axes.empty() || *x.a.inner + 1 != x.layout.axes.size() || is_bool(t) || x.a.pointwise) return x;
   const AxisPart& p = x.layout.axes.back();
-  const std::int64_t n = x.shape.back(), cell = cell_bytes(t);
+  const std::int64_t n = x.shape.back(), width = memory_bits(t);
   if (p.digits.empty() || p.digits[0].source != Source::Register || p.digits[0].stride != 1) return x;
   const bool padded = p.extent() > n;
-  while (p.digits[0].size % (x.run * 2) == 0 && x.run * 2 * cell <= 16 && (!padded || n % (x.run * 2) == 0)) x.run *= 2;
+  while (p.digits[0].size % (x.run * 2) == 0 && x.run * 2 * width <= 128 && (!padded || n % (x.run * 2) == 0)) x.run *= 2;
   if (x.run == 1) return x;
   const RangeValue& inner = *x.a.axes.back().range;
-  LV* word = alignment_word(e_, *x.a.view, x.a.axes.size() - 1, inner.start, cell);
-  x.together = e_.b.CreateICmpEQ(e_.b.CreateAnd(word, e_.idx(x.run * cell - 1)), e_.idx(0));
+  LV* word = alignment_word(e_, *x.a.view, x.a.axes.size() - 1, inner.start, t);
+  x.together = e_.b.CreateICmpEQ(e_.b.CreateAnd(word, e_.idx(x.run * (width < 8 ? 1 : width / 8) - 1)), e_.idx(0));
   if (!inner.full) {
     // No run is cut: each lies inside or outside.
     LV* cut = e_.b.CreateAnd(e_.b.CreateOr(inner.first, inner.end), i32(x.run - 1));
@@ -236,7 +242,7 @@ Elements ThreadEmitter::load_tile(const Op& op, const Layout& layout) {
   const DType t = dtype(op.result());
   const llvm::ArrayRef<ir::Value*> indices(op.operands.data() + 1, op.operands.size() - 1);
   const TileAccess x = tile_access(access(op.operands[0], indices), layout, dims(op.result()), t, true);
-  const std::int64_t n = layout.registers(), bytes = x.run * cell_bytes(t);
+  const std::int64_t n = layout.registers(), bytes = x.run * memory_bits(t) / 8;
   const auto single = [&](std::int64_t from, std::int64_t to) {
     Values out;
     for (std::int64_t r = from, end = 0; r < to; r = end) {
@@ -267,7 +273,8 @@ Elements ThreadEmitter::load_tile(const Op& op, const Layout& layout) {
         for (std::int64_t i = r; i < end; i += x.run) {
           const Place p = place(x, i);
           const Marked marked(*this, op);
-          runs.push_back(e_.load(type, e_.at(cell_type(t), p.base, p.offset), static_cast<int>(bytes)));
+          LV* offset = memory_bits(t) == 4 ? e_.b.CreateAShr(p.offset, e_.idx(1)) : p.offset;
+          runs.push_back(e_.load(type, e_.at(cell_type(t), p.base, offset), static_cast<int>(bytes)));
         }
         return runs;
       };
@@ -285,11 +292,14 @@ Elements ThreadEmitter::load_tile(const Op& op, const Layout& layout) {
   // Both ways meet in what moves together: half as many registers as elements of 16 bits.
   const auto joined = [&] {
     Values runs;
-    for (std::int64_t r = 0; r < n; r += x.run) runs.push_back(join_cells(t, single(r, r + x.run)));
+    for (std::int64_t r = 0; r < n; r += x.run) {
+      const Values cells = single(r, r + x.run);
+      runs.push_back(memory_bits(t) == 4 ? join_nibbles(cells) : join_cells(t, cells));
+    }
     return runs;
   };
   for (LV* run : cpu::is_true(x.together) ? together() : e_.choose(x.together, together, joined)) {
-    for (LV* v : split_cells(t, run, x.run)) out.push_back({v});
+    for (LV* v : memory_bits(t) == 4 ? split_nibbles(t, run, x.run) : split_cells(t, run, x.run)) out.push_back({v});
   }
   return out;
 }
@@ -304,7 +314,7 @@ ThreadEmitter::Matrix ThreadEmitter::matrix_of(const Op& load) {
   for (const Access::Axis& x : a.axes) {
     if (x.range) (x.of == 0 ? m.rows : m.cols) = x.range;
   }
-  if (m.contiguous) m.alignment = alignment_word(e_, *a.view, a.axes.size() - 1, m.cols->start, cell_bytes(dtype(load.result())));
+  if (m.contiguous) m.alignment = alignment_word(e_, *a.view, a.axes.size() - 1, m.cols->start, dtype(load.result()));
   if (!a.view->affine()) return m;
   m.origin = a.view->origin;
   for (std::size_t d = 0; d < a.axes.size(); ++d) {
@@ -437,7 +447,8 @@ void ThreadEmitter::store_tile(const Op& op, bool fetch) {
   }
   const Layout value_layout = operand_layout(value, layout), when_layout = when ? operand_layout(when, layout) : Layout{};
   const Elements values = get(value, value_layout), conditions = when ? get(when, when_layout) : Elements{};
-  const TileAccess x = tile_access(a, layout, shape, t, !add && !when);
+  // Elements of 4 bits are stored by atomic updates.
+  const TileAccess x = tile_access(a, layout, shape, t, !add && !when && bits(t) >= 8);
   if (space) meet(state_.before_write(*space, 0, 1));
   const std::int64_t n = layout.registers();
   const auto element = [&](std::int64_t r) { return plain(e_, values[register_in(layout, value_layout, r)]); };
@@ -531,6 +542,37 @@ std::vector<LV*> ThreadEmitter::split_cells(DType t, LV* wide, std::int64_t coun
     }
   }
   return out;
+}
+
+std::vector<LV*> ThreadEmitter::split_nibbles(DType t, LV* wide, std::int64_t count) {
+  std::vector<LV*> out;
+  for (std::int64_t i = 0; i < count; ++i) {
+    LV* word = wide->getType()->isVectorTy() ? e_.b.CreateExtractElement(wide, static_cast<std::uint64_t>(i / 8)) : wide;
+    word = e_.b.CreateZExtOrTrunc(word, e_.i32());
+    const std::int64_t low = i % 8 * 4;
+    LV* x = t == DType::I4 ? e_.b.CreateAShr(e_.b.CreateShl(word, e_.integer(word->getType(), 28 - low)), e_.integer(word->getType(), 28))
+                           : e_.b.CreateAnd(e_.b.CreateLShr(word, e_.integer(word->getType(), low)), e_.integer(word->getType(), 15));
+    out.push_back(e_.b.CreateTrunc(x, cpu::register_type(e_, t)));
+  }
+  return out;
+}
+
+LV* ThreadEmitter::join_nibbles(const std::vector<LV*>& cells) {
+  const std::size_t in_word = std::min<std::size_t>(cells.size(), 8);
+  llvm::Type* type = e_.b.getIntNTy(static_cast<unsigned>(4 * in_word));
+  std::vector<LV*> words;
+  for (std::size_t i = 0; i < cells.size(); ++i) {
+    LV* x = e_.b.CreateAnd(e_.b.CreateZExtOrTrunc(cells[i], type), e_.integer(type, 15));
+    if (i % 8 == 0) {
+      words.push_back(x);
+    } else {
+      words.back() = e_.b.CreateOr(words.back(), e_.b.CreateShl(x, e_.integer(type, static_cast<std::int64_t>(i % 8 * 4))));
+    }
+  }
+  if (words.size() == 1) return words[0];
+  LV* v = llvm::PoisonValue::get(e_.vec(e_.i32(), static_cast<int>(words.size())));
+  for (std::size_t i = 0; i < words.size(); ++i) v = e_.b.CreateInsertElement(v, words[i], i);
+  return v;
 }
 
 LV* ThreadEmitter::join_cells(DType t, const std::vector<LV*>& cells) {

@@ -52,7 +52,7 @@ void state_residency(llvm::Function& kernel, const GpuIr& ir, const GpuTarget& t
   // What warps give each other is reckoned from all registers of the multiprocessor.
   if (ir.persistent) ctas = 1;
   if (!ir.persistent && ctas * ir.threads * 128 > 65536) return;
-  if (ir.registers == 0 && ctas > 1 && nvptx::live_words(kernel) > 65536 / (ctas * ir.threads)) return;
+  if (ctas > 1 && nvptx::live_words(kernel) > 65536 / (ctas * ir.threads)) return;
   kernel.addFnAttr("nvvm.minctasm", std::to_string(ctas));
 }
 

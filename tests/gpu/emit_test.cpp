@@ -115,6 +115,37 @@ TEST(Emit, TilesThatMoveTogetherAreAskedForAtOnce) {
   EXPECT_THAT(aligned, ElementsAre(Pair(64, 4 * runs), Pair(128, runs))) << "x and z come, z and y go in runs of 8 bytes, w comes in runs of 16";
 }
 
+/// Elements of 4 bits that lie side by side come by one load, and no conversion makes floats of them.
+TEST(Emit, RunsOfFourBitsMoveTogether) {
+  const auto kernel = parsed(R"(kernel k(
+  %0.x: view i4[1024],
+  %1.y: out view f32[1024]
+)
+{
+  %2 = const {value = 0} : idx
+  %3 = const {value = 1024} : idx
+  %4 = range %2, %2, %3 {size = 1024, full} : range<1024>
+  %5 = load %0.x, %4 : i4[1024]
+  %6 = cast %5 : f32[1024]
+  store %1.y, %6, %4
+  yield
+}
+)");
+  ASSERT_TRUE(kernel);
+  Diagnostics problems;
+  const GpuIr ir = emit_gpu(*kernel, {80}, {}, problems);
+  ASSERT_TRUE(ir.module);
+  unsigned together = 0;
+  for (const llvm::BasicBlock& b : *ir.module->getFunction("k")) {
+    for (const llvm::Instruction& i : b) {
+      EXPECT_FALSE(llvm::isa<llvm::SIToFPInst>(i));
+      if (const auto* load = llvm::dyn_cast<llvm::LoadInst>(&i); load && b.getName() == "aligned")
+        together += static_cast<unsigned>(load->getType()->getPrimitiveSizeInBits());
+    }
+  }
+  EXPECT_EQ(together, 4 * 1024 / ir.threads);
+}
+
 /// Lines of 128 bytes stay whole in shared memory where few rows use what comes; rows that are no whole lines, and those of larger products, are
 /// padded.
 TEST(Emit, OperandsOfProductsOfFewRowsKeepTheirLines) {
