@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <random>
+#include <string>
+#include <vector>
 
 #include "tessera/tessera.h"
 #include "tests/kernels/harness_cpu.h"
@@ -37,13 +39,20 @@ TEST_P(NarrowTypes, AreWidenedAsTheInterpreterDoes) {
     std::map<std::string, Buffer> tensors = {{"x", Buffer(from, {m, n})}, {"y", Buffer(to, {m, k}).fill(NAN)}};
     std::mt19937 random(5);
     for (std::int64_t i = 0; i < m * n; ++i) tensors.at("x").set_raw(i, random() % (std::uint64_t{1} << bits(from)));
+    const std::map<std::string, double> scalars = {{"first", static_cast<double>(first)}};
     std::map<std::string, Buffer> want;
-    for (const char* target : {"interp", "cpu", "simt:sm_75", "simt:sm_80", "simt:sm_90a"}) {
+    std::vector<std::string> targets = {"interp", "cpu", "simt:sm_75", "simt:sm_80", "simt:sm_90a"};
+    const bool gpu = compiled_target().starts_with("cuda");
+    if (gpu) targets.insert(targets.end(), {"cuda", "sm_80"});
+    for (const std::string& target : targets) {
       SCOPED_TRACE(target);
-      Options options;
-      options.target = target;
       std::map<std::string, Buffer> got = tensors;
-      launch_on_cpu(module.kernel("widen", consts, options), cpu, {{"first", static_cast<double>(first)}}, got);
+      if (gpu && (target == "cuda" || target == "sm_80")) {
+        const Context device = Context::cuda(0);
+        launch_on_gpu(module.kernel("widen", consts, {.target = target, .context = device}), device, scalars, got);
+      } else {
+        launch_on_cpu(module.kernel("widen", consts, {.target = target}), cpu, scalars, got);
+      }
       if (want.empty()) want = got;
       expect_same(got.at("y"), want.at("y"), "y");
     }
