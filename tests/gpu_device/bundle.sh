@@ -12,7 +12,7 @@ strip -o bin/tessera "$build/tests/gpu_device/tessera_portable"
 strip -o bin/tessera_gpu_test "$build/tests/gpu_device/tessera_gpu_test"
 strip -o bin/bench_launch "$build/tests/gpu_device/tessera_bench_launch"
 (cd "$root" && find kernels tests/programs tests/foreign tests/fuzz tests/ir examples \( -name '*.tile' -o -name '*.winners' -o -name '*.ir' \) -print0 | xargs -0 cp --parents -t "$bundle/$name")
-cp "$root"/tests/gpu_device/{gpu-test,gpu-bench,gpu-accept,bench.table,rivals.py} "$root"/tests/bench/tuned.py .
+cp "$root"/tests/gpu_device/{gpu-test,gpu-bench,gpu-accept,bench.table,rivals.py,compare.py} "$root"/tests/bench/tuned.py .
 chmod +x gpu-test gpu-bench gpu-accept
 needed=$(for program in bin/*; do readelf -d "$program" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p'; done | sort -u)
 if others=$(grep -vE '^(libc|libm|libdl|librt|libpthread|ld-linux-x86-64)\.so' <<<"$needed"); then
@@ -25,6 +25,7 @@ Tessera for a machine with an NVIDIA driver and nothing else. Needs ${glibc/_/ }
   ./gpu-test     all kernel tests on the GPU
   ./gpu-bench    a table of times
   ./rivals.py    ratios to PyTorch on the same GPU, where it is installed
+  ./compare.py   forms of one kernel in turns: schedules, tiles, builds
   ./gpu-accept   tests and ratios, and their figures for the repository's table of acceptance
   python3 tuned.py --target cuda --tessera bin/tessera   how good the tuner's choices are, and what they cost
   ./bin/bench_launch  what a launch costs the host
