@@ -131,23 +131,21 @@ LoadedCode::LoadedCode(std::shared_ptr<const Device> device, const std::string& 
 }
 
 /// Drivers assemble modules one after the other, whichever threads ask for them, but libraries side by side: 12 attention kernels in 9.2 and in 1.4 s
-/// on 16 cores (driver 580).
+/// on 16 cores (driver 580). What is refused as a library, which may be meant for other GPUs of the process too, has its chance as a module.
 Result LoadedCode::assemble(const std::string& ptx, std::string& errors) {
   const Driver& d = device_->api();
   errors.assign(16 << 10, '\0');
   std::array options{JitOption::ErrorLogBuffer, JitOption::ErrorLogBufferSizeBytes};
   std::array<void*, options.size()> values{errors.data(), reinterpret_cast<void*>(errors.size())};
   const auto count = static_cast<unsigned>(options.size());
-  Result r = Result::Success;
-  if (d.library_load && d.library_unload && d.library_get_module) {
-    r = d.library_load(&library_, ptx.c_str(), options.data(), values.data(), count, nullptr, nullptr, 0);
-    if (r == Result::Success) {
-      r = d.library_get_module(&module_, library_);
-      if (r != Result::Success) d.library_unload(library_);
-    }
-  } else {
-    r = d.module_load(&module_, ptx.c_str(), count, options.data(), values.data());
+  const bool libraries = d.library_load && d.library_unload && d.library_get_module;
+  if (libraries && d.library_load(&library_, ptx.c_str(), options.data(), values.data(), count, nullptr, nullptr, 0) == Result::Success) {
+    if (d.library_get_module(&module_, library_) == Result::Success) return Result::Success;
+    d.library_unload(library_);
   }
+  library_ = nullptr;
+  errors.assign(errors.size(), '\0');
+  const Result r = d.module_load(&module_, ptx.c_str(), count, options.data(), values.data());
   errors.resize(std::strlen(errors.c_str()));
   return r;
 }

@@ -187,7 +187,7 @@ LV* fast_f32(Emitter& e, OpKind kind, DType result, const std::vector<LV*>& x, i
   }
 }
 
-/// Of 8 bits or fewer: beside 2^23 the last bits of an f32 are an integer. Conversions have a quarter of the rate of additions (CUDA C++ Programming
+/// Of 8 bits or fewer: beside 2^23 the last bits of an f32 are an integer. An addition, for conversions have a lower rate (CUDA C++ Programming
 /// Guide, "Arithmetic Instructions").
 LV* small_int_f32(Emitter& e, DType t, LV* x) {
   constexpr std::int64_t kBits = 0x4b000000;  // of 2^23
