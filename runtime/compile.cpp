@@ -49,7 +49,7 @@ class Stages {
 
 PassOptions pass_options(const CompileOptions& options) {
   PassOptions out;
-  out.gpu = options.target == Target::Cuda || options.target == Target::Simt;
+  out.gpu = options.gpu.has_value();
   out.verify = options.debug || TESSERA_VERIFY_PASSES;
   const CompileHooks& hooks = options.hooks;
   if (hooks.print && !hooks.print_after.empty()) {
@@ -86,12 +86,12 @@ CpuOptions cpu_options(const CompileOptions& options) {
 std::unique_ptr<Executable> compile(ir::Kernel& kernel, const std::shared_ptr<const SourceMap>& sources, LazyLoader& loader,
                                     const CompileOptions& options, Diagnostics& diagnostics, std::vector<cache::Section>* kept) {
   Stages stages(kernel, options.hooks);
-  stages.run("verify", [&] { ir::verify_or_die(kernel, "lower"); });
-  if (options.target == Target::Interp) return interpreted(kernel, sources, false);
-  if (options.target == Target::InterpExact) return interpreted(kernel, sources, true);
-
-  // fold -> pad_states -> fold -> split_masks -> fold -> ..: the list stands in codegen/passes/pipeline.cpp
-  if (!run_target_free_passes(kernel, diagnostics, pass_options(options))) return nullptr;
+  if (options.target == Target::Interp || options.target == Target::InterpExact) {
+    stages.run("verify", [&] { ir::verify_or_die(kernel, "lower"); });
+    return interpreted(kernel, sources, options.target == Target::InterpExact);
+  }
+  // verify -> fold -> pad_states -> fold -> split_masks -> fold -> ..: the list stands in codegen/passes/pipeline.cpp
+  if (!run_passes(kernel, options, diagnostics)) return nullptr;
   if (options.target == Target::Cuda || options.target == Target::Simt) {
     GpuIr code;
     stages.run("gpu", [&] { code = emit_gpu(kernel, *options.gpu, gpu_options(options), diagnostics); });
@@ -121,14 +121,22 @@ std::unique_ptr<Executable> compile(ir::Kernel& kernel, const std::shared_ptr<co
   return executable;
 }
 
+bool run_passes(ir::Kernel& kernel, const CompileOptions& options, Diagnostics& diagnostics) {
+  Stages(kernel, options.hooks).run("verify", [&] { ir::verify_or_die(kernel, "lower"); });
+  return run_target_free_passes(kernel, diagnostics, pass_options(options));
+}
+
 std::string cpu_text(ir::Kernel& kernel, CpuText what, const CompileOptions& options, Diagnostics& diagnostics) {
-  ir::verify_or_die(kernel, "lower");
-  if (!run_target_free_passes(kernel, diagnostics, pass_options(options))) return "";
-  switch (what) {
-    case CpuText::Llvm: return emit_llvm(kernel, CpuTarget::host(), cpu_options(options), diagnostics);
-    case CpuText::Assembly: return emit_asm(kernel, CpuTarget::host(), cpu_options(options), diagnostics);
-  }
-  TESSERA_UNREACHABLE("bad kind of text");
+  if (!run_passes(kernel, options, diagnostics)) return "";
+  std::string text;
+  Stages(kernel, options.hooks).run("cpu", [&] {
+    switch (what) {
+      case CpuText::Llvm: text = emit_llvm(kernel, CpuTarget::host(), cpu_options(options), diagnostics); return;
+      case CpuText::Assembly: text = emit_asm(kernel, CpuTarget::host(), cpu_options(options), diagnostics); return;
+    }
+    TESSERA_UNREACHABLE("bad kind of text");
+  });
+  return text;
 }
 
 std::vector<std::string> pass_names() {

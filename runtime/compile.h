@@ -37,6 +37,9 @@ struct CompileOptions {
 std::unique_ptr<Executable> compile(ir::Kernel& kernel, const std::shared_ptr<const SourceMap>& sources, LazyLoader& loader,
                                     const CompileOptions& options, Diagnostics& diagnostics, std::vector<cache::Section>* kept = nullptr);
 
+/// What each target but the interpreters begins with: verifies the kernel and runs the target-free passes, with hooks. False with diagnostics.
+bool run_passes(ir::Kernel& kernel, const CompileOptions& options, Diagnostics& diagnostics);
+
 /// What the cpu target makes of the kernel on the way, as text. Empty with diagnostics.
 enum class CpuText : std::uint8_t { Llvm, Assembly };
 std::string cpu_text(ir::Kernel& kernel, CpuText what, const CompileOptions& options, Diagnostics& diagnostics);

@@ -9,20 +9,35 @@
 #include "codegen/gpu/compile.h"
 #include "codegen/nvptx/ptx.h"
 #include "codegen/nvptx/tools.h"
-#include "codegen/passes/pipeline.h"
-#include "dsl/verify.h"
 #include "runtime/errors.h"
 
 namespace tessera {
 namespace {
 
+double ms_since(std::chrono::steady_clock::time_point t) {
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - t).count();
+}
+
 GpuIr emit(ir::Kernel& kernel, const CompileOptions& options, Diagnostics& diagnostics) {
-  ir::verify_or_die(kernel, "lower");
-  if (!run_target_free_passes(kernel, diagnostics, {.gpu = true})) return {};
+  if (!run_passes(kernel, options, diagnostics)) return {};
+  const auto start = std::chrono::steady_clock::now();
   GpuOptions gpu;
   gpu.checks = options.debug;
   gpu.schedule = options.schedule;
-  return emit_gpu(kernel, *options.gpu, gpu, diagnostics);
+  GpuIr ir = emit_gpu(kernel, *options.gpu, gpu, diagnostics);
+  if (options.hooks.timed) options.hooks.timed("gpu", ms_since(start));
+  return ir;
+}
+
+GpuObject ptx_of(GpuIr ir, const CompileOptions& options) {
+  const auto start = std::chrono::steady_clock::now();
+  GpuObject object = make_ptx(std::move(ir), *options.gpu);
+  if (options.hooks.timed) {
+    options.hooks.timed("ptx", ms_since(start));
+    options.hooks.timed("  llvm passes", object.passes_ms);
+    options.hooks.timed("  codegen", object.codegen_ms);
+  }
+  return object;
 }
 
 std::string sass(const GpuObject& object) {
@@ -68,10 +83,6 @@ void fill_occupancy(GpuExplanation& e, const GpuTarget& target) {
   e.limited_by = e.ctas == by_threads ? "threads" : e.ctas == by_shared ? "shared memory" : "registers";
 }
 
-double ms_since(std::chrono::steady_clock::time_point t) {
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - t).count();
-}
-
 }  // namespace
 
 std::string gpu_text(ir::Kernel& kernel, GpuText what, const CompileOptions& options, Diagnostics& diagnostics) {
@@ -84,8 +95,8 @@ std::string gpu_text(ir::Kernel& kernel, GpuText what, const CompileOptions& opt
       ir.module->print(out, nullptr);
       return text;
     }
-    case GpuText::Ptx: return make_ptx(std::move(ir), *options.gpu).ptx;
-    case GpuText::Sass: return sass(make_ptx(std::move(ir), *options.gpu));
+    case GpuText::Ptx: return ptx_of(std::move(ir), options).ptx;
+    case GpuText::Sass: return sass(ptx_of(std::move(ir), options));
   }
   TESSERA_UNREACHABLE("bad kind of text");
 }

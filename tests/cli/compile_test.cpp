@@ -29,11 +29,16 @@ TEST_F(Compile, EmitsEveryStage) {
 }
 
 TEST_F(Compile, PassesArePrintedAndTimed) {
-  const Result r = tessera("compile scale.tile --const N=8 --print-after=lower --time-passes");
-  EXPECT_EQ(r.exit, 0) << r.err;
-  EXPECT_NE(r.err.find("// after lower"), std::string::npos) << r.err;
-  EXPECT_NE(r.err.find("fold"), std::string::npos);
-  EXPECT_NE(r.err.find(" ms"), std::string::npos);
+  for (const std::string what : {"--emit ir", "--emit asm", "--target sm_80 --emit llvm", "--target sm_80 --emit ptx"}) {
+    SCOPED_TRACE(what);
+    const Result r = tessera("compile scale.tile --const N=8 --print-after=lower,coverage --time-passes " + what);
+    EXPECT_EQ(r.exit, 0) << r.err;
+    EXPECT_NE(r.err.find("// after lower"), std::string::npos) << r.err;
+    EXPECT_NE(r.err.find("// after coverage"), std::string::npos) << r.err;
+    EXPECT_NE(r.err.find("fold"), std::string::npos);
+    EXPECT_NE(r.err.find(" ms"), std::string::npos);
+    EXPECT_EQ(r.err.find("ptx  ") != std::string::npos, what.ends_with("ptx")) << r.err;
+  }
 }
 
 TEST_F(Compile, OptRunsNamedPasses) {
