@@ -51,7 +51,10 @@ class Lowering {
     for (llvm::Function& f : module_) forbid_contraction(f);
     std::vector<llvm::Instruction*> work;
     for (llvm::BasicBlock& block : *entry_) {
-      for (llvm::Instruction& i : block) work.push_back(&i);
+      // Those that take a value out of a list go with the call that gives the list.
+      for (llvm::Instruction& i : block) {
+        if (!llvm::isa<llvm::ExtractValueInst>(i)) work.push_back(&i);
+      }
     }
     make_register_array(work);
     for (llvm::Instruction* i : work) lower(*i);

@@ -218,7 +218,7 @@ TEST(WarmCache, InfoClearAndVerify) {
   bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] + 1);
   write(folder / name, bytes);
   const std::string other = *folder.files(".form").begin();
-  std::filesystem::rename(folder / other, folder / ("0" + other.substr(1)));
+  std::filesystem::rename(folder / other, folder / ((other[0] == '0' ? "1" : "0") + other.substr(1)));
   const std::vector<std::string> broken = cache.verify();
   EXPECT_EQ(broken.size(), 2u) << "one is damaged, one lies under a name that is not its own";
   EXPECT_TRUE(cache.verify().empty());
