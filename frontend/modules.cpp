@@ -174,14 +174,11 @@ class Loader {
 
   KernelDecl* find_kernel(LoadedModule& m, const ast::Path& path) {
     auto [owner, name] = resolve_path(m, path);
-    if (owner) {
-      auto it = owner->kernels.find(name);
-      if (it != owner->kernels.end()) return it->second.get();
-    }
     if (!owner) {
       tell_missing_module(m, path);
       return nullptr;
     }
+    if (auto it = owner->kernels.find(name); it != owner->kernels.end()) return it->second.get();
     if (!owner->whole || owner->failed.count(name)) return nullptr;  // told
     std::vector<std::string> names;
     for (const auto& [n, k] : owner->kernels) names.push_back(n);

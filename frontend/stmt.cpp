@@ -288,8 +288,7 @@ void Elaborator::exec_assign(const ast::Assign& a, Span span, const ScopePtr& s)
         break;
       }
   }
-  if (place->poison()) throw Failed{};
-  if (now.poison()) throw Failed{};
+  if (place->poison() || now.poison()) throw Failed{};
   if (a.op != ast::AssignOp::Set) now = binary(op, *place, now, span, a.target->span, a.value->span);
   if (now.as<Nothing>()) fail(Code::E0316, a.value->span, "the call returns nothing");
   *place = merge_assign(*place, now, a.value->span);

@@ -242,6 +242,7 @@ Elements ThreadEmitter::load_tile(const Op& op, const Layout& layout) {
   const DType t = dtype(op.result());
   const llvm::ArrayRef<ir::Value*> indices(op.operands.data() + 1, op.operands.size() - 1);
   const TileAccess x = tile_access(access(op.operands[0], indices), layout, dims(op.result()), t, true);
+  const bool nibbles = memory_bits(t) == 4;
   const std::int64_t n = layout.registers(), bytes = x.run * memory_bits(t) / 8;
   const auto single = [&](std::int64_t from, std::int64_t to) {
     Values out;
@@ -273,7 +274,7 @@ Elements ThreadEmitter::load_tile(const Op& op, const Layout& layout) {
         for (std::int64_t i = r; i < end; i += x.run) {
           const Place p = place(x, i);
           const Marked marked(*this, op);
-          LV* offset = memory_bits(t) == 4 ? e_.b.CreateAShr(p.offset, e_.idx(1)) : p.offset;
+          LV* offset = nibbles ? e_.b.CreateAShr(p.offset, e_.idx(1)) : p.offset;
           runs.push_back(e_.load(type, e_.at(cell_type(t), p.base, offset), static_cast<int>(bytes)));
         }
         return runs;
@@ -294,12 +295,12 @@ Elements ThreadEmitter::load_tile(const Op& op, const Layout& layout) {
     Values runs;
     for (std::int64_t r = 0; r < n; r += x.run) {
       const Values cells = single(r, r + x.run);
-      runs.push_back(memory_bits(t) == 4 ? join_nibbles(cells) : join_cells(t, cells));
+      runs.push_back(nibbles ? join_nibbles(cells) : join_cells(t, cells));
     }
     return runs;
   };
   for (LV* run : cpu::is_true(x.together) ? together() : e_.choose(x.together, together, joined)) {
-    for (LV* v : memory_bits(t) == 4 ? split_nibbles(t, run, x.run) : split_cells(t, run, x.run)) out.push_back({v});
+    for (LV* v : nibbles ? split_nibbles(t, run, x.run) : split_cells(t, run, x.run)) out.push_back({v});
   }
   return out;
 }
