@@ -201,7 +201,7 @@ void add_tune(CLI::App& app, Action& action) {
   add_kernel_options(*sub, o->invocation.kernel, true);
   add_random_inputs(*sub, o->invocation, o->sizes);
   sub->add_option("-o,--out", o->out, "winners file to put the winner into; its other lines are kept");
-  sub->add_option("--seconds", o->how.seconds, "how long the last few candidates are timed; default: 0.5 on a GPU, 0.8 on a CPU")
+  sub->add_option("--seconds", o->how.seconds, "how long the last few candidates are timed; default: 1.2 on a GPU, 0.8 on a CPU")
       ->check(CLI::Range(0.0, 600.0));
   sub->add_flag("--warm", o->warm, "on a GPU: leave its L2 cache as the launch before has left it");
   sub->add_flag("--again", o->how.again, "measure all candidates, also those whose time an earlier run has kept");

@@ -118,7 +118,8 @@ class Search {
         const std::size_t before = e.times.size();
         const int least = options_.exhaustive && pass > 0 ? 1 : 2;
         if (!measure(e, each, least, std::numeric_limits<double>::infinity())) return false;
-        passes_[&e].push_back(*std::min_element(e.times.begin() + static_cast<std::ptrdiff_t>(before), e.times.end()));
+        const std::vector<double> own(e.times.begin() + static_cast<std::ptrdiff_t>(before), e.times.end());
+        passes_[&e].push_back(options_.by_median ? median_of(own) : *std::min_element(own.begin(), own.end()));
       }
       double sum = 0;
       for (const Entrant* e : alive) sum += std::log(passes_[e].back() / passes_[e].front());
@@ -131,7 +132,7 @@ class Search {
       }
     }
     for (Entrant* e : alive) e->final = true;
-    if (!out_.throttled) return true;
+    if (!out_.throttled && !options_.by_median) return true;
     // Within a pass all met the same machine: a candidate's place among the others there, and of those places the median.
     for (const Entrant* e : alive) {
       std::vector<double> places;

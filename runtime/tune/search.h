@@ -14,7 +14,7 @@ struct Entrant {
   double estimate = 0;        ///< 0: unknown
   double median = 0;          ///< 0: not measured
   double spread = 0;          ///< distance of the quartiles over the median
-  double fastest = 0;         ///< launch: what ranks by, since whatever disturbs one only makes it longer; 0: not measured now
+  double fastest = 0;         ///< launch, of all that were made now; 0: not measured now
   std::vector<double> times;  ///< of the last round it took part in
   int launches = 0;           ///< that were timed
   bool known = false;         ///< the time of an earlier run spared its first measurement
@@ -41,6 +41,9 @@ struct SearchOptions {
   bool exhaustive = false;  ///< one round in which each is timed for `seconds`
   std::size_t finalists = 3;
   int passes = 5;  ///< of the last round, each over all finalists in turn
+  /// What ranks in the last round: the median launch, where candidates heat the machine, each in its way, and its clock is a part of what they are;
+  /// else the fastest, since whatever else disturbs a launch only makes it longer.
+  bool by_median = false;
 };
 
 struct SearchResult {

@@ -70,7 +70,7 @@ class Tuner : public Field {
     if (target.target != Target::Cpu && target.target != Target::Cuda)
       fail(Code::E0802, fmt::format("times of the target `{}` would mean nothing", options_.target), "tune for the CPU or a GPU");
     target_ = target.name;
-    seconds_ = how_.seconds > 0 ? how_.seconds : target.target == Target::Cuda ? 0.5 : 0.8;
+    seconds_ = how_.seconds > 0 ? how_.seconds : target.target == Target::Cuda ? 1.2 : 0.8;
     machine_key_ = cache::machine_inputs(target.target, target.gpu, options_.context).key();
     Diagnostics diagnostics;
     for (Constants& c : tune_candidates(module_.impl().program(), name_, given_, diagnostics)) {
@@ -108,7 +108,13 @@ class Tuner : public Field {
     if (stop()) {
       found.stopped = true;
     } else {
-      found = search(entrants_, *this, {.seconds = seconds_, .exhaustive = how_.exhaustive});
+      // A GPU at its power limit needs longer than a tenth of a second with one kernel to come to that kernel's clock.
+      SearchOptions options{.seconds = seconds_, .exhaustive = how_.exhaustive};
+      if (context_.is_cuda()) {
+        options.passes = 3;
+        options.by_median = true;
+      }
+      found = search(entrants_, *this, options);
     }
     return result(found);
   }

@@ -5,8 +5,9 @@ usage: tuned.py --target cpu|cuda [--tessera PATH] [--seconds S] [--only PART] [
 
 For each kernel and shape, `tessera tune` runs twice with nothing known and nothing cached: as it is, and with --exhaustive --seconds 1, which times
 every candidate for as long as `tessera bench` does, all in turns. A row has
-  choice    the time of the tuner's choice over that of the exhaustive search's, both as the exhaustive search timed them: their fastest
-            launches, since whatever else runs on a machine only makes one longer
+  choice    the time of the tuner's choice over that of the exhaustive search's, both as the exhaustive search timed them: on a CPU their
+            fastest launches, since whatever else runs on a machine only makes one longer; on a GPU the median, since its clock is what
+            candidates make of it
   cost      seconds of the tuner's run over those of an exhaustive search that compiles one candidate after the other: its run, with the processor
             time of its compilations in the place of what they took in parallel
   parallel  the same over the exhaustive run as it was, compiled in parallel
@@ -69,7 +70,8 @@ def main():
             continue
         every = tune(args, cell, ["--exhaustive", "--seconds", str(args.seconds)])
         quick = tune(args, cell, [])
-        times = {json.dumps(c["constants"], sort_keys=True): c["fastest_s"] for c in every["candidates"] if c.get("fastest_s")}
+        of = "fastest_s" if args.target == "cpu" else "median_s"
+        times = {json.dumps(c["constants"], sort_keys=True): c[of] for c in every["candidates"] if c.get(of)}
         chosen, best = (json.dumps(r["winner"], sort_keys=True) for r in (quick, every))
         # What the exhaustive search dropped, as spilling or wrong, the tuner should not have chosen.
         choice = times.get(chosen, float("inf")) / min(times.values())

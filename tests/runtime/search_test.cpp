@@ -14,6 +14,7 @@ class FakeField : public Field {
  public:
   std::vector<double> truth;
   std::vector<bool> wrong;
+  std::vector<double> heat;     ///< how much slower a candidate is when it has run for a tenth of its turn
   double noise = 0, drift = 0;  ///< share that a launch may take longer; how much slower the machine is after a second of work
   double spent = 0;
   int stop_after = -1;
@@ -23,7 +24,8 @@ class FakeField : public Field {
     order.push_back(e.id);
     std::vector<double> out;
     for (double took = 0; static_cast<int>(out.size()) < least || took < seconds;) {
-      const double t = truth[e.id] * (1 + noise * uniform_(random_)) * (1 + drift * spent);
+      const double heated = heat.empty() || took < seconds / 10 ? 0 : heat[e.id];
+      const double t = truth[e.id] * (1 + heated) * (1 + noise * uniform_(random_)) * (1 + drift * spent);
       out.push_back(t);
       took += t;
       spent += t;
@@ -93,6 +95,16 @@ TEST(Search, DriftIsNoticedAndDoesNotChoose) {
   const SearchResult r = search(all, field, {.seconds = 1});
   EXPECT_TRUE(r.throttled);
   EXPECT_EQ(r.winner, 1);
+}
+
+TEST(Search, ByTheMedianAHotCandidateLoses) {
+  for (const bool by_median : {false, true}) {
+    FakeField field;
+    field.truth = {1.00e-4, 1.05e-4};
+    field.heat = {0.2, 0};
+    std::vector<Entrant> all = entrants(2);
+    EXPECT_EQ(search(all, field, {.seconds = 0.3, .by_median = by_median}).winner, by_median ? 1 : 0);
+  }
 }
 
 TEST(Search, AWrongOneMakesRoomForTheNext) {
