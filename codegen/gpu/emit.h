@@ -119,9 +119,9 @@ class ThreadEmitter {
   void go_on(const RingLoop& r, Turn& turn);
   /// The tiles of the trip have arrived, and, without bulk copies, whoever still read the slot before is done.
   void arrive(const RingLoop& r, const Turn& turn);
-  /// One trip without its products that run behind; those of the trip before are issued after the first product, if there was one. Gives what the
-  /// next trip gets.
-  Values ring_trip(const RingLoop& r, const RingPart& part, LV* iv, llvm::ArrayRef<LV*> carried, bool first);
+  /// One trip without its products that run behind; those of the trip before are issued after the first product, if `before` says that there was
+  /// one (i32, bit 0; null: there is none). Gives what the next trip gets.
+  Values ring_trip(const RingLoop& r, const RingPart& part, LV* iv, llvm::ArrayRef<LV*> carried, LV* before);
   void issue_behind(const RingLoop& r, const RingPart& part, llvm::ArrayRef<LV*> carried, const std::vector<const ir::Value*>& results);
   static bool needs_late(const RingPart& part, const ir::Op& op, const std::set<const ir::Op*>& late);
   LV* last_trip(const RingLoop& r);
@@ -135,8 +135,11 @@ class ThreadEmitter {
   Values summing_trips(const RingLoop& r, const RingPart& part, const Values& init);
   Values summing_trip(const RingLoop& r, const RingPart& part, llvm::Value* iv, llvm::ArrayRef<llvm::Value*> carried);
   Values ring_trips_behind(const RingLoop& r, const Values& init);
-  // --- emit_first_trip.cpp: one code for the first trips of all parts
-  Values shared_first_trip(const RingLoop& r, const Values& init);
+  Values trips_of_parts(const RingLoop& r, const Values& init);
+  Values trips_of_part(const RingLoop& r, std::size_t p, LV* lo, const Values& carried);
+  // --- emit_shared_body.cpp: one code for trips of several parts
+  Values trips_by_shared_body(const RingLoop& r, const Values& init);
+  Values nothing_behind(const RingLoop& r, const Values& init);
   /// True in the trips of these parts.
   LV* in_parts(const std::vector<std::size_t>& parts);
   /// Whether a range is valid as a whole in this trip; null: that makes no difference.
@@ -494,6 +497,7 @@ class ThreadEmitter {
   bool element_copies_ = false;                               ///< stage_load: element by element alone, short code
   const SharedBody* shared_ = nullptr;                        ///< of the trip that is being emitted
   LV* part_ = nullptr;                                        ///< i32: which part's it is
+  LV* done_ = nullptr;                                        ///< i32, bit 0: whether products that are emitted are done; null: they are
   std::set<int> freed_;                                       ///< roles: tiles that a loop has freed already
   std::set<const ir::Op*> skipped_;                           ///< emitted with another op
   /// The piece of a stream that is being emitted: the last axis of its tiles without its outermost register digit, which is `number` here.

@@ -194,11 +194,11 @@ void ThreadEmitter::keep_above(const RingPart& part, const std::set<const Op*>& 
   }
 }
 
-Values ThreadEmitter::ring_trip(const RingLoop& r, const RingPart& part, LV* iv, llvm::ArrayRef<LV*> carried, bool first) {
+Values ThreadEmitter::ring_trip(const RingLoop& r, const RingPart& part, LV* iv, llvm::ArrayRef<LV*> carried, LV* before) {
   const ir::Block& body = part.op.region();
   const ir::Block* const above = std::exchange(block_, &body);
   Turn turn = turn_of(r, carried);
-  const bool behind = !first && !part.skews.empty();
+  const bool behind = before && !part.skews.empty();
   arrive(r, turn);
   if (!behind) await_transposed(r, turn);
   if (!r.barriers) {
@@ -208,7 +208,10 @@ Values ThreadEmitter::ring_trip(const RingLoop& r, const RingPart& part, LV* iv,
     turn.before_exists = e_.b.CreateICmpSLT(turn.before, part.hi);
   }
   cut_tiles(part, iv, turn.slot, 0);
-  if (!first) cut_tiles(part, e_.sub(iv, r.step), turn.slot, 1);
+  if (before) {
+    const auto cut = [&] { cut_tiles(part, e_.sub(iv, r.step), turn.slot, 1); };
+    llvm::isa<llvm::Constant>(before) ? cut() : e_.if_then(e_.b.CreateTrunc(before, e_.b.getInt1Ty()), cut);
+  }
   const auto fetch = [&] {
     if (r.fed) return;
     LV* target = e_.b.CreateAdd(turn.slot, i32(r.distance()));
@@ -225,7 +228,7 @@ Values ThreadEmitter::ring_trip(const RingLoop& r, const RingPart& part, LV* iv,
   for (std::size_t i = 0; i < r.results.size(); ++i) {
     args.push_back(body.args[1 + i].get());
     const Layout& l = layout_of(r.results[i]);
-    if (!first && part.skew_at(i)) {
+    if (before && part.skew_at(i)) {
       at += static_cast<std::size_t>(l.registers());
     } else {
       bind_flat(args[i], l, carried, at);
@@ -249,7 +252,9 @@ Values ThreadEmitter::ring_trip(const RingLoop& r, const RingPart& part, LV* iv,
     if (op.get() != part.first_product) continue;
     if (behind) {
       if (!plan_.takes_turns(part.op)) await_transposed(r, turn);
+      LV* const done = std::exchange(done_, before);
       issue_behind(r, part, carried, args);
+      done_ = done;
     }
     give_turn(part);
     fetch();
@@ -373,17 +378,17 @@ Values ThreadEmitter::ring_trips(const RingLoop& r, const Values& init) {
       continue;
     }
     carried = trips(part.op, part.lo, part.hi, r.step, carried, r.barriers.has_value(),
-                    [&](LV* iv, llvm::ArrayRef<LV*> inside) { return ring_trip(r, part, iv, inside, true); });
+                    [&](LV* iv, llvm::ArrayRef<LV*> inside) { return ring_trip(r, part, iv, inside, nullptr); });
   }
   return carried;
 }
 
-/// The same with products that run behind: the first trip has none behind it; after the last one there is one left. Precondition: there is a trip.
-Values ThreadEmitter::ring_trips_behind(const RingLoop& r, const Values& init) {
-  // The first trip is one of the first part that has trips.
+/// The same with products that run behind, up to those of the last trip. The first trip, which is one of the first part that has trips, has none
+/// behind it.
+Values ThreadEmitter::trips_of_parts(const RingLoop& r, const Values& init) {
   const std::function<Values(std::size_t)> start = [&](std::size_t p) {
     const RingPart& part = r.parts[p];
-    const auto here = [&] { return ring_trip(r, part, part.lo, init, true); };
+    const auto here = [&] { return ring_trip(r, part, part.lo, init, nullptr); };
     if (p + 1 == r.parts.size()) return here();
     return e_.choose(e_.b.CreateICmpSLT(part.lo, part.hi), here, [&] { return start(p + 1); });
   };
@@ -394,11 +399,21 @@ Values ThreadEmitter::ring_trips_behind(const RingLoop& r, const Values& init) {
     begins.push_back(e_.b.CreateSelect(first, e_.add(part.lo, r.step), part.lo));
     none_yet = e_.b.CreateAnd(none_yet, e_.b.CreateNot(first));
   }
-  Values carried = r.shared ? shared_first_trip(r, init) : start(0);
-  for (std::size_t p = 0; p < r.parts.size(); ++p) {
-    carried = trips(r.parts[p].op, begins[p], r.parts[p].hi, r.step, carried, r.barriers.has_value(),
-                    [&](LV* iv, llvm::ArrayRef<LV*> inside) { return ring_trip(r, r.parts[p], iv, inside, false); });
-  }
+  Values carried = start(0);
+  for (std::size_t p = 0; p < r.parts.size(); ++p) carried = trips_of_part(r, p, begins[p], carried);
+  return carried;
+}
+
+/// From `lo` on, none of which is the first of all.
+Values ThreadEmitter::trips_of_part(const RingLoop& r, std::size_t p, LV* lo, const Values& carried) {
+  const RingPart& part = r.parts[p];
+  return trips(part.op, lo, part.hi, r.step, carried, r.barriers.has_value(),
+               [&](LV* iv, llvm::ArrayRef<LV*> inside) { return ring_trip(r, part, iv, inside, i32(1)); });
+}
+
+/// All trips, and the products of the last one. Precondition: there is a trip.
+Values ThreadEmitter::ring_trips_behind(const RingLoop& r, const Values& init) {
+  const Values carried = r.shared ? trips_by_shared_body(r, init) : trips_of_parts(r, init);
   const RingPart& last = r.parts.back();
   Turn turn = turn_of(r, carried);
   arrive(r, turn);

@@ -170,11 +170,11 @@ ThreadEmitter::Issued ThreadEmitter::warpgroup_dot(const Op& op, const Summand& 
           if (goes_on) registers.push_back(acc.regs[i].v);
         }
         registers.insert(registers.end(), a_words.begin(), a_words.end());
-        piece.values =
-            call(e_.b, e_.module, *d.mma,
-                 {stepped(a, moved(a, row_offsets[static_cast<std::size_t>(2 * m)]), first), stepped(b, moved(b, from), first), i32(count),
-                  i32(goes_on ? 1 : 0), i32(kHigh), i32(kHigh), i32(a.outer), i32(b.outer), i32(a.step), i32(a.panel), i32(b.step), i32(b.panel)},
-                 registers, static_cast<int>(n / 2), e_.f32());
+        piece.values = call(e_.b, e_.module, *d.mma,
+                            {stepped(a, moved(a, row_offsets[static_cast<std::size_t>(2 * m)]), first), stepped(b, moved(b, from), first), i32(count),
+                             i32(goes_on ? 1 : 0), i32(kHigh), i32(kHigh), i32(a.outer), i32(b.outer), i32(a.step), i32(a.panel), i32(b.step),
+                             i32(b.panel), done_ ? done_ : i32(1)},
+                            registers, static_cast<int>(n / 2), e_.f32());
         for (std::size_t j = 0; j < piece.values.size(); ++j) out[piece.registers[j]] = {piece.values[j]};
         piece.group = ++groups_;
         if (one_piece) continue;

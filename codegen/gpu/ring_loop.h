@@ -43,7 +43,7 @@ struct ThreadEmitter::RingLoop {
 
   std::vector<int> tiles;              ///< of the instance, free within the last trip
   LV* end = nullptr;                   ///< of the last part that has trips
-  const SharedBody* shared = nullptr;  ///< one code for the first trip, whichever part it is of
+  const SharedBody* shared = nullptr;  ///< one code for the first trip and for those with masks
 
   const RingPart& first() const { return parts.front(); }
 };

@@ -209,7 +209,7 @@ class Lowering {
 
 /// One block of asm, so that nothing comes between the steps. There is no intrinsic for wgmma.mma_async.
 Values Lowering::warpgroup_product(const char* types, int k) {
-  constexpr unsigned kFixed = 12;
+  constexpr unsigned kFixed = 13, kDone = 12;
   const unsigned n = call_.getType()->getStructNumElements();
   const std::uint32_t steps = constant(2), accumulate = constant(3);
   const unsigned inputs = call_.arg_size() - kFixed, a_registers = inputs - (accumulate ? n : 0);
@@ -238,7 +238,11 @@ Values Lowering::warpgroup_product(const char* types, int k) {
   }
   if (!a_registers) a = input(arg(0), "r");
   const unsigned b = input(arg(1), "r");
+  // Within the block: by a branch around it the compiler would have registers that are under way on one of two paths.
+  const bool always = llvm::isa<llvm::ConstantInt>(arg(kDone));
+  const unsigned done = always ? 0 : input(arg(kDone), "r");
   constraints += ",~{memory}";
+  if (!always) text += fmt::format(".reg .pred done;\nand.b32 la, ${}, 1;\nsetp.ne.b32 done, la, 0;\n@!done bra.uni over;\n", done);
   text += "wgmma.fence.sync.aligned;\n";
   for (std::uint32_t s = 0; s < steps; ++s) {
     const auto descriptor = [&](const char* wide, const char* low, unsigned operand, unsigned high, unsigned step, unsigned panel) {
@@ -258,6 +262,8 @@ Values Lowering::warpgroup_product(const char* types, int k) {
     if (halves) text += fmt::format(", {}", constant(7));
     text += ";\n";
   }
+  // An empty group is made of a product of nothing, which wants its fence too (C7519).
+  if (!always) text += "over:\nwgmma.fence.sync.aligned;\n";
   text += "wgmma.commit_group.sync.aligned;\n}";
   return fields(volatile_asm(call_.getType(), text, constraints, args));
 }

@@ -91,6 +91,9 @@ struct Thread {
   bool knows(std::uint32_t agent, std::uint32_t epoch) const;
 };
 
+/// Of a warpgroup product, beside its registers.
+inline constexpr std::size_t kProductOperands = 13;
+
 /// A warp's share of a warpgroup product that has been issued: 16 rows.
 struct Product {
   std::uint32_t number = 0;  ///< what its tokens carry
@@ -98,7 +101,7 @@ struct Product {
   bool done = false;
   std::vector<float> values;  ///< [lane][register] once done; before, the sums it starts from
   std::vector<std::uint32_t> a_registers;
-  std::array<std::uint32_t, 12> fixed{};
+  std::array<std::uint32_t, kProductOperands> fixed{};
   gpu::Primitive primitive{};
 };
 

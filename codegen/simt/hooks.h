@@ -83,19 +83,19 @@ void MmaS8S8K32(Thread* t, u32 site, u32* registers, u32 counts);
 void MmaU8U8K32(Thread* t, u32 site, u32* registers, u32 counts);
 
 void WgmmaF16(Thread* t, u32 site, u32 a, u32 b, u32 steps, u32 accumulate, u32 a_high, u32 b_high, u32 a_outer, u32 b_outer, u32 a_step, u32 a_panel,
-              u32 b_step, u32 b_panel, u32* registers, u32 counts);
+              u32 b_step, u32 b_panel, u32 done, u32* registers, u32 counts);
 void WgmmaBf16(Thread* t, u32 site, u32 a, u32 b, u32 steps, u32 accumulate, u32 a_high, u32 b_high, u32 a_outer, u32 b_outer, u32 a_step,
-               u32 a_panel, u32 b_step, u32 b_panel, u32* registers, u32 counts);
+               u32 a_panel, u32 b_step, u32 b_panel, u32 done, u32* registers, u32 counts);
 void WgmmaTf32(Thread* t, u32 site, u32 a, u32 b, u32 steps, u32 accumulate, u32 a_high, u32 b_high, u32 a_outer, u32 b_outer, u32 a_step,
-               u32 a_panel, u32 b_step, u32 b_panel, u32* registers, u32 counts);
+               u32 a_panel, u32 b_step, u32 b_panel, u32 done, u32* registers, u32 counts);
 void WgmmaE4m3E4m3(Thread* t, u32 site, u32 a, u32 b, u32 steps, u32 accumulate, u32 a_high, u32 b_high, u32 a_outer, u32 b_outer, u32 a_step,
-                   u32 a_panel, u32 b_step, u32 b_panel, u32* registers, u32 counts);
+                   u32 a_panel, u32 b_step, u32 b_panel, u32 done, u32* registers, u32 counts);
 void WgmmaE4m3E5m2(Thread* t, u32 site, u32 a, u32 b, u32 steps, u32 accumulate, u32 a_high, u32 b_high, u32 a_outer, u32 b_outer, u32 a_step,
-                   u32 a_panel, u32 b_step, u32 b_panel, u32* registers, u32 counts);
+                   u32 a_panel, u32 b_step, u32 b_panel, u32 done, u32* registers, u32 counts);
 void WgmmaE5m2E4m3(Thread* t, u32 site, u32 a, u32 b, u32 steps, u32 accumulate, u32 a_high, u32 b_high, u32 a_outer, u32 b_outer, u32 a_step,
-                   u32 a_panel, u32 b_step, u32 b_panel, u32* registers, u32 counts);
+                   u32 a_panel, u32 b_step, u32 b_panel, u32 done, u32* registers, u32 counts);
 void WgmmaE5m2E5m2(Thread* t, u32 site, u32 a, u32 b, u32 steps, u32 accumulate, u32 a_high, u32 b_high, u32 a_outer, u32 b_outer, u32 a_step,
-                   u32 a_panel, u32 b_step, u32 b_panel, u32* registers, u32 counts);
+                   u32 a_panel, u32 b_step, u32 b_panel, u32 done, u32* registers, u32 counts);
 void WgmmaWait(Thread* t, u32 site, u32 allowed, u32* registers, u32 counts);
 void FenceProxyAsync(Thread* t, u32 site);
 

@@ -21,7 +21,7 @@ using gpu::Primitive;
 
 namespace {
 
-enum Fixed : u32 { kA, kB, kSteps, kAccumulate, kAHigh, kBHigh, kAOuter, kBOuter, kAStep, kAPanel, kBStep, kBPanel };
+enum Fixed : u32 { kA, kB, kSteps, kAccumulate, kAHigh, kBHigh, kAOuter, kBOuter, kAStep, kAPanel, kBStep, kBPanel, kDone };
 
 constexpr std::size_t kKept = 32;
 constexpr u32 kToken = 0x7f800000, kQuiet = 0x00400000, kNumbers = 0x7fff;
@@ -69,7 +69,7 @@ Operand operand(const Cta& cta, u32 low, u32 high, bool outer) {
   return {address - window, (low >> 16 & 0x3fff) << 4, (high & 0x3fff) << 4, outer};
 }
 
-u32 step_of(const std::array<u32, 12>& f, u32 s, bool a) { return s % 4 * f[a ? kAStep : kBStep] + s / 4 * f[a ? kAPanel : kBPanel]; }
+u32 step_of(const std::array<u32, kProductOperands>& f, u32 s, bool a) { return s % 4 * f[a ? kAStep : kBStep] + s / 4 * f[a ? kAPanel : kBPanel]; }
 
 /// Calls f(offset) for the 16-byte chunks of `rows` rows from `first` on of one step.
 template <class F>
@@ -173,7 +173,7 @@ void issue(Cta& cta, Thread* lanes, u32 site) {
   p.primitive = lanes[0].primitive;
   p.site = site;
   std::copy_n(lanes[0].fixed, p.fixed.size(), p.fixed.begin());
-  const u32 n = lanes[0].outputs, steps = p.fixed[kSteps], first = p.fixed[kAccumulate] ? n : 0;
+  const u32 n = lanes[0].outputs, first = p.fixed[kAccumulate] ? n : 0;
   const Types t = types_of(p.primitive);
   for (u32 l = 1; l < 32; ++l) {
     if (!std::equal(p.fixed.begin(), p.fixed.end(), lanes[l].fixed)) {
@@ -181,13 +181,15 @@ void issue(Cta& cta, Thread* lanes, u32 site) {
       break;
     }
   }
+  if (!(p.fixed[kDone] & 1)) p.fixed[kSteps] = 0;
+  const u32 steps = p.fixed[kSteps];
   if ((p.fixed[kAOuter] || p.fixed[kBOuter]) && t.bytes != 2) {
     cta.report(HazardKind::BadOperand, site, "has an operand with k outside, which 16-bit elements alone may have");
   }
   p.group = ++w.product_groups;
   p.number = w.product_numbers = w.product_numbers % kNumbers + 1;
   // Sums that are themselves on their way are taken over from the product that makes them.
-  p.values.assign(32 * n, 0.0f);
+  p.values.assign(32 * n, steps ? 0.0f : std::numeric_limits<float>::quiet_NaN());
   bool chained = false;
   for (u32 l = 0; l < 32 && first; ++l) {
     for (u32 r = 0; r < n; ++r) {
@@ -207,7 +209,7 @@ void issue(Cta& cta, Thread* lanes, u32 site) {
       }
     }
   }
-  if (lanes[0].inputs > first) {
+  if (lanes[0].inputs > first && steps) {
     for (u32 l = 0; l < 32; ++l) p.a_registers.insert(p.a_registers.end(), lanes[l].registers + first, lanes[l].registers + first + 4 * steps);
   }
   bool inside = true;
@@ -257,7 +259,7 @@ void wait(Cta& cta, Thread* lanes, u32 site) {
   }
 }
 
-void product(Thread* t, u32 site, Primitive p, const u32 (&fixed)[12], u32* registers, u32 counts) {
+void product(Thread* t, u32 site, Primitive p, const u32 (&fixed)[kProductOperands], u32* registers, u32 counts) {
   t->fixed = fixed;
   t->registers = registers;
   t->inputs = counts & 0xffff;
@@ -269,11 +271,11 @@ void product(Thread* t, u32 site, Primitive p, const u32 (&fixed)[12], u32* regi
 
 namespace hooks {
 
-#define TESSERA_WARPGROUP_PRODUCT(id)                                                                                                              \
-  void id(Thread* t, u32 site, u32 a, u32 b, u32 steps, u32 accumulate, u32 a_high, u32 b_high, u32 a_outer, u32 b_outer, u32 a_step, u32 a_panel, \
-          u32 b_step, u32 b_panel, u32* registers, u32 counts) {                                                                                   \
-    product(t, site, Primitive::id, {a, b, steps, accumulate, a_high, b_high, a_outer, b_outer, a_step, a_panel, b_step, b_panel}, registers,      \
-            counts);                                                                                                                               \
+#define TESSERA_WARPGROUP_PRODUCT(id)                                                                                                               \
+  void id(Thread* t, u32 site, u32 a, u32 b, u32 steps, u32 accumulate, u32 a_high, u32 b_high, u32 a_outer, u32 b_outer, u32 a_step, u32 a_panel,  \
+          u32 b_step, u32 b_panel, u32 done, u32* registers, u32 counts) {                                                                          \
+    product(t, site, Primitive::id, {a, b, steps, accumulate, a_high, b_high, a_outer, b_outer, a_step, a_panel, b_step, b_panel, done}, registers, \
+            counts);                                                                                                                                \
   }
 TESSERA_WARPGROUP_PRODUCT(WgmmaF16)
 TESSERA_WARPGROUP_PRODUCT(WgmmaBf16)

@@ -81,7 +81,7 @@ inline GpuIr hand_made(const std::vector<gpu::Primitive>& primitives, int thread
     if (product) {
       // One step that adds to the accumulators: high words of 128-byte swizzles, both operands K-major.
       fixed = {tid, tid};
-      for (const unsigned x : {1U, 1U, 0x40000040U, 0x40000040U, 0U, 0U, 2U, 0U, 2U, 0U}) fixed.push_back(b.getInt32(x));
+      for (const unsigned x : {1U, 1U, 0x40000040U, 0x40000040U, 0U, 0U, 2U, 0U, 2U, 0U, 1U}) fixed.push_back(b.getInt32(x));
     }
     for (const char* c = row.fixed; *c && !product; ++c) {
       const bool first = c == row.fixed;

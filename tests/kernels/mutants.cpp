@@ -290,7 +290,7 @@ bool idempotent(Primitive p) {
 unsigned fixed_of(Primitive p) { return static_cast<unsigned>(std::strlen(gpu::info(p).fixed)); }
 
 /// Operands of a product of warpgroups, as the table lists them.
-enum ProductOperand : unsigned { ALow, BLow, Steps, FromSums, AHigh, BHigh, AOuter, BOuter, AStep, APanel, BStep, BPanel };
+enum ProductOperand : unsigned { ALow, BLow, Steps, FromSums, AHigh, BHigh, AOuter, BOuter, AStep, APanel, BStep, BPanel, Done };
 
 bool is_product(Primitive p) { return std::string_view(gpu::info(p).name).starts_with("wgmma_f32"); }
 
@@ -314,7 +314,7 @@ llvm::Value* bumped(llvm::IRBuilder<>& b, const llvm::CallInst& c, Primitive p, 
   if (v->getType()->isPointerTy()) return b.CreateGEP(b.getInt8Ty(), v, b.getInt64(16));
   if (p == Primitive::ShflBfly && operand == 1) return b.CreateAdd(v, v);
   const std::string_view n = gpu::info(p).name;
-  const bool flag = is_product(p) && (operand == FromSums || operand == AOuter || operand == BOuter);
+  const bool flag = is_product(p) && (operand == FromSums || operand == AOuter || operand == BOuter || operand == Done);
   if (flag || (p == Primitive::MbarWait && operand == 1)) return b.CreateXor(v, b.getInt32(1));
   if (n.starts_with("registers_")) return b.CreateAdd(v, b.getInt32(8));
   if ((n.starts_with("mbar_") && operand == 0) || (n.starts_with("tma_") && operand == 1) || (p == Primitive::StoreAsync && operand == 2))

@@ -8,7 +8,7 @@
 namespace tessera::simt_test {
 namespace {
 
-/// What is done differently; up to `Late` nothing is wrong.
+/// What is done differently; up to `NotDone` nothing is wrong.
 enum class Twist {
   None,
   Copied,    ///< the operands come by cp.async
@@ -16,6 +16,7 @@ enum class Twist {
   TwoWaits,  ///< two products, waited for one by one
   Reused,    ///< the operands are overwritten once all have waited
   Late,      ///< a wait that does not name the result ends the product; a later one passes it on
+  NotDone,   ///< a second product is not done; it would start from the first, under way
   NoFence,
   NoFenceCopied,
   EarlyFence,  ///< before the writes
@@ -27,6 +28,7 @@ enum class Twist {
   OverwrittenUnordered,  ///< after this warp's wait, before that of others
   WeakWait,              ///< lets the product be under way
   Descriptors,           ///< differ within a warp
+  DoneHere,              ///< by some lanes of a warp
   Outside,               ///< of shared memory
   MovedSums,             ///< accumulators under way change their places
 };
@@ -64,6 +66,8 @@ GpuIr twisted(Twist t) {
       break;
     }
     case Twist::Late: wait(k, 0, multiply(k, p, {})); break;
+    case Twist::NotDone: d = multiply(k, p, d, {}, a, b, k.i(2)); break;
+    case Twist::DoneHere: d = multiply(k, p, d, {}, a, b, k.tid()); break;
     case Twist::Arithmetic: d[3] = k.b.CreateFAdd(d[3], k.f(1)); break;
     case Twist::ArithmeticInSums:
       d[3] = k.b.CreateFAdd(d[3], k.f(1));
@@ -124,7 +128,7 @@ TEST_P(SimtWgmmaSound, IsRightAndClean) {
 
 INSTANTIATE_TEST_SUITE_P(All, SimtWgmmaSound,
                          testing::Values(Sound{Twist::None, 1}, Sound{Twist::Copied, 1}, Sound{Twist::Chained, 3}, Sound{Twist::TwoWaits, 3},
-                                         Sound{Twist::Reused, 1}, Sound{Twist::Late, 1}));
+                                         Sound{Twist::Reused, 1}, Sound{Twist::Late, 1}, Sound{Twist::NotDone, 1}));
 
 struct Fault {
   Twist twist;
@@ -156,6 +160,7 @@ INSTANTIATE_TEST_SUITE_P(All, SimtWgmmaFaults,
                                          Fault{Twist::OverwrittenUnordered, HazardKind::Race, ""},
                                          Fault{Twist::WeakWait, HazardKind::Race, "overwrites what may still be in use"},
                                          Fault{Twist::Descriptors, HazardKind::BadOperand, "different descriptors"},
+                                         Fault{Twist::DoneHere, HazardKind::BadOperand, "different descriptors"},
                                          Fault{Twist::Outside, HazardKind::OutOfBounds, "outside of the"},
                                          Fault{Twist::MovedSums, HazardKind::BadOperand, "another product under way"}));
 

@@ -95,14 +95,14 @@ inline std::vector<std::uint8_t> image_of(const Product& p) {
 }
 
 /// One product of the image's operands.
-inline Vs multiply(KernelBuilder& k, const Product& p, const Vs& sums, const Vs& a = {}, V a_low = nullptr, V b_low = nullptr) {
+inline Vs multiply(KernelBuilder& k, const Product& p, const Vs& sums, const Vs& a = {}, V a_low = nullptr, V b_low = nullptr, V done = nullptr) {
   if (!a_low) a_low = p.a_registers ? k.i(0) : p.a().low(k, k.base);
   if (!b_low) b_low = p.b().low(k, k.add(k.base, p.a_bytes()));
   Vs registers = sums;
   registers.insert(registers.end(), a.begin(), a.end());
   return k.call(p.form.primitive,
                 {a_low, b_low, k.i(p.steps), k.i(sums.empty() ? 0 : 1), k.i(p.a().high()), k.i(p.b().high()), k.i(p.a_outer), k.i(p.b_outer),
-                 k.i(p.a().step()), k.i(p.a().panel_step()), k.i(p.b().step()), k.i(p.b().panel_step())},
+                 k.i(p.a().step()), k.i(p.a().panel_step()), k.i(p.b().step()), k.i(p.b().panel_step()), done ? done : k.i(1)},
                 registers, static_cast<int>(p.n / 2), k.b.getFloatTy());
 }
 inline Vs wait(KernelBuilder& k, std::int64_t allowed, const Vs& registers) {

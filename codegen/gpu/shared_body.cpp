@@ -1,6 +1,8 @@
 // Parts of one loop (Plan::continued_by) whose bodies differ in masks alone: where a loop was split, the part without masks is the other with some
-// selections decided. The first trip of products that run behind has code of its own; the other part's serves for all, and branches over the masks
-// that a trip has no use for. The trips after it have code of their part: a branch in the loop costs up to a tenth of its speed.
+// selections decided. With products that run behind, the first trip is another one still: it has none behind it. Code of one part, which branches
+// over the masks that a trip has no use for and over products of a trip that was not, serves for the first trip and for all that are masked. Trips
+// without masks, which are most, have code of their own: a branch in their loop costs up to a tenth of its speed. How long an assembler takes goes by
+// the code.
 #include <algorithm>
 
 #include "codegen/gpu/plan.h"
@@ -157,7 +159,19 @@ void Plan::share_bodies() {
       // Which exponentials are polynomials is the part's own matter, and changes bits.
       for (const auto& [x, y] : c.pairs()) shared = shared && share(x) == share(y);
     }
-    if (shared) shared_[head] = std::move(body);
+    if (!shared) continue;
+    const auto among = [](const std::vector<std::size_t>& those, std::size_t p) { return std::find(those.begin(), those.end(), p) != those.end(); };
+    // Where threads add products up, another product in a branch costs a seventh of the speed (RESULTS.md).
+    const bool apart = std::any_of(parts.begin(), parts.end(), [&](const Op* p) {
+      return std::any_of(skews_of(*p).begin(), skews_of(*p).end(), [&](const Skew& s) { return promoted(*s.dot); });
+    });
+    for (std::size_t p = 0; p < parts.size(); ++p) {
+      const bool plain = p != body.general &&
+                         std::all_of(body.masks.begin(), body.masks.end(), [&](const auto& m) { return among(m.second.decided, p); }) &&
+                         std::all_of(body.full.begin(), body.full.end(), [&](const auto& f) { return among(f.second, p); });
+      if (plain || apart) body.own.push_back(p);
+    }
+    shared_[head] = std::move(body);
   }
 }
 
