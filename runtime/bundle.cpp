@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <mutex>
 
+#include "codegen/nvptx/ptx.h"
+#include "runtime/cache/image.h"
 #include "runtime/errors.h"
 #include "runtime/files.h"
 #include "runtime/kernel_impl.h"
@@ -84,6 +86,14 @@ std::vector<std::vector<std::string>> compile_forms(const AnyKernel& kernel, con
   return out;
 }
 
+/// Machine code beside the text of a GPU's kernel, where there is a ptxas: a program that loads it then waits for no assembler.
+void add_machine_code(cache::Entry& entry) {
+  std::optional<GpuObject> object = cache::gpu_object(entry);
+  if (!object) return;
+  object->cubin = machine_code(*object);
+  if (!object->cubin.empty()) entry.sections.push_back({"cubn", std::move(object->cubin)});
+}
+
 }  // namespace
 
 cache::BundleFile make_bundle(const std::vector<BundleRequest>& requests, const std::string& target,
@@ -116,6 +126,9 @@ cache::BundleFile make_bundle(const std::vector<BundleRequest>& requests, const 
     }
     out.entries.push_back(std::move(e));
   }
+  parallel_for(out.entries.size(), 0, [&](std::size_t i) {
+    if (out.entries[i].kind == cache::Kind::Kernel) add_machine_code(out.entries[i]);
+  });
   return out;
 }
 

@@ -3,7 +3,9 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "codegen/gpu/target.h"
@@ -75,8 +77,15 @@ class Current {
 /// Code loaded on a device. Immutable; thread safe.
 class LoadedCode {
  public:
-  /// Assembles and loads PTX. Throws MachineError with the assembler's log.
-  LoadedCode(std::shared_ptr<const Device> device, const std::string& ptx, const std::string& entry, std::int64_t shared_bytes);
+  /// What there is of a kernel.
+  struct Code {
+    const std::string &ptx, &entry;
+    std::int64_t shared_bytes = 0;
+    int level = 0;                ///< of optimisation, 1 .. 4, as ptxas has them; 0: the driver's own
+    std::string_view cubin = {};  ///< empty: none
+  };
+  /// Loads machine code; where there is none or the driver does not take it, assembles PTX. Throws MachineError with the assembler's log.
+  LoadedCode(std::shared_ptr<const Device> device, const Code& code);
   ~LoadedCode();
   LoadedCode(const LoadedCode&) = delete;
   LoadedCode& operator=(const LoadedCode&) = delete;
@@ -89,7 +98,9 @@ class LoadedCode {
   int occupancy(int threads, std::int64_t shared_bytes) const;
 
  private:
-  Result assemble(const std::string& ptx, std::string& errors);
+  Result assemble(const Code& code, std::string& errors);
+  /// An image, PTX or machine code. Result::Success: it is loaded.
+  Result load(const char* image, std::span<JitOption> options, std::span<void*> values);
   void unload() const;
 
   std::shared_ptr<const Device> device_;

@@ -69,7 +69,7 @@ enum class DeviceAttribute : int {
 enum class FunctionAttribute : int { LocalSizeBytes = 3, NumRegs = 4, MaxDynamicSharedSizeBytes = 8 };
 enum class PointerAttribute : int { MemoryType = 2 };
 enum class LibraryOption : int {};  ///< none is used
-enum class JitOption : int { InfoLogBuffer = 3, InfoLogBufferSizeBytes = 4, ErrorLogBuffer = 5, ErrorLogBufferSizeBytes = 6 };
+enum class JitOption : int { InfoLogBuffer = 3, InfoLogBufferSizeBytes = 4, ErrorLogBuffer = 5, ErrorLogBufferSizeBytes = 6, OptimizationLevel = 7 };
 enum class CaptureStatus : int { None = 0, Active = 1, Invalidated = 2 };
 enum class MemoryType : unsigned { Host = 1, Device = 2, Array = 3, Unified = 4 };
 inline constexpr unsigned stream_non_blocking = 1;

@@ -176,7 +176,9 @@ class GpuExecutable : public Executable {
     if (const Loaded* l = find(*gpu)) return *l;
     const std::lock_guard lock(mutex_);
     if (const Loaded* l = find(*gpu)) return *l;
-    Loaded l(std::make_unique<cuda::LoadedCode>(gpu, object_.ptx, object_.entry, object_.shared_bytes), object_.maps);
+    Loaded l(std::make_unique<cuda::LoadedCode>(
+                 gpu, cuda::LoadedCode::Code{object_.ptx, object_.entry, object_.shared_bytes, object_.assembler_level, object_.cubin}),
+             object_.maps);
     if (object_.persistent) {
       l.tickets = std::make_unique<cuda::Tickets>(gpu);
       l.resident = std::int64_t{l.code->occupancy(object_.threads, object_.shared_bytes)} * gpu->properties().multiprocessors;

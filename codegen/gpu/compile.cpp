@@ -27,6 +27,7 @@ Planned emit(const ir::Kernel& kernel, const GpuTarget& target, const GpuOptions
   const gpu::Plan plan(kernel, target, schedule);
   gpu::verify_channels(kernel, plan);
   gpu::ThreadEmitter(kernel, plan, target, options, *out.module).emit(out);
+  out.assembler_level = plan.assembler_level();
   return {plan.asked_ring(), plan.roles().has_value()};
 }
 

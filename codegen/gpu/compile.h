@@ -101,6 +101,7 @@ struct GpuIr {
   std::vector<GpuTensorMap> maps;
   bool persistent = false;  ///< a launch may have fewer CTAs than instances
   GpuCluster cluster;
+  int assembler_level = 0;  ///< of optimisation (ptxas -O), which suits this code; 0: the assembler's own
   GpuPlanReport plan;
 };
 

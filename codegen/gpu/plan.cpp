@@ -415,6 +415,7 @@ std::vector<std::string> Plan::notes() const {
         "roles: one warpgroup asks for tiles with {} registers, {} compute with {}{}; a CTA takes {}", roles_->asking, warps_ / 4, roles_->computing,
         std::any_of(skews_.begin(), skews_.end(), [&](const auto& s) { return takes_turns(*s.first); }) ? " and take turns at products" : "",
         taken(persistence())));
+  if (assembler_level() > 0) out.push_back(fmt::format("assembled at -O{}", assembler_level()));
   for (const auto& op : kernel_.body.ops) {
     if (roles_ && roles_->stores.count(op.get()) != 0)
       out.push_back(fmt::format("store of {}: by bulk copies, pieces of {} bytes, {} for each warpgroup",
@@ -427,7 +428,7 @@ std::vector<std::string> Plan::notes() const {
       out.push_back(fmt::format("product {}: one trip behind", k.sum->result()->hint.empty() ? "-" : k.sum->result()->hint));
   }
   for (const auto& [head, body] : shared_)
-    out.push_back(fmt::format("a loop in {} parts: one first trip, which branches over masks", 1 + continued_by(*head).size()));
+    out.push_back(fmt::format("a loop in {} parts: the first trip and those with masks have one code", 1 + continued_by(*head).size()));
   for (const Op* op : dot_ops_) {
     const Op* loop = op->parent->parent;
     if (roles_ && loop && bulk_barriers_.count(loop) != 0 && sums_up(*loop))

@@ -168,7 +168,7 @@ struct Skew {
   std::size_t carried = 0;          ///< the loop's result that the sum is
 };
 
-/// Parts of a loop whose bodies differ in masks alone: the body of one of them serves the first trip, whichever part that is of.
+/// Parts of a loop whose bodies differ in masks alone: the body of one of them serves the first trip and those of parts with masks.
 struct SharedBody {
   std::size_t general = 0;  ///< the part whose body it is
   struct Mask {
@@ -177,6 +177,7 @@ struct SharedBody {
   };
   std::map<const ir::Op*, Mask> masks;
   std::map<const ir::Op*, std::vector<std::size_t>> full;  ///< ranges, and the parts in whose trips they are valid as a whole
+  std::vector<std::size_t> own;                            ///< parts without masks: but for the first trip, code of their own
 };
 
 /// Warpgroups with tasks of their own: the last one of a CTA asks for tiles, the others compute. CTAs stay: each takes instance after instance, and
@@ -260,6 +261,8 @@ class Plan {
   /// Tensor cores add products of 8-bit floats in about 14 bits: what they add up is one op's k, at most kPromotedSteps steps at a time; the rest is
   /// added in f32.
   bool promoted(const ir::Op& dot) const;
+  /// What the code is to be assembled at; 0: the assembler's own choice.
+  int assembler_level() const;
   /// The summand of a promoted product, if it is a tile whose rows are scaled: scaling and adding are then one instruction.
   std::optional<ScaledRows> scaled_summand(const ir::Op& dot, const ir::Value* summand) const;
   bool warpgroups() const { return warpgroups_; }
@@ -276,7 +279,7 @@ class Plan {
   /// Loops that go on where this one ends, as its trips would: what one fetches ahead is what the next begins with. In order, without `loop` itself;
   /// empty for a loop that is one of those.
   const std::vector<const ir::Op*>& continued_by(const ir::Op& loop) const;
-  /// Of a loop whose products run behind and those that go on where it ends; null: each has a first trip of its own.
+  /// Of a loop whose products run behind and those that go on where it ends; null: each has code of its own for all its trips.
   const SharedBody* shared_body(const ir::Op& head) const;
   /// The instances of a grid axis run from the last to the first.
   bool descending(std::size_t axis) const { return descending_[axis]; }

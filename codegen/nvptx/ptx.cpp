@@ -85,7 +85,8 @@ GpuObject make_ptx(GpuIr ir, const GpuTarget& target) {
                 .checks = std::move(ir.checks),
                 .maps = std::move(ir.maps),
                 .persistent = ir.persistent,
-                .cluster = ir.cluster};
+                .cluster = ir.cluster,
+                .assembler_level = ir.assembler_level};
   const auto start = std::chrono::steady_clock::now();
   llvm::Module& module = *ir.module;
   const bool warpgroups = multiplies_by_warpgroups(module);

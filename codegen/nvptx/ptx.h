@@ -11,6 +11,7 @@ namespace tessera {
 /// What a driver needs to load and launch a kernel; all of it goes into a cache.
 struct GpuObject {
   std::string ptx;
+  std::string cubin;  ///< machine code of it, if an assembler was at hand when a bundle was made; else empty
   std::string entry;
   GpuTarget target;
   int threads = 0;
@@ -19,6 +20,7 @@ struct GpuObject {
   std::vector<GpuTensorMap> maps;
   bool persistent = false;
   GpuCluster cluster;
+  int assembler_level = 0;  ///< 0: the assembler's own
   double passes_ms = 0, codegen_ms = 0;
 };
 
@@ -35,5 +37,7 @@ struct PtxasReport {
   std::string log;
 };
 PtxasReport run_ptxas(const GpuObject& object);
+/// The file that ptxas makes of it; empty where there is none or it refuses the text, as one older than the text's version does.
+std::string machine_code(const GpuObject& object);
 
 }  // namespace tessera

@@ -85,6 +85,11 @@ void read_report(PtxasReport& out) {
 
 PtxasReport run_ptxas(const GpuObject& object) { return nvptx::assemble(object, ""); }
 
+std::string machine_code(const GpuObject& object) {
+  const nvptx::TemporaryFile cubin("cubin");
+  return nvptx::assemble(object, cubin.path).ok ? nvptx::contents(cubin.path) : "";
+}
+
 PtxasReport nvptx::assemble(const GpuObject& object, const std::string& cubin) {
   PtxasReport out;
   const std::string ptxas = find_tool("ptxas");
@@ -98,7 +103,9 @@ PtxasReport nvptx::assemble(const GpuObject& object, const std::string& cubin) {
   out.found = true;
   const TemporaryFile unused("cubin");
   const std::string target = object.target.name();
-  out.ok = run_tool({ptxas, "-v", "-arch=" + target, ptx.path, "-o", cubin.empty() ? unused.path : cubin}, out.log) == 0;
+  std::vector<std::string> words = {ptxas, "-v", "-arch=" + target, ptx.path, "-o", cubin.empty() ? unused.path : cubin};
+  if (object.assembler_level > 0) words.push_back(fmt::format("-O{}", object.assembler_level));
+  out.ok = run_tool(words, out.log) == 0;
   read_report(out);
   return out;
 }

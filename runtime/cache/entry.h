@@ -11,7 +11,8 @@
 //   checksum = 32 * byte ;                            BLAKE3 of everything before it
 //
 //   kernel:    what machine code consists of, wherever its text came from (image.h): "meta", "inpl", and one of "elf " (an object for this CPU) and
-//              "ptx " (text for a GPU, of which the driver's assembler makes machine code; it has a cache of its own)
+//              "ptx " (text for a GPU, of which the driver's assembler makes machine code; it has a cache of its own). In bundles "cubn" may stand
+//              beside "ptx ": what ptxas made of it, which drivers that do not take it leave to their assembler
 //   form:      "key " the kernel entry, "head" the kernel's parameters and what its launches check, as Tile IR (head.h), "span" where they stand
 //   signature: "head" and "span" of the kernel with all of its optional views
 //   module:    "mods" the imports of a source file in the order in which they were read, each with the hash of its text

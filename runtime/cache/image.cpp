@@ -65,11 +65,12 @@ std::optional<CpuObject> cpu_object(const Entry& entry) {
 }
 
 std::vector<Section> sections_of(const GpuObject& object) {
-  const auto& [ptx, entry, target, threads, shared_bytes, checks, maps, persistent, cluster, passes_ms, codegen_ms] = object;
+  const auto& [ptx, cubin, entry, target, threads, shared_bytes, checks, maps, persistent, cluster, assembler_level, passes_ms, codegen_ms] = object;
   static_cast<void>(passes_ms), static_cast<void>(codegen_ms);
   Writer meta;
   meta.text("gpu").text(entry).text(target.name()).number(static_cast<std::uint64_t>(threads)).number(static_cast<std::uint64_t>(shared_bytes));
   meta.number(persistent ? 1 : 0).number(static_cast<std::uint64_t>(cluster.ctas)).number(cluster.axis);
+  meta.number(static_cast<std::uint64_t>(assembler_level));
   put_checks(meta, checks);
   meta.number(maps.size());
   for (const GpuTensorMap& m : maps) {
@@ -77,7 +78,9 @@ std::vector<Section> sections_of(const GpuObject& object) {
     meta.number(base).number(static_cast<std::uint64_t>(dtype)).number(stored ? 1 : 0).number(axes.size());
     for (const GpuTensorMap::Axis& a : axes) meta.number(a.extent).number(a.stride).number(static_cast<std::uint64_t>(a.box));
   }
-  return {{"meta", meta.take()}, {"ptx ", ptx}};
+  std::vector<Section> out = {{"meta", meta.take()}, {"ptx ", ptx}};
+  if (!cubin.empty()) out.push_back({"cubn", cubin});
+  return out;
 }
 
 std::optional<GpuObject> gpu_object(const Entry& entry) {
@@ -87,6 +90,7 @@ std::optional<GpuObject> gpu_object(const Entry& entry) {
   if (r.text() != "gpu") return std::nullopt;
   GpuObject out;
   out.ptx = *ptx;
+  if (const std::string* cubin = entry.find("cubn")) out.cubin = *cubin;
   out.entry = r.text();
   const std::optional<GpuTarget> target = gpu_target_from_name(r.text());
   if (!target) return std::nullopt;
@@ -96,6 +100,7 @@ std::optional<GpuObject> gpu_object(const Entry& entry) {
   out.persistent = r.number() != 0;
   out.cluster.ctas = static_cast<int>(r.number());
   out.cluster.axis = r.number();
+  out.assembler_level = static_cast<int>(r.number());
   out.checks = get_checks<GpuCheck>(r);
   out.maps.resize(r.count());
   for (GpuTensorMap& m : out.maps) {

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <set>
 
 #include "runtime/bundle.h"
@@ -107,6 +108,11 @@ void bundle(const BundleOptions& o, Report& report) {
     kernels.push_back(llvm::json::Object{{"kernel", k.name}, {"constants", std::move(constants)}, {"without", std::move(forms)}});
   }
   report.line(fmt::format("{}: {} kernels for {}, {:.2f} MB", o.out, made.kernels.size(), o.target, static_cast<double>(bytes.size()) * 1e-6));
+  const auto machine_code = std::count_if(made.entries.begin(), made.entries.end(), [](const cache::Entry& e) { return e.find("cubn") != nullptr; });
+  const bool text = std::any_of(made.entries.begin(), made.entries.end(), [](const cache::Entry& e) { return e.find("ptx ") != nullptr; });
+  if (text && machine_code == 0)
+    report.line("  as text, which the driver assembles when it is loaded: no ptxas on PATH, in CUDA_HOME or in /usr/local/cuda takes it");
+  report.fields["machine_code"] = machine_code;
   report.fields["file"] = o.out;
   report.fields["target"] = o.target;
   report.fields["bytes"] = static_cast<std::int64_t>(bytes.size());

@@ -1,6 +1,7 @@
 // Bundles: launches from one file, nothing compiled; and every file that is not one of this library and machine is refused.
 #include <gmock/gmock.h>
 
+#include "codegen/nvptx/tools.h"
 #include "runtime/bundle.h"
 #include "runtime/kernel_impl.h"
 #include "tests/cache/support.h"
@@ -156,6 +157,17 @@ TEST_F(Bundles, OfAnotherLibraryOrMachineAreRefused) {
 
 TEST_F(Bundles, OfAGpuHoldTheTextThatIsCompiledForIt) {
   const cache::BundleFile file = make("sm_90a");
+  const bool assembler = !nvptx::find_tool("ptxas").empty();
+  for (const cache::Entry& e : file.entries) {
+    if (e.kind != cache::Kind::Kernel) continue;
+    const std::string* machine_code = e.find("cubn");
+    ASSERT_EQ(machine_code != nullptr, assembler);
+    if (machine_code) {
+      EXPECT_EQ(machine_code->substr(0, 4),
+                "\x7f"
+                "ELF");
+    }
+  }
   EXPECT_EQ(file.machine, "");
   const Bundle b = loaded(file);
   EXPECT_EQ(b.target(), "sm_90a");

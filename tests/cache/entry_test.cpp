@@ -97,6 +97,11 @@ TEST(CacheImage, CodeOfAGpuReadsBack) {
   o.maps = {GpuTensorMap{0, DType::BF16, {{3, 6, 64}, {2, 5, 1}}}, GpuTensorMap{9, DType::F32, {{1, 2, 32}, {3, 4, 8}, {5, 6, 1}}}};
   o.persistent = true;
   o.cluster = {2, 1};
+  o.assembler_level = 1;
+  o.cubin = std::string(
+      "\x7f"
+      "ELF\0",
+      5);
   const std::optional<GpuObject> back = cache::gpu_object({Kind::Kernel, {}, cache::sections_of(o)});
   ASSERT_TRUE(back);
   EXPECT_EQ(back->ptx, o.ptx);
@@ -108,6 +113,8 @@ TEST(CacheImage, CodeOfAGpuReadsBack) {
   EXPECT_EQ(back->checks[0].span, o.checks[0].span);
   EXPECT_EQ(back->maps, o.maps);
   EXPECT_TRUE(back->persistent);
+  EXPECT_EQ(back->assembler_level, 1);
+  EXPECT_EQ(back->cubin, o.cubin);
   EXPECT_EQ(back->cluster, o.cluster);
   EXPECT_FALSE(cache::cpu_object({Kind::Kernel, {}, cache::sections_of(o)}));
 }

@@ -125,6 +125,7 @@ TEST(CudaApi, ConstantsAreTheDrivers) {
   SAME(JitOption::InfoLogBufferSizeBytes, CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES);
   SAME(JitOption::ErrorLogBuffer, CU_JIT_ERROR_LOG_BUFFER);
   SAME(JitOption::ErrorLogBufferSizeBytes, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES);
+  SAME(JitOption::OptimizationLevel, CU_JIT_OPTIMIZATION_LEVEL);
   SAME(CaptureStatus::Active, CU_STREAM_CAPTURE_STATUS_ACTIVE);
   SAME(CaptureStatus::Invalidated, CU_STREAM_CAPTURE_STATUS_INVALIDATED);
   SAME(MemoryType::Device, CU_MEMORYTYPE_DEVICE);

@@ -16,7 +16,7 @@ std::string opening() {
   return message_of([] { fake_driver(); });
 }
 std::string loading(const std::string& ptx, std::int64_t shared_bytes = 0, const char* driver = TESSERA_FAKE_CUDA) {
-  return message_of([&] { cuda::LoadedCode(std::make_shared<const cuda::Device>(cuda::Driver::open(driver), 0), ptx, "k", shared_bytes); });
+  return message_of([&] { cuda::LoadedCode(std::make_shared<const cuda::Device>(cuda::Driver::open(driver), 0), {ptx, "k", shared_bytes}); });
 }
 
 TEST_F(DriverErrors, AMissingLibraryNamesTheCpuAsWayOut) {

@@ -35,14 +35,17 @@ class Launching : public WithFakeDriver {
     context_ = fake_context();
   }
 
-  std::unique_ptr<Executable> executable(const std::string& target, std::vector<GpuCheck> checks, std::int64_t shared_bytes = 1000) const {
+  std::unique_ptr<Executable> executable(const std::string& target, std::vector<GpuCheck> checks, std::int64_t shared_bytes = 1000, int level = 0,
+                                         const std::string& cubin = "") const {
     const std::size_t n = words + (checks.empty() ? 0 : 1);
     GpuObject o{.ptx = ptx_text("k", n, target, "8.0") + (checks.empty() ? "" : "// checks\n"),
+                .cubin = cubin,
                 .entry = "k",
                 .target = *gpu_target_from_name(target),
                 .threads = 128,
                 .shared_bytes = shared_bytes,
-                .checks = std::move(checks)};
+                .checks = std::move(checks),
+                .assembler_level = level};
     return on_gpu(std::move(o), "k", sources_);
   }
   Tensor tensor(const DeviceBuffer& b, std::int64_t rows) const { return b.tensor(ElementType::F32, std::array<std::int64_t, 2>{rows, 8}); }
@@ -59,6 +62,35 @@ class Launching : public WithFakeDriver {
   std::unique_ptr<Executable> executable_;
   std::optional<Context> context_;
 };
+
+TEST_F(Launching, CodeIsAssembledAtItsLevel) {
+  const DeviceBuffer x(*context_, 5 * 8 * 4);
+  launch(*executable_, *context_, tensor(x, 5));
+  EXPECT_EQ(fake().assembler_level, 0);
+  launch(*executable("sm_80", {}, 1000, 1), *context_, tensor(x, 5));
+  EXPECT_EQ(fake().assembler_level, 1);
+}
+
+TEST_F(Launching, MachineCodeIsTakenWhereTheDriverTakesIt) {
+  const DeviceBuffer x(*context_, 5 * 8 * 4);
+  launch(*executable_, *context_, tensor(x, 5));
+  EXPECT_FALSE(fake().machine_code);
+  const auto machine_code = [](const std::string& target) {
+    return "\x7f"
+           "ELF" +
+           ptx_text("k", words, target, "8.0");
+  };
+  launch(*executable("sm_80", {}, 1000, 0, machine_code("sm_90")), *context_, tensor(x, 5));
+  EXPECT_TRUE(fake().machine_code);
+  // Of another GPU, and damaged: the text serves.
+  for (const std::string& other : {machine_code("sm_80"), std::string("\x7f"
+                                                                      "ELF")}) {
+    fake().launches = 0;
+    launch(*executable("sm_80", {}, 1000, 0, other), *context_, tensor(x, 5));
+    EXPECT_FALSE(fake().machine_code);
+    EXPECT_EQ(fake().launches, 1);
+  }
+}
 
 TEST_F(Launching, TheParametersAreTheFrameAndTheGrid) {
   const DeviceBuffer x(*context_, 5 * 8 * 4);

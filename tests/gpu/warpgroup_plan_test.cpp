@@ -113,7 +113,7 @@ TEST(WarpgroupPlan, PartsThatDifferInMasksAloneHaveOneFirstTrip) {
     put("%sz = sub %s, %z", "%sz = sub %sm, %z");
     return text;
   };
-  const auto one_first_trip = Contains("a loop in 2 parts: one first trip, which branches over masks");
+  const auto one_first_trip = Contains("a loop in 2 parts: the first trip and those with masks have one code");
   EXPECT_THAT(notes(masked_first({.bm = 128, .bn = 128}), kHopper), one_first_trip);
   EXPECT_THAT(notes(masked_first({.bm = 128, .bn = 128}), kHopper, without_roles()), one_first_trip);
   // Without a mask the maximum of scaled products is the scaled maximum: other code.
@@ -223,6 +223,8 @@ TEST(Roles, TakeNoTurnsAtProductsThatThreadsAddUp) {
   const std::vector<std::string> n = notes(std::regex_replace(attention_text({.bm = 128, .bn = 128, .d = 128}), std::regex("bf16"), "e4m3"), kHopper);
   EXPECT_THAT(n, Contains(HasSubstr("one trip behind")));
   EXPECT_THAT(n, Contains(AllOf(Says("roles", "2 compute"), Not(HasSubstr("turns")))));
+  EXPECT_THAT(n, Contains("assembled at -O1"));
+  EXPECT_THAT(notes(attention_text({.bm = 128, .bn = 128}), kHopper), Not(Contains(HasSubstr("assembled"))));
 }
 
 /// Results of 16 bits instead of f32.

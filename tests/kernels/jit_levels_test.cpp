@@ -17,14 +17,14 @@
 namespace tessera::test {
 namespace {
 
-// CUjit_option of cuda.h; the runtime itself asks for no level.
-constexpr auto kOptimizationLevel = static_cast<cuda::JitOption>(7), kLogVerbose = static_cast<cuda::JitOption>(12);
+// CUjit_option of cuda.h.
+constexpr auto kLogVerbose = static_cast<cuda::JitOption>(12);
 
 class Assembled {
  public:
   Assembled(const cuda::Device& gpu, const GpuObject& object, std::size_t level) : gpu_(gpu), current_(gpu), log_(16 << 10, '\0') {
     const auto value = [](std::size_t n) { return reinterpret_cast<void*>(n); };
-    std::array options{kOptimizationLevel, kLogVerbose, cuda::JitOption::InfoLogBuffer, cuda::JitOption::InfoLogBufferSizeBytes};
+    std::array options{cuda::JitOption::OptimizationLevel, kLogVerbose, cuda::JitOption::InfoLogBuffer, cuda::JitOption::InfoLogBufferSizeBytes};
     std::array<void*, options.size()> values{value(level), value(1), log_.data(), value(log_.size())};
     const cuda::Driver& d = gpu_.api();
     d.check(d.module_load(&module_, object.ptx.c_str(), static_cast<unsigned>(options.size()), options.data(), values.data()), "loading a kernel");

@@ -1,6 +1,7 @@
 // What a launch costs the host: the calling thread's time from the typed call to its return, and beside it what the driver alone takes for the same.
-// usage: bench_launch [ROOT [LIBRARY]]   ROOT: the folder that has examples/ and kernels/; LIBRARY: default libcuda.so.1, or a driver without a GPU
-// (tests/cuda/fake), under which the figures are Tessera's own work and next to nothing else. Prints KEY, tab, microseconds; the words on stderr.
+// usage: bench_launch [ROOT [LIBRARY [BUNDLE]]]   ROOT: the folder that has examples/ and kernels/; LIBRARY: default libcuda.so.1, or a driver
+// without a GPU (tests/cuda/fake), under which the figures are Tessera's own work and next to nothing else; BUNDLE: of flash_causal, for what loading
+// it takes. Prints KEY, tab, microseconds; the words on stderr.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -45,7 +46,7 @@ class Bare {
       ptx += i + 1 < words + maps ? ",\n" : "\n";
       pointers_.push_back(&words_[i < words ? i : words + 16 * (i - words)]);
     }
-    code_ = std::make_unique<cuda::LoadedCode>(gpu.gpu(), ptx + ")\n{\n  ret;\n}\n", "k", 0);
+    code_ = std::make_unique<cuda::LoadedCode>(gpu.gpu(), cuda::LoadedCode::Code{ptx + ")\n{\n  ret;\n}\n", "k"});
   }
   void launch() {
     const cuda::LaunchConfig config{1, 1, 1, 128, 1, 1, 0, static_cast<CUstream_st*>(gpu_.raw_stream()), nullptr, 0};
@@ -120,6 +121,13 @@ void cold_start(const Context& gpu, const std::string& root) {
   tell("cold_attention_us", "flash_causal, text to launchable, no cache", (now() - start) * 1e6);
 }
 
+/// The same kernel, compiled ahead of time.
+void bundle_start(const Context& gpu, const std::string& path) {
+  const double start = now();
+  const AnyKernel kernel = load_bundle(path).kernel("flash_causal", {}, {.context = gpu, .absent = {"lse", "sink"}});
+  tell("bundle_attention_us", "flash_causal, bundle to launchable", (now() - start) * 1e6);
+}
+
 void typed_launches(const Context& gpu, const std::string& root) {
   const Stream stream(gpu);
   const auto drain = [&] { stream.synchronize(); };
@@ -158,9 +166,10 @@ int main(int argc, char** argv) {
   try {
     const Context gpu(std::make_shared<const cuda::Device>(cuda::Driver::open(library), 0));
     fmt::print(stderr, "{}\n", gpu.description());
+    if (argc > 3) bench::bundle_start(gpu, argv[3]);
     bench::cold_start(gpu, root);
     bench::driver_calls(gpu);
-    bench::bare_launches(Stream(gpu), argc > 2);
+    bench::bare_launches(Stream(gpu), library != "libcuda.so.1");
     bench::typed_launches(gpu, root);
   } catch (const std::exception& e) {
     fmt::print(stderr, "bench_launch: {}\n", e.what());

@@ -135,7 +135,12 @@ bool fill(const KernelNode& k, fake_cuda::Launch& l) {
 
 R assemble(CUmod_st& m, const void* image, unsigned count, JitOption* options, void** values) {
   if (const R r = in_context(); r != R::Success) return r;
-  const std::string ptx = static_cast<const char*>(image);
+  // Machine code is the text behind four bytes: for this GPU alone.
+  const bool machine_code = std::strncmp(static_cast<const char*>(image),
+                                         "\x7f"
+                                         "ELF",
+                                         4) == 0;
+  const std::string ptx = static_cast<const char*>(image) + (machine_code ? 4 : 0);
   const int sm = number_after(ptx, ".target sm_"), version = number_after(ptx, ".version ");
   if (sm < 0 || version < 0) {
     for (unsigned i = 0; i < count; ++i) {
@@ -146,7 +151,7 @@ R assemble(CUmod_st& m, const void* image, unsigned count, JitOption* options, v
   if (version > state().newest_ptx) return R::UnsupportedPtxVersion;
   const int capability = state().major * 10 + state().minor;
   const bool specific = ptx.find(".target sm_" + std::to_string(sm) + "a") != std::string::npos;
-  if (specific ? sm != capability : sm > capability) return R::NoBinaryForGpu;
+  if (specific || machine_code ? sm != capability : sm > capability) return R::NoBinaryForGpu;
   for (std::size_t at = ptx.find(".entry "); at != std::string::npos; at = ptx.find(".entry ", at + 1)) {
     const std::size_t open = ptx.find('(', at), close = ptx.find(')', open);
     CUfunc_st f;
@@ -159,6 +164,11 @@ R assemble(CUmod_st& m, const void* image, unsigned count, JitOption* options, v
     f.checks = ptx.find("// checks") != std::string::npos;
     m.functions.emplace(ptx.substr(at + 7, open - at - 7), f);
   }
+  state().assembler_level = 0;
+  for (unsigned i = 0; i < count; ++i) {
+    if (options[i] == JitOption::OptimizationLevel) state().assembler_level = static_cast<int>(reinterpret_cast<std::intptr_t>(values[i]));
+  }
+  state().machine_code = machine_code;
   ++state().modules_loaded;
   ++state().modules_alive;
   return R::Success;
