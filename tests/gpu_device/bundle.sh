@@ -14,6 +14,9 @@ strip -o bin/bench_launch "$build/tests/gpu_device/tessera_bench_launch"
 (cd "$root" && find kernels tests/programs tests/foreign tests/fuzz tests/ir examples \( -name '*.tile' -o -name '*.winners' -o -name '*.ir' \) -print0 | xargs -0 cp --parents -t "$bundle/$name")
 cp "$root"/tests/gpu_device/{gpu-test,gpu-bench,gpu-accept,bench.table,rivals.py,compare.py} "$root"/tests/bench/tuned.py .
 chmod +x gpu-test gpu-bench gpu-accept
+# With machine code where there is a ptxas: what bench_launch loads beside the same kernel from its source.
+bin/tessera bundle kernels/attention/flash.tile --kernel flash_causal --const T=bf16 --const D=128 --const BM=128 --const BN=128 --without lse,sink \
+  --target sm_90a -o attention.bundle >/dev/null
 needed=$(for program in bin/*; do readelf -d "$program" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p'; done | sort -u)
 if others=$(grep -vE '^(libc|libm|libdl|librt|libpthread|ld-linux-x86-64)\.so' <<<"$needed"); then
   echo "bundle: these libraries would have to travel too: $others" >&2

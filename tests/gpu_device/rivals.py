@@ -566,7 +566,7 @@ def sampling():
 
 def launch():
     # The driver keeps what it has assembled before: a cold start is one without that.
-    run = subprocess.run(["./bin/bench_launch", "."], capture_output=True, text=True, env={**os.environ, "CUDA_CACHE_DISABLE": "1"})
+    run = subprocess.run(["./bin/bench_launch", ".", "libcuda.so.1", "attention.bundle"], capture_output=True, text=True, env={**os.environ, "CUDA_CACHE_DISABLE": "1"})
     figures = dict(line.split("\t") for line in run.stdout.splitlines())
     us = lambda key: float(figures[key]) if key in figures else None
     text = f"the driver alone {us('bare_16_us')} us" if figures else run.stderr.strip()
@@ -577,6 +577,8 @@ def launch():
     row("launch_own_us", "of a typed launch, what is not the driver's own call, microseconds", own, "", None, None)
     row("cold_attention_s", "flash_causal, text to launchable with an empty cache, seconds", None if us("cold_attention_us") is None else us("cold_attention_us") / 1e6,
         "", 0.6, 0.4)
+    row("bundle_attention_ms", "flash_causal from a bundle with machine code to launchable, milliseconds",
+        None if us("bundle_attention_us") is None else us("bundle_attention_us") / 1e3, "", None, None)
     row("launch_attention_us", "the same of flash_causal, with tensor maps", us("launch_attention_us"), f"the driver alone {us('bare_56_4_us')} us")
 
 

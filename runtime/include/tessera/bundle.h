@@ -24,7 +24,8 @@ struct BundledKernel {
 };
 
 /// A loaded bundle. Kernels made from it are those of a Module, but nothing is parsed or compiled, in launches neither, and messages name no place in
-/// a source file. A cheap handle. Thread safety: immutable; all functions may be called from several threads at once.
+/// a source file. The driver's assembler has its turn where a bundle holds no machine code of a GPU kernel that the driver takes. A cheap handle.
+/// Thread safety: immutable; all functions may be called from several threads at once.
 class TESSERA_API Bundle {
  public:
   /// What its code runs on: "cpu", "sm_90a".
