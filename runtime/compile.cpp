@@ -105,6 +105,7 @@ std::unique_ptr<Executable> compile(ir::Kernel& kernel, const std::shared_ptr<co
     stages.run("ptx", [&] { object = make_ptx(std::move(code), *options.gpu); });
     stages.took("  llvm passes", object.passes_ms);
     stages.took("  codegen", object.codegen_ms);
+    if (kept && options.machine_code) stages.run("ptxas", [&] { object.cubin = machine_code(object); });
     if (kept) *kept = cache::sections_of(object);
     return on_gpu(std::move(object), kernel.name, sources);  // the driver's assembler has its turn when a device is known
   }

@@ -28,7 +28,8 @@ struct CompileOptions {
   bool debug = false;                 ///< keep asserts and claims, and verify the IR after every pass
   CompileHooks hooks = {};
   Schedule schedule = {};
-  std::uint64_t seed = 1;  ///< of the simulated GPU
+  std::uint64_t seed = 1;     ///< of the simulated GPU
+  bool machine_code = false;  ///< what is kept of a GPU's kernel is assembled by ptxas, and run
 };
 
 /// Tile IR as the front end made it -> something that runs. `kernel` is changed by the passes and must outlive the result. Null with diagnostics if

@@ -5,6 +5,8 @@
 #include <array>
 #include <cstring>
 
+#include "codegen/nvptx/tools.h"
+
 namespace tessera::cuda {
 
 std::optional<GpuTarget> target_for(int major, int minor) {
@@ -97,6 +99,14 @@ Current::Current(const Device& device) : device_(device) {
   if (now == device.context()) return;
   device.api().check(device.api().ctx_push(device.context()), "entering the GPU's context");
   pushed_ = true;
+}
+
+bool Device::has_ptxas() const {
+  std::call_once(looked_for_ptxas_, [&] {
+    const int version = driver_->version();  // 13000: 13.0
+    has_ptxas_ = nvptx::ptxas_release() == fmt::format("{}.{}", version / 1000, version % 1000 / 10);
+  });
+  return has_ptxas_;
 }
 
 Current::~Current() {

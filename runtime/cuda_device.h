@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -42,6 +43,8 @@ class Device {
   const Properties& properties() const { return properties_; }
   const GpuTarget& target() const { return target_; }
   CUctx_st* context() const { return context_; }
+  /// There is a ptxas of the driver's own CUDA release: it makes of a text what the driver's assembler would. Looked for once.
+  bool has_ptxas() const;
 
   DevicePointer allocate(std::size_t bytes) const;
   /// Never throws: a failure to free is an earlier failure told again.
@@ -57,6 +60,8 @@ class Device {
   int ordinal_ = 0;
   DeviceHandle handle_ = 0;
   CUctx_st* context_ = nullptr;
+  mutable std::once_flag looked_for_ptxas_;
+  mutable bool has_ptxas_ = false;
   Properties properties_;
   GpuTarget target_;
 };

@@ -8,6 +8,7 @@
 #include "codegen/passes/pipeline.h"
 #include "dsl/text.h"
 #include "runtime/cache/kernel_key.h"
+#include "runtime/cuda_device.h"
 #include "runtime/errors.h"
 #include "runtime/kernel_impl.h"
 
@@ -101,6 +102,14 @@ void KernelImpl::compile_into(Form& form, const cache::Key* key) const {
   sections.push_back(cache::in_place_section(form.source->in_place));
   link_.store->put({Kind::Kernel, *key, std::move(sections)});
   if (!options_.debug) link_.store->remember(*key, form.executable);
+}
+
+CompileOptions KernelImpl::compile_options() const {
+  CompileOptions out{target_.target, target_.gpu, options_.debug, hooks_, source_->schedule(), options_.seed};
+  // Kept for the next process, which then waits for no assembler, nor for the driver's own cache. Another ptxas than the driver's would make other
+  // code.
+  out.machine_code = link_.store && link_.store->on() && target_.context && target_.context->is_cuda() && target_.context->gpu()->has_ptxas();
+  return out;
 }
 
 std::unique_ptr<ir::Kernel> KernelImpl::after_passes(std::uint64_t mask) const {

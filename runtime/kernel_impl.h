@@ -67,7 +67,7 @@ class KernelImpl {
   /// What the target-free passes make of it: Form::compiled of code that is not from the cache. Throws Error.
   std::unique_ptr<ir::Kernel> after_passes(std::uint64_t absent_mask) const;
   /// What the passes and the target are told.
-  CompileOptions compile_options() const { return {target_.target, target_.gpu, options_.debug, hooks_, source_->schedule(), options_.seed}; }
+  CompileOptions compile_options() const;
   LazyLoader& loader() const { return *loader_; }
   const CacheLink& link() const { return link_; }
   /// The optional views, by name.

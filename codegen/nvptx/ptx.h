@@ -11,7 +11,7 @@ namespace tessera {
 /// What a driver needs to load and launch a kernel; all of it goes into a cache.
 struct GpuObject {
   std::string ptx;
-  std::string cubin;  ///< machine code of it, if an assembler was at hand when a bundle was made; else empty
+  std::string cubin;  ///< machine code of it, if a ptxas has made some for a bundle or a cache; else empty
   std::string entry;
   GpuTarget target;
   int threads = 0;

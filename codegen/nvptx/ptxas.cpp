@@ -43,9 +43,17 @@ int run_tool(const std::vector<std::string>& words, std::string& output) {
   const TemporaryFile log("log");
   const std::vector<llvm::StringRef> args(words.begin(), words.end());
   std::string error;
-  const int rc = llvm::sys::ExecuteAndWait(words[0], args, std::nullopt, {llvm::StringRef(""), log.path, log.path}, 120, 0, &error);
+  // With a limit of time LLVM would set the process's alarm, which may be the host program's, and whose other thread does the same.
+  const int rc = llvm::sys::ExecuteAndWait(words[0], args, std::nullopt, {llvm::StringRef(""), log.path, log.path}, 0, 0, &error);
   output = contents(log.path) + error;
   return rc;
+}
+
+std::string ptxas_release() {
+  const std::string ptxas = find_tool("ptxas");
+  std::string text;
+  if (ptxas.empty() || run_tool({ptxas, "--version"}, text) != 0) return "";
+  return llvm::StringRef(text).split("release ").second.split(',').first.str();
 }
 
 TemporaryFile::TemporaryFile(const std::string& suffix) : path(temporary_file(suffix)) {}

@@ -1,4 +1,4 @@
-// Programs of a CUDA toolkit, used for reports where one is installed.
+// Programs of a CUDA toolkit, where one is installed: for reports, and for machine code that is kept.
 #pragma once
 
 #include <string>
@@ -12,6 +12,9 @@ namespace tessera::nvptx {
 std::string find_tool(const std::string& name);
 /// Runs a program; `output` gets what it writes to both streams. Returns its exit status, below 0 if it could not run to its end.
 int run_tool(const std::vector<std::string>& words, std::string& output);
+
+/// What `ptxas --version` calls its release, "13.0"; empty where there is none.
+std::string ptxas_release();
 
 /// run_ptxas, keeping the machine code in the file `cubin` unless that is empty.
 PtxasReport assemble(const GpuObject& object, const std::string& cubin);

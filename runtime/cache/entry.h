@@ -11,8 +11,9 @@
 //   checksum = 32 * byte ;                            BLAKE3 of everything before it
 //
 //   kernel:    what machine code consists of, wherever its text came from (image.h): "meta", "inpl", and one of "elf " (an object for this CPU) and
-//              "ptx " (text for a GPU, of which the driver's assembler makes machine code; it has a cache of its own). In bundles "cubn" may stand
-//              beside "ptx ": what ptxas made of it, which drivers that do not take it leave to their assembler
+//              "ptx " (text for a GPU, of which the driver's assembler makes machine code; it has a cache of its own). "cubn" may stand beside "ptx
+//              ": what ptxas made of it, if one is found when a bundle is made, and for the cache if that is of the driver's CUDA release. Drivers
+//              that do not take it have the text
 //   form:      "key " the kernel entry, "head" the kernel's parameters and what its launches check, as Tile IR (head.h), "span" where they stand
 //   signature: "head" and "span" of the kernel with all of its optional views
 //   module:    "mods" the imports of a source file in the order in which they were read, each with the hash of its text

@@ -45,6 +45,51 @@ TEST_F(GpuCache, PtxIsKeptAndLoaded) {
   EXPECT_EQ(warm.counts().from_disk, 1u);
 }
 
+/// A folder that comes first on PATH, with a ptxas whose machine code the fake driver reads.
+class WithPtxas {
+ public:
+  explicit WithPtxas(const std::string& release) : path_(std::getenv("PATH")) {
+    write(folder_ / "ptxas",
+          "#!/bin/sh\n"
+          "if [ \"$1\" = --version ]; then echo 'Cuda compilation tools, release " +
+              release +
+              ", V1'; exit; fi\n"
+              "while [ $# -gt 0 ]; do case $1 in -o) out=$2; shift;; *.ptx) in=$1;; esac; shift; done\n"
+              "printf '\\177ELF' >$out; cat $in >>$out\n");
+    std::filesystem::permissions(folder_ / "ptxas", std::filesystem::perms::owner_all);
+    ::setenv("PATH", (folder_.path() + ":" + path_).c_str(), 1);
+  }
+  ~WithPtxas() { ::setenv("PATH", path_.c_str(), 1); }
+
+ private:
+  Folder folder_;
+  std::string path_;
+};
+
+TEST_F(GpuCache, MachineCodeIsKeptWhereThereIsThePtxasOfTheDriver) {
+  const WithPtxas ptxas("13.0");
+  gpu_ = fake_context();
+  launch(load(fresh(folder_.path())));
+  EXPECT_TRUE(fake().machine_code);
+  ASSERT_TRUE(entry());
+  EXPECT_TRUE(entry()->find("ptx "));
+  ASSERT_TRUE(entry()->find("cubn"));
+  EXPECT_EQ(*entry()->find("cubn"), "\177ELF" + *entry()->find("ptx "));
+  const Cache warm = fresh(folder_.path());
+  launch(load(warm));
+  EXPECT_TRUE(fake().machine_code);
+  EXPECT_EQ(warm.counts().from_disk, 1u);
+}
+
+TEST_F(GpuCache, AnotherReleasesPtxasMakesNoMachineCode) {
+  const WithPtxas ptxas("12.9");
+  gpu_ = fake_context();
+  launch(load(fresh(folder_.path())));
+  EXPECT_FALSE(fake().machine_code);
+  ASSERT_TRUE(entry());
+  EXPECT_FALSE(entry()->find("cubn"));
+}
+
 TEST_F(GpuCache, TwoDevicesShareTheCode) {
   const Cache cache = fresh(folder_.path());
   const Scale first = load(cache);
