@@ -108,6 +108,8 @@ class ThreadEmitter {
   static void carry(const Turn& turn, Values& out);
   static Turn turn_of(const RingLoop& r, llvm::ArrayRef<LV*> carried);
   Turn first_turn(const RingLoop& r);
+  void skip_ended(const RingLoop& r, LV*& trip, LV*& part);
+  LV* is_trip(const RingLoop& r, LV* trip, LV* part);
   /// The tiles of the trip `turn.ahead` set out for `slot`, if there is such a trip; the turn then looks one trip further. Bulk copies: once the slot
   /// is free, that is, the phase of `free` of its barrier has ended; null: it has never been used.
   void prefetch(const RingLoop& r, Turn& turn, LV* slot, LV* free);

@@ -32,24 +32,33 @@ ThreadEmitter::Turn ThreadEmitter::first_turn(const RingLoop& r) {
   t.before_exists = e_.b.getFalse();
   if (!r.barriers) return t;
   t.parity = i32(0);
-  // The first part that has trips.
-  for (std::size_t p = 0; p + 1 < r.parts.size(); ++p) {
-    LV* over = e_.b.CreateAnd(e_.b.CreateICmpEQ(t.part, i32(static_cast<std::int64_t>(p))), e_.b.CreateICmpSGE(t.ahead, r.parts[p].hi));
-    t.ahead = e_.b.CreateSelect(over, r.parts[p + 1].lo, t.ahead);
-    t.part = e_.b.CreateSelect(over, i32(static_cast<std::int64_t>(p + 1)), t.part);
-  }
+  skip_ended(r, t.ahead, t.part);
   return t;
+}
+
+/// From behind the last trip of a part to the first of the next one that has any.
+void ThreadEmitter::skip_ended(const RingLoop& r, LV*& trip, LV*& part) {
+  for (std::size_t p = 0; p + 1 < r.parts.size(); ++p) {
+    LV* over = e_.b.CreateAnd(e_.b.CreateICmpEQ(part, i32(static_cast<std::int64_t>(p))), e_.b.CreateICmpSGE(trip, r.parts[p].hi));
+    trip = e_.b.CreateSelect(over, r.parts[p + 1].lo, trip);
+    part = e_.b.CreateSelect(over, i32(static_cast<std::int64_t>(p + 1)), part);
+  }
+}
+
+/// False behind the last trip of all.
+LV* ThreadEmitter::is_trip(const RingLoop& r, LV* trip, LV* part) {
+  LV* end = r.first().hi;
+  for (std::size_t p = 1; p < r.parts.size(); ++p) {
+    end = e_.b.CreateSelect(e_.b.CreateICmpEQ(part, i32(static_cast<std::int64_t>(p))), r.parts[p].hi, end);
+  }
+  return e_.b.CreateICmpSLT(trip, end);
 }
 
 void ThreadEmitter::look_further(const RingLoop& r, Turn& turn) {
   LV* now = exists(r, turn, 0, &turn.before);
   turn.before_exists = now;
   turn.ahead = e_.add(turn.ahead, r.step);
-  for (std::size_t p = 0; p + 1 < r.parts.size(); ++p) {
-    LV* over = e_.b.CreateAnd(e_.b.CreateICmpEQ(turn.part, i32(static_cast<std::int64_t>(p))), e_.b.CreateICmpSGE(turn.ahead, r.parts[p].hi));
-    turn.ahead = e_.b.CreateSelect(over, r.parts[p + 1].lo, turn.ahead);
-    turn.part = e_.b.CreateSelect(over, i32(static_cast<std::int64_t>(p + 1)), turn.part);
-  }
+  skip_ended(r, turn.ahead, turn.part);
 }
 
 LV* ThreadEmitter::exists(const RingLoop& r, const Turn& turn, int behind, LV** trip) {
@@ -58,11 +67,7 @@ LV* ThreadEmitter::exists(const RingLoop& r, const Turn& turn, int behind, LV** 
     return turn.before_exists;
   }
   *trip = turn.ahead;
-  LV* end = r.first().hi;
-  for (std::size_t p = 1; p < r.parts.size(); ++p) {
-    end = e_.b.CreateSelect(e_.b.CreateICmpEQ(turn.part, i32(static_cast<std::int64_t>(p))), r.parts[p].hi, end);
-  }
-  return e_.b.CreateICmpSLT(turn.ahead, end);
+  return is_trip(r, turn.ahead, turn.part);
 }
 
 void ThreadEmitter::copy_tiles(const RingLoop& r, const RingPart& part, const Turn& turn, LV* slot) {

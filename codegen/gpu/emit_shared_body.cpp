@@ -73,13 +73,6 @@ Values ThreadEmitter::nothing_behind(const RingLoop& r, const Values& init) {
 
 /// Trips of the general part's code, one after the other, and between them all trips of a part that has a loop of its own.
 Values ThreadEmitter::trips_by_shared_body(const RingLoop& r, const Values& init) {
-  const auto skip_ended = [&](LV*& trip, LV*& part) {
-    for (std::size_t p = 0; p + 1 < r.parts.size(); ++p) {
-      LV* over = e_.b.CreateAnd(e_.b.CreateICmpEQ(part, number(e_, p)), e_.b.CreateICmpSGE(trip, r.parts[p].hi));
-      trip = e_.b.CreateSelect(over, r.parts[p + 1].lo, trip);
-      part = e_.b.CreateSelect(over, number(e_, p + 1), part);
-    }
-  };
   // Gives where trips go on, and what the next gets.
   const auto trip_and_own = [&](LV* trip, LV* part, llvm::ArrayRef<LV*> carried, LV* before) {
     shared_ = r.shared;
@@ -88,12 +81,12 @@ Values ThreadEmitter::trips_by_shared_body(const RingLoop& r, const Values& init
     shared_ = nullptr;
     part_ = nullptr;
     trip = e_.add(trip, r.step);
-    skip_ended(trip, part);
+    skip_ended(r, trip, part);
     for (const std::size_t p : r.shared->own) {
       LV* here = e_.b.CreateICmpEQ(part, number(e_, p));
       next = trips_of_part(r, p, e_.b.CreateSelect(here, trip, r.parts[p].hi), next);
       trip = e_.b.CreateSelect(here, r.parts[p].hi, trip);
-      skip_ended(trip, part);
+      skip_ended(r, trip, part);
     }
     Values out = {trip, part};
     out.insert(out.end(), next.begin(), next.end());
@@ -109,11 +102,7 @@ Values ThreadEmitter::trips_by_shared_body(const RingLoop& r, const Values& init
   const Values nothing = nothing_behind(r, init);
   start.insert(start.end(), nothing.begin(), nothing.end());
   const SharedState head = state_;
-  const auto goes_on = [&](llvm::ArrayRef<LV*> now) {
-    LV* end = r.first().hi;
-    for (std::size_t p = 1; p < r.parts.size(); ++p) end = e_.b.CreateSelect(e_.b.CreateICmpEQ(now[1], number(e_, p)), r.parts[p].hi, end);
-    return e_.b.CreateICmpSLT(now[0], end);
-  };
+  const auto goes_on = [&](llvm::ArrayRef<LV*> now) { return is_trip(r, now[0], now[1]); };
   const auto body = [&](llvm::ArrayRef<LV*> now) {
     Values out = trip_and_own(now[0], now[1], now.drop_front(3), now[2]);
     out.insert(out.begin() + 2, i32(1));

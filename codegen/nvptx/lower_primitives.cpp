@@ -239,7 +239,8 @@ Values Lowering::warpgroup_product(const char* types, int k) {
   if (!a_registers) a = input(arg(0), "r");
   const unsigned b = input(arg(1), "r");
   // Within the block: by a branch around it the compiler would have registers that are under way on one of two paths.
-  const bool always = llvm::isa<llvm::ConstantInt>(arg(kDone));
+  const auto* known = llvm::dyn_cast<llvm::ConstantInt>(arg(kDone));
+  const bool always = known && (known->getZExtValue() & 1) != 0;
   const unsigned done = always ? 0 : input(arg(kDone), "r");
   constraints += ",~{memory}";
   if (!always) text += fmt::format(".reg .pred done;\nand.b32 la, ${}, 1;\nsetp.ne.b32 done, la, 0;\n@!done bra.uni over;\n", done);
