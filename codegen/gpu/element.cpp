@@ -129,11 +129,12 @@ LV* tanh_f32(Emitter& e, LV* x) {
   return e.b.CreateBinaryIntrinsic(llvm::Intrinsic::copysign, e.b.CreateSelect(e.b.CreateFCmpOLT(a, c(0.625)), small, large), x);
 }
 
-/// 2^x = 2^n p(r), n the nearest whole number, |r| <= 1/2, relative error below 7.5e-5 (least maximum of degree 3). Below 2^-126 it is 2^-126.
+/// 2^x = 2^n p(r), n the nearest whole number, |r| <= 1/2, relative error below 7.5e-5 (least maximum of degree 3). Below 2^-126.5 it is 0, which is
+/// what masks count on: a row that sees no key sums up nothing.
 LV* short_exp2(Emitter& e, LV* x) {
   const auto c = [&](double v) { return e.real(x->getType(), v); };
   // NaN stays one: minimum and maximum keep it, and the last product.
-  x = e.b.CreateBinaryIntrinsic(llvm::Intrinsic::minimum, e.b.CreateBinaryIntrinsic(llvm::Intrinsic::maximum, x, c(-126)), c(128));
+  x = e.b.CreateBinaryIntrinsic(llvm::Intrinsic::minimum, e.b.CreateBinaryIntrinsic(llvm::Intrinsic::maximum, x, c(-127)), c(128));
   // The sum with 1.5 2^23 + 127 is rounded to a whole number: its last bits are n + 127, the exponent of 2^n.
   constexpr double kRound = 0x1.8p23 + 127;
   LV* sum = e.b.CreateFAdd(x, c(kRound));

@@ -14,7 +14,9 @@ namespace tessera::test {
 namespace {
 
 constexpr Size kSizes[] = {{.b = 1, .h = 2, .sq = 72, .sk = 200, .m = 72, .n = 136, .k = 160},
-                           {.b = 2, .h = 1, .sq = 67, .sk = 139, .m = 67, .n = 75, .k = 77}};
+                           {.b = 2, .h = 1, .sq = 67, .sk = 139, .m = 67, .n = 75, .k = 77},
+                           // Of causal queries the first 110 see no key, in a tile with some that do.
+                           {.b = 1, .h = 1, .sq = 150, .sk = 40, .m = 150, .n = 40, .k = 33}};
 
 struct Shipped {
   const char *file, *kernel;
@@ -72,6 +74,22 @@ TEST(SimtWarpgroups, AResultThatNoMapDescribes) {
   EXPECT_EQ(shifted.at("tma_load_4d"), aligned.at("tma_load_4d"));
 }
 
+/// Where multiply-adds make some of the exponentials too.
+TEST(SimtWarpgroups, RowsThatSeeNoKeyGiveZeros) {
+  const Constants constants{{"T", DType::BF16}, {"D", 64}, {"BM", 128}, {"BN", 64}};
+  Call call = made_up("kernels/attention/flash.tile", "flash_soft_cap", constants, kSizes[2], false);
+  call.tensors.erase("lse");
+  SimtCode code = emit_scheduled(call, "");
+  EXPECT_THAT(code.ir.plan.notes, ::testing::Contains(::testing::HasSubstr("by multiply-adds")));
+  const SimtKernel kernel(std::move(code.ir));
+  std::map<std::string, Buffer> tensors = call.tensors;
+  const SimtResult r = simulate(kernel, *code.kernel, call, tensors, {.seed = 1});
+  for (const Hazard& h : r.hazards) ADD_FAILURE() << name(h.kind) << ": " << h.text;
+  const Buffer& o = tensors.at("o");
+  const std::int64_t row = o.size() / kSizes[2].sq;
+  for (std::int64_t i = 0; i < (kSizes[2].sq - kSizes[2].sk) * row; ++i) ASSERT_EQ(o.get(i), 0) << i;
+}
+
 /// Two products read the tile of values: both run behind, or neither does where a thread has no room for what they hold.
 TEST(SimtWarpgroups, ProductsThatShareATileRunBehindTogether) {
   const auto notes_of = [](std::int64_t e) {
@@ -104,6 +122,7 @@ INSTANTIATE_TEST_SUITE_P(All, SimtWarpgroups,
                                            Shipped{kFlash, "flash_causal", attention(DType::F16, 32, 128, 64)},
                                            Shipped{kFlash, "flash_window", attention(DType::BF16, 64, 64, 32)},
                                            Shipped{kFlash, "flash_alibi", attention(DType::BF16, 32, 64, 64)},
+                                           Shipped{kFlash, "flash_soft_cap", attention(DType::BF16, 64, 128, 64)},
                                            Shipped{kFlash, "flash_document", attention(DType::F16, 32, 64, 64)},
                                            Shipped{"examples/ladder/07_rings.tile", "gemm", gemm(DType::F16, 128, 64, 64)},
                                            Shipped{"examples/ladder/08_overlap.tile", "attention", attention(DType::BF16, 64, 64, 64)},

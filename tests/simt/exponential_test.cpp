@@ -13,8 +13,8 @@ namespace {
 using testing::Contains;
 using testing::HasSubstr;
 
-/// o = f(s) + tanh(s), s = q k^T, for each block of 64 keys on its own: that of the last one stands.
-std::string text_of(const std::string& f) {
+/// o = f(s) + tanh(s), s = q k^T, for each block of 64 keys on its own: that of the last one stands. `more`: lines that make %e2 of f(s), %e.
+std::string text_of(const std::string& f, const std::string& more = "") {
   return "kernel k(" + std::string(R"(
   %q: view bf16[M, 64],
   %k: view bf16[N, 64],
@@ -41,7 +41,8 @@ grid(%i < ceil(M, 64))
     %e = )") +
          f + R"( %s : f32[64, 64]
     %h = tanh %s : f32[64, 64]
-    %x = add %e, %h : f32[64, 64]
+)" + more +
+         R"(    %x = add )" + (more.empty() ? "%e" : "%e2") + R"(, %h : f32[64, 64]
     yield %x
   }
   %r = cast %y : bf16[64, 64]
@@ -51,19 +52,24 @@ grid(%i < ceil(M, 64))
 )";
 }
 
-// q has one number a row, k a one in the same place: every column of a row is the function of that number.
+/// q has one number a row, k a one in the same place: every column of a row is the function of that number.
+std::map<std::string, Buffer> tensors_of(const std::vector<float>& numbers) {
+  std::map<std::string, Buffer> tensors = {
+      {"q", Buffer(DType::BF16, {64, 64}).fill(0)}, {"k", Buffer(DType::BF16, {64, 64}).fill(0)}, {"o", Buffer(DType::BF16, {64, 64}).fill(NAN)}};
+  for (std::size_t i = 0; i < 64; ++i) {
+    tensors.at("q").set(static_cast<std::int64_t>(i) * 64, numbers[i % numbers.size()]);
+    tensors.at("k").set(static_cast<std::int64_t>(i) * 64, 1);
+  }
+  return tensors;
+}
+
 void expect_right(const std::string& f, const std::function<double(double)>& value) {
   const Compiled kernel = compiled(text_of(f));
   ASSERT_THAT(kernel.notes, Contains(HasSubstr("by multiply-adds"))) << "nothing to test";
   std::vector<float> numbers = {0.0F,  -0.0F,   1.0F,    -1.0F,   0.5F,    -0.5F,  127.0F,   127.5F,    128.0F, 300.0F,
                                 3e38F, -125.5F, -126.0F, -127.0F, -150.0F, -3e38F, INFINITY, -INFINITY, NAN};
   for (float x = -20; numbers.size() < 64; x += 0.875F) numbers.push_back(x);
-  std::map<std::string, Buffer> tensors = {
-      {"q", Buffer(DType::BF16, {64, 64}).fill(0)}, {"k", Buffer(DType::BF16, {64, 64}).fill(0)}, {"o", Buffer(DType::BF16, {64, 64}).fill(NAN)}};
-  for (std::int64_t i = 0; i < 64; ++i) {
-    tensors.at("q").set(i * 64, numbers[static_cast<std::size_t>(i)]);
-    tensors.at("k").set(i * 64, 1);
-  }
+  std::map<std::string, Buffer> tensors = tensors_of(numbers);
   launch(kernel, tensors, {}, {});
   for (std::int64_t i = 0; i < 64; ++i) {
     const double x = tensors.at("q").get(i * 64), want = value(x) + std::tanh(x);
@@ -85,6 +91,24 @@ TEST(ShortExponential, IsRightToTheRoundingOfHalvesEverywhere) {
 
 TEST(ShortExponential, AlsoInsideASigmoid) {
   expect_right("sigmoid", [](double x) { return 1 / (1 + std::exp(-x)); });
+}
+
+// What is masked is -inf, and must add nothing at all: not even 2^-126, which is as much as all the rest in a row that sees nothing.
+TEST(ShortExponential, IsNothingFarBelow) {
+  const Compiled kernel = compiled(text_of("exp2", R"(
+    %big = const {value = 3e38} : f32
+    %bigs = broadcast %big : f32[64, 64]
+    %one = const {value = 1.0} : f32
+    %ones = broadcast %one : f32[64, 64]
+    %e1 = mul %e, %bigs : f32[64, 64]
+    %e2 = min %e1, %ones : f32[64, 64]
+)"));
+  ASSERT_THAT(kernel.notes, Contains(HasSubstr("by multiply-adds"))) << "nothing to test";
+  std::map<std::string, Buffer> tensors = tensors_of({-INFINITY, -3e38F, -150.0F, -127.0F, -125.5F});
+  launch(kernel, tensors, {}, {});
+  for (std::int64_t i = 0; i < 64; ++i) {
+    for (std::int64_t c = 0; c < 64; ++c) EXPECT_EQ(tensors.at("o").get(i * 64 + c), i % 5 == 4 ? 0 : -1) << i << ", column " << c;
+  }
 }
 
 }  // namespace
