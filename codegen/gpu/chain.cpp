@@ -40,9 +40,6 @@ bool Plan::goes_on(const Op& loop, const Op& next) const {
   for (std::size_t i = 0; i < loop.results.size(); ++i) {
     if (next.operands[3 + i] != loop.result(i) || uses_.of(loop.result(i)).size() != 1) return false;
   }
-  // What the next one needs must be there before this one begins.
-  const Value* end = next.operands[1];
-  if (end->def && end->def->parent == loop.parent && position(*end->def) > position(loop)) return false;
   const std::vector<int> a = rings_of(loop), b = rings_of(next);
   const std::vector<Skew>&sa = skews_of(loop), &sb = skews_of(next);
   if (a.size() != b.size() || sa.size() != sb.size()) return false;
@@ -64,6 +61,18 @@ bool Plan::goes_on(const Op& loop, const Op& next) const {
   return true;
 }
 
+/// What `next` needs is there before `head` begins, but for what the loops in between give.
+bool Plan::ready_before(const Op& head, const Op& next) const {
+  const std::size_t begin = position(head);
+  const auto later = [&](const Value* v) { return v->def && v->def->parent == head.parent && v->def != &next && position(*v->def) > begin; };
+  if (later(next.operands[1])) return false;
+  bool ready = true;
+  ir::walk(next.region(), [&](const Op& op) {
+    for (const Value* v : op.operands) ready = ready && !later(v);
+  });
+  return ready;
+}
+
 void Plan::chain_loops() {
   std::vector<const Op*> loops;
   ir::walk(kernel_.body, [&](const Op& op) {
@@ -74,7 +83,7 @@ void Plan::chain_loops() {
     if (taken.count(loops[i])) continue;
     const Op* last = loops[i];
     for (std::size_t j = i + 1; j < loops.size(); ++j) {
-      if (taken.count(loops[j]) || !goes_on(*last, *loops[j])) continue;
+      if (taken.count(loops[j]) || !goes_on(*last, *loops[j]) || !ready_before(*loops[i], *loops[j])) continue;
       last = loops[j];
       taken.insert(last);
       chains_[loops[i]].push_back(last);

@@ -335,6 +335,7 @@ class Plan {
   void choose_bulk_copies();
   void chain_loops();
   bool goes_on(const ir::Op& loop, const ir::Op& next) const;
+  bool ready_before(const ir::Op& head, const ir::Op& next) const;
   void share_bodies();
   void order_instances();
   void choose_roles();

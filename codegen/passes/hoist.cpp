@@ -32,6 +32,33 @@ bool uses_any(const Op& op, const std::set<const Value*>& values) {
   return false;
 }
 
+bool is_scalar(const Op& op) {
+  return std::all_of(op.results.begin(), op.results.end(), [](const auto& r) { return is_tile(r->type) && tile(r->type).dims.empty(); });
+}
+
+/// Before the loop at `k`. Scalars go on, before loops right in front of that: what stands between two loops keeps them from being parts of one.
+/// Returns how far the loop has moved.
+std::size_t put_before(Block& block, std::size_t k, Block& moved) {
+  std::size_t first = k;
+  std::set<const Value*> made;  // by those loops, and by what stays behind them
+  while (first > 0 && (block.ops[first - 1]->kind == OpKind::For || block.ops[first - 1]->kind == OpKind::While)) {
+    --first;
+    for (const auto& r : block.ops[first]->results) made.insert(r.get());
+  }
+  Block far, near;
+  for (auto& op : moved.ops) {
+    const bool goes_on = is_scalar(*op) && !uses_any(*op, made);
+    for (const auto& r : op->results) {
+      if (!goes_on) made.insert(r.get());
+    }
+    (goes_on ? far : near).ops.push_back(std::move(op));
+  }
+  const std::size_t n = far.ops.size(), all = n + near.ops.size();
+  splice(block, k, near);
+  splice(block, first, far);
+  return all;
+}
+
 bool hoist_from(Block& block) {
   bool changed = false;
   for (std::size_t k = 0; k < block.ops.size(); ++k) {
@@ -49,9 +76,7 @@ bool hoist_from(Block& block) {
       }
       if (moved.ops.empty()) continue;
       std::erase(region->ops, nullptr);
-      const std::size_t n = moved.ops.size();
-      splice(block, k, moved);
-      k += n;
+      k += put_before(block, k, moved);
       changed = true;
     }
   }

@@ -14,14 +14,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-LoadResult load_file(const std::string& file) {
-  const std::string path = source_root() + "/" + file;
-  std::ifstream in(path, std::ios::binary);
-  LoadResult r = load_program(path, {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()}, import_beside(path));
-  if (!r.program) throw std::runtime_error(render(r.diagnostics, *r.sources));
-  return r;
-}
-
 std::int64_t constant(const ir::Kernel& k, const std::string& name, std::int64_t otherwise) {
   for (const auto& [n, v] : k.constants) {
     if (n == name) return std::stoll(v);
@@ -94,6 +86,14 @@ void disown_rows(Buffer& pool, const Size& s, std::int64_t pages) {
 }
 
 }  // namespace
+
+LoadResult load_file(const std::string& file) {
+  const std::string path = source_root() + "/" + file;
+  std::ifstream in(path, std::ios::binary);
+  LoadResult r = load_program(path, {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()}, import_beside(path));
+  if (!r.program) throw std::runtime_error(render(r.diagnostics, *r.sources));
+  return r;
+}
 
 Call made_up(const std::string& file, const std::string& kernel, const Constants& constants, const Size& size, bool with_optional) {
   const LoadResult loaded = load_file(file);

@@ -8,6 +8,9 @@
 
 namespace tessera::test {
 
+/// A file below the repository's root and what it imports. Throws std::runtime_error with the diagnostics.
+LoadResult load_file(const std::string& file);
+
 /// How large a made-up launch is: requests, heads, queries and keys of a request; rows, columns and depth of everything else.
 struct Size {
   std::int64_t b = 1, h = 1, sq = 5, sk = 9, m = 3, n = 40, k = 24;

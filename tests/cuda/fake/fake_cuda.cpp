@@ -248,6 +248,9 @@ FAKE cuLaunchKernelEx(const LaunchConfig* c, CUfunc_st* f, void** parameters, vo
   if (state().launch_result) return static_cast<R>(state().launch_result);
   if (const R r = in_context(); r != R::Success) return r;
   if (static_cast<int>(c->shared_bytes) > f->shared_bytes || c->grid_x == 0) return R::InvalidValue;
+  // Others may have come round to the same place.
+  static std::mutex launching;
+  const std::lock_guard lock(launching);
   fake_cuda::Launch& l = state().launch[static_cast<std::size_t>(state().launches++) % state().launch.size()];
   write_down(l, *c, *f, parameters);
   if (f->checks && state().failed_check) {

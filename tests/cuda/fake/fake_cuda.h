@@ -47,8 +47,8 @@ struct State {
   // what a kernel does: the report of the first failed check
   std::int64_t failed_check = 0, failed_instance = 0;
   // what was seen
-  bool machine_code = false;  ///< the latest module was no text
-  int assembler_level = 0;    ///< asked for by who loaded the latest module; 0: none was
+  std::atomic<bool> machine_code = false;  ///< the latest module was no text
+  std::atomic<int> assembler_level = 0;    ///< asked for by who loaded the latest module; 0: none was
   std::atomic<int> modules_loaded = 0, libraries_loaded = 0, modules_alive = 0, streams_alive = 0, events_alive = 0, retained = 0, synchronized = 0;
   std::atomic<std::size_t> bytes_alive = 0;
   std::atomic<int> launches = 0, encoded = 0;  ///< encoded: tensor maps
