@@ -69,10 +69,7 @@ TEST(CacheEntry, LengthsThatLie) {
 
 TEST(CacheImage, CodeOfACpuReadsBack) {
   CpuObject o;
-  o.object = std::string(
-      "\x7f"
-      "ELF\0code",
-      9);
+  o.object = std::string("\177ELF\0code", 9);
   o.entry = "k";
   o.range_entry = "k.range";
   o.arena_bytes = 4096;
@@ -98,10 +95,7 @@ TEST(CacheImage, CodeOfAGpuReadsBack) {
   o.persistent = true;
   o.cluster = {2, 1};
   o.assembler_level = 1;
-  o.cubin = std::string(
-      "\x7f"
-      "ELF\0",
-      5);
+  o.cubin = std::string("\177ELF\0", 5);
   const std::optional<GpuObject> back = cache::gpu_object({Kind::Kernel, {}, cache::sections_of(o)});
   ASSERT_TRUE(back);
   EXPECT_EQ(back->ptx, o.ptx);

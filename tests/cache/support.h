@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <set>
@@ -84,5 +85,26 @@ inline bool right(const Scale& kernel, std::int64_t n = 8) {
   }
   return true;
 }
+
+/// A folder that comes first on PATH, with a ptxas of that release whose machine code is the text behind four bytes, as the fake driver reads it.
+class WithPtxas {
+ public:
+  explicit WithPtxas(const std::string& release) : path_(std::getenv("PATH")) {
+    write(folder_ / "ptxas",
+          "#!/bin/sh\n"
+          "if [ \"$1\" = --version ]; then echo 'Cuda compilation tools, release " +
+              release +
+              ", V1'; exit; fi\n"
+              "while [ $# -gt 0 ]; do case $1 in -o) out=$2; shift;; *.ptx) in=$1;; esac; shift; done\n"
+              "printf '\\177ELF' >$out; cat $in >>$out\n");
+    std::filesystem::permissions(folder_ / "ptxas", std::filesystem::perms::owner_all);
+    ::setenv("PATH", (folder_.path() + ":" + path_).c_str(), 1);
+  }
+  ~WithPtxas() { ::setenv("PATH", path_.c_str(), 1); }
+
+ private:
+  Folder folder_;
+  std::string path_;
+};
 
 }  // namespace tessera::test

@@ -45,27 +45,6 @@ TEST_F(GpuCache, PtxIsKeptAndLoaded) {
   EXPECT_EQ(warm.counts().from_disk, 1u);
 }
 
-/// A folder that comes first on PATH, with a ptxas whose machine code the fake driver reads.
-class WithPtxas {
- public:
-  explicit WithPtxas(const std::string& release) : path_(std::getenv("PATH")) {
-    write(folder_ / "ptxas",
-          "#!/bin/sh\n"
-          "if [ \"$1\" = --version ]; then echo 'Cuda compilation tools, release " +
-              release +
-              ", V1'; exit; fi\n"
-              "while [ $# -gt 0 ]; do case $1 in -o) out=$2; shift;; *.ptx) in=$1;; esac; shift; done\n"
-              "printf '\\177ELF' >$out; cat $in >>$out\n");
-    std::filesystem::permissions(folder_ / "ptxas", std::filesystem::perms::owner_all);
-    ::setenv("PATH", (folder_.path() + ":" + path_).c_str(), 1);
-  }
-  ~WithPtxas() { ::setenv("PATH", path_.c_str(), 1); }
-
- private:
-  Folder folder_;
-  std::string path_;
-};
-
 TEST_F(GpuCache, MachineCodeIsKeptWhereThereIsThePtxasOfTheDriver) {
   const WithPtxas ptxas("13.0");
   gpu_ = fake_context();

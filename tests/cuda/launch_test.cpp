@@ -75,16 +75,11 @@ TEST_F(Launching, MachineCodeIsTakenWhereTheDriverTakesIt) {
   const DeviceBuffer x(*context_, 5 * 8 * 4);
   launch(*executable_, *context_, tensor(x, 5));
   EXPECT_FALSE(fake().machine_code);
-  const auto machine_code = [](const std::string& target) {
-    return "\x7f"
-           "ELF" +
-           ptx_text("k", words, target, "8.0");
-  };
+  const auto machine_code = [](const std::string& target) { return "\177ELF" + ptx_text("k", words, target, "8.0"); };
   launch(*executable("sm_80", {}, 1000, 0, machine_code("sm_90")), *context_, tensor(x, 5));
   EXPECT_TRUE(fake().machine_code);
   // Of another GPU, and damaged: the text serves.
-  for (const std::string& other : {machine_code("sm_80"), std::string("\x7f"
-                                                                      "ELF")}) {
+  for (const std::string& other : {machine_code("sm_80"), std::string("\177ELF")}) {
     fake().launches = 0;
     launch(*executable("sm_80", {}, 1000, 0, other), *context_, tensor(x, 5));
     EXPECT_FALSE(fake().machine_code);

@@ -113,12 +113,12 @@ TEST(WarpgroupPlan, PartsThatDifferInMasksAloneHaveOneFirstTrip) {
     put("%sz = sub %s, %z", "%sz = sub %sm, %z");
     return text;
   };
-  const auto one_first_trip = Contains("a loop in 2 parts: the first trip and those with masks have one code");
-  EXPECT_THAT(notes(masked_first({.bm = 128, .bn = 128}), kHopper), one_first_trip);
-  EXPECT_THAT(notes(masked_first({.bm = 128, .bn = 128}), kHopper, without_roles()), one_first_trip);
+  const auto one_code = Contains("a loop in 2 parts: the first trip and those with masks have one code");
+  EXPECT_THAT(notes(masked_first({.bm = 128, .bn = 128}), kHopper), one_code);
+  EXPECT_THAT(notes(masked_first({.bm = 128, .bn = 128}), kHopper, without_roles()), one_code);
   // Without a mask the maximum of scaled products is the scaled maximum: other code.
-  EXPECT_THAT(notes(attention_text({.bm = 128, .bn = 128}), kHopper), Not(one_first_trip));
-  EXPECT_THAT(notes(gemm_text({.bm = 256}), kHopper), Not(one_first_trip));
+  EXPECT_THAT(notes(attention_text({.bm = 128, .bn = 128}), kHopper), Not(one_code));
+  EXPECT_THAT(notes(gemm_text({.bm = 256}), kHopper), Not(one_code));
 }
 
 TEST(Roles, AWarpgroupAsksForTilesBesideTwoOrThree) {

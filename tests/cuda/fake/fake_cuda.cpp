@@ -136,10 +136,7 @@ bool fill(const KernelNode& k, fake_cuda::Launch& l) {
 R assemble(CUmod_st& m, const void* image, unsigned count, JitOption* options, void** values) {
   if (const R r = in_context(); r != R::Success) return r;
   // Machine code is the text behind four bytes: for this GPU alone.
-  const bool machine_code = std::strncmp(static_cast<const char*>(image),
-                                         "\x7f"
-                                         "ELF",
-                                         4) == 0;
+  const bool machine_code = std::strncmp(static_cast<const char*>(image), "\177ELF", 4) == 0;
   const std::string ptx = static_cast<const char*>(image) + (machine_code ? 4 : 0);
   const int sm = number_after(ptx, ".target sm_"), version = number_after(ptx, ".version ");
   if (sm < 0 || version < 0) {
