@@ -32,8 +32,8 @@ bool uses_any(const Op& op, const std::set<const Value*>& values) {
   return false;
 }
 
-bool is_scalar(const Op& op) {
-  return std::all_of(op.results.begin(), op.results.end(), [](const auto& r) { return is_tile(r->type) && tile(r->type).dims.empty(); });
+bool gives_scalars(const Op& op) {
+  return std::all_of(op.results.begin(), op.results.end(), [](const auto& r) { return is_scalar(r->type); });
 }
 
 /// Before the loop at `k`. Scalars go on, before loops right in front of that: what stands between two loops keeps them from being parts of one.
@@ -47,7 +47,7 @@ std::size_t put_before(Block& block, std::size_t k, Block& moved) {
   }
   Block far, near;
   for (auto& op : moved.ops) {
-    const bool goes_on = is_scalar(*op) && !uses_any(*op, made);
+    const bool goes_on = gives_scalars(*op) && !uses_any(*op, made);
     for (const auto& r : op->results) {
       if (!goes_on) made.insert(r.get());
     }

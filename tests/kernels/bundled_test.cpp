@@ -30,12 +30,7 @@ TEST(Bundled, GivesTheBitsOfItsSources) {
     const std::string file = source_root() + "/" + call.file;
     Options options{.context = gpu};
     const Module module = load(file, Cache::off());
-    for (const KernelOutline& k : module.kernels()) {
-      if (k.name != call.kernel) continue;
-      for (const auto& p : k.parameters) {
-        if (p.type.ends_with("?") && !call.tensors.contains(p.name)) options.absent.push_back(p.name);
-      }
-    }
+    options.absent = absent_views(module, call);
     const Consts constants = consts_of(call.constants);
     const cache::BundleFile made = make_bundle({{file, call.kernel, constants, "", {}, {options.absent}}}, gpu.gpu()->target().name());
     for (const cache::Entry& e : made.entries) {

@@ -41,12 +41,7 @@ class Kernels {
       Options options;
       options.target = compiled_code();
       if (context_.is_cuda()) options.context = context_;
-      for (const KernelOutline& k : module.kernels()) {
-        if (k.name != call.kernel) continue;
-        for (const auto& p : k.parameters) {
-          if (p.type.ends_with("?") && !call.tensors.contains(p.name)) options.absent.push_back(p.name);
-        }
-      }
+      options.absent = absent_views(module, call);
       at = kernels_.emplace(key, module.kernel(call.kernel, consts_of(call.constants), options)).first;
     }
     return at->second;
@@ -59,6 +54,17 @@ class Kernels {
 };
 
 }  // namespace
+
+std::vector<std::string> absent_views(const Module& module, const Call& call) {
+  std::vector<std::string> absent;
+  for (const KernelOutline& k : module.kernels()) {
+    if (k.name != call.kernel) continue;
+    for (const auto& p : k.parameters) {
+      if (p.type.ends_with("?") && !call.tensors.contains(p.name)) absent.push_back(p.name);
+    }
+  }
+  return absent;
+}
 
 Consts consts_of(const Constants& constants) {
   Consts out;

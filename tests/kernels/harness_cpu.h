@@ -3,6 +3,7 @@
 
 #include <map>
 #include <string>
+#include <vector>
 
 #include "tessera/tessera.h"
 #include "tests/kernels/harness.h"
@@ -18,6 +19,9 @@ std::string compiled_code();
 
 /// Constants as the public API takes them.
 Consts consts_of(const Constants& constants);
+
+/// Optional views that the call lacks.
+std::vector<std::string> absent_views(const Module& module, const Call& call);
 
 /// Launches through the public API with that target; `tensors` are written in place. Compiled kernels are kept for the life of the process.
 void run_cpu(const Call& call, std::map<std::string, Buffer>& tensors);

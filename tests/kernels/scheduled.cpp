@@ -53,12 +53,7 @@ std::map<std::string, Buffer> run_scheduled(const Call& call, const std::string&
   options.target = target.name();
   options.context = gpu;
   const Module module = load_source(source_root() + "/" + call.file, scheduled_text(call, directives, schedule_family(Target::Cuda, target)));
-  for (const KernelOutline& k : module.kernels()) {
-    if (k.name != call.kernel) continue;
-    for (const auto& p : k.parameters) {
-      if (p.type.ends_with("?") && !call.tensors.contains(p.name)) options.absent.push_back(p.name);
-    }
-  }
+  options.absent = absent_views(module, call);
   std::map<std::string, Buffer> out = call.tensors;
   launch_on_gpu(module.kernel(call.kernel, consts_of(call.constants), options), gpu, call.scalars, out);
   return out;

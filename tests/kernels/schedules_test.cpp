@@ -121,12 +121,7 @@ TEST_P(RandomSchedules, OnTheCpuChangeNoBit) {
   const auto run = [&](const std::string& directives) {
     const Module module = load_source(source_root() + "/" + call.file, scheduled_text(call, directives, "cpu"));
     Options options;
-    for (const KernelOutline& k : module.kernels()) {
-      if (k.name != call.kernel) continue;
-      for (const auto& p : k.parameters) {
-        if (p.type.ends_with("?") && !call.tensors.contains(p.name)) options.absent.push_back(p.name);
-      }
-    }
+    options.absent = absent_views(module, call);
     Tensors out = call.tensors;
     launch_on_cpu(module.kernel(call.kernel, consts_of(call.constants), options), cpu, call.scalars, out);
     return out;
