@@ -16,7 +16,7 @@ using ir::Value;
 namespace {
 
 constexpr std::int64_t kRegisterFile = 65536;
-constexpr int kAsking = 32;  ///< registers that asking takes; the rest is for those that compute
+constexpr int kAsking = 32;  ///< registers that asking takes at least; the rest is for those that compute
 constexpr std::int64_t kMostRegisters = 240;
 constexpr std::int64_t kMostBuffers = 2;  ///< of pieces to be stored: one is read while the next is written
 /// What the estimate of a thread's registers counts for fetching tiles beside products, which here is others' work.
@@ -56,9 +56,15 @@ bool Plan::fits_computing(std::int64_t registers) const {
 void Plan::choose_roles() {
   const std::int64_t groups = warps_ / 4;
   if (bulk_barriers_.empty() || groups < 2 || groups > 3 || !wishes_.asks) return;
-  const std::int64_t asking = wishes_.asking ? wishes_.asking->number : kAsking, all = (groups + 1) * even_share(groups + 1);
+  std::int64_t asking = wishes_.asking ? wishes_.asking->number : kAsking;
+  const std::int64_t all = (groups + 1) * even_share(groups + 1);
   std::int64_t computing = std::min(kMostRegisters, left_beside(asking, groups));
-  if (wishes_.computing) computing = wishes_.computing->number;
+  if (wishes_.computing) {
+    computing = wishes_.computing->number;
+  } else if (!wishes_.asking) {
+    // What those that compute, in eights, leave over: asking may transpose, too.
+    asking = (all - groups * computing) / 8 * 8;
+  }
   if (asking + groups * computing > all) {
     throw Unsupported{
         (wishes_.computing ? wishes_.computing : wishes_.asking)->span,

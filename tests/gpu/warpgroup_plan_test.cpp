@@ -123,7 +123,7 @@ TEST(WarpgroupPlan, PartsThatDifferInMasksAloneHaveOneFirstTrip) {
 
 TEST(Roles, AWarpgroupAsksForTilesBesideTwoOrThree) {
   const Planned two = planned(attention_text({.bm = 128, .bn = 128}), kHopper), three = planned(attention_text({.bm = 192}), kHopper);
-  EXPECT_THAT(two.notes, Contains(Says("roles", "one warpgroup asks for tiles with 32 registers, 2 compute with 232")));
+  EXPECT_THAT(two.notes, Contains(Says("roles", "one warpgroup asks for tiles with 40 registers, 2 compute with 232")));
   EXPECT_THAT(three.notes, Contains(Says("roles", "one warpgroup asks for tiles with 32 registers, 3 compute with 160")));
   EXPECT_TRUE(two.persistent && three.persistent);
   EXPECT_EQ(three.threads, 512);
@@ -158,7 +158,7 @@ TEST(Roles, AScheduleDealsOutRegisters) {
   const auto with_regs = [](const std::string& role, std::int64_t n) {
     return notes(attention_text({.bm = 128}), kHopper, schedule_of(DirectiveKind::Regs, role, n));
   };
-  EXPECT_THAT(with_regs("producer", 40), Contains(Says("roles", "asks for tiles with 40 registers, 2 compute with 232")));
+  EXPECT_THAT(with_regs("producer", 32), Contains(Says("roles", "asks for tiles with 32 registers, 2 compute with 232")));
   EXPECT_THAT(with_regs("consumer", 160), Contains(Says("roles", "asks for tiles with 32 registers, 2 compute with 160")));
 }
 
