@@ -111,14 +111,16 @@ void ThreadEmitter::compute() {
                [&] { call(e_.b, e_.module, Primitive::BarArrive, {i32(kTurnBarrier), i32(2 * kGroupThreads)}); });
     break;
   }
-  // What the instance before left in shared memory may still be read by others.
+  // Warpgroups meet between instances only where one leaves something in shared memory that others may still read: the one that is ahead else begins
+  // the next instance while the other works off its results.
   each_instance([&] {
-    state_.forget();
+    state_ = SharedState();
     if (exists_) {
       compute_existing();
     } else {
       emit_block(kernel_.body);
     }
+    if (!state_.clean()) meet_barriers();
   });
   end_stores();
 }
