@@ -105,7 +105,7 @@ Channels channels_of(const ir::Kernel& kernel, const Plan& plan, int trips, int 
     const int first = plan.rings_of(*head)[0];
     rings[head] = add(first, stages[static_cast<std::size_t>(first)].slots);
   }
-  for (const int s : roles.tiles) tiles[s] = add(s, 1);
+  for (const int s : roles.tiles) tiles[s] = add(s, stages[static_cast<std::size_t>(s)].slots);
 
   Role asks{"the asking warpgroup", {}}, computes{"those that compute", {}};
   for (int i = 0; i < instances; ++i) {

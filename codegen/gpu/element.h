@@ -29,8 +29,8 @@ using Elements = std::vector<Element>;
 /// from <= at < to. Null: no such bound; one of them is given.
 Element between(cpu::Emitter& e, llvm::Value* from, std::int64_t at, llvm::Value* to);
 
-/// Bools that are compared with the same bounds, as bits of words.
-void masks_in_words(cpu::Emitter& e, Elements& x);
+/// Bools that are compared with the same bounds, as bits of words. Gives the words.
+std::vector<llvm::Value*> masks_in_words(cpu::Emitter& e, Elements& x);
 
 /// Without an offset.
 llvm::Value* plain(cpu::Emitter& e, const Element& x);

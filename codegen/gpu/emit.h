@@ -209,8 +209,8 @@ class ThreadEmitter {
   void bulk_store(const ir::Op& op, const BulkCopy& copy);
   /// Whether bulk copies may store it: there are maps, and nothing lies behind the tile's rows that must stay.
   LV* may_store(const ir::Op& op, const BulkCopy& copy);
-  /// For a piece's place to be written: all pieces of this warpgroup have been read but the last `still`.
-  void await_pieces(int still);
+  /// For pieces' places to be written: all pieces of this warpgroup have been read.
+  void await_pieces();
   void end_stores();
   void write_piece(LV* to, const Elements& regs, std::size_t row_registers, std::int64_t first_block, std::int64_t blocks);
   /// True for the thread that asks for its warpgroup's stores.
@@ -256,6 +256,10 @@ class ThreadEmitter {
   void command_copy(int stage, LV* slot);
   void end_commands();
   void obey_commands();
+  LV* tile_slot(int stage);
+  LV* tile_parity(int stage);
+  /// It has come, or its slot is free.
+  LV* tile_barrier(int stage, bool free);
   void take_tile(int stage);
   /// Those that no op after this one reads.
   void free_tiles(const ir::Op& op);
@@ -293,7 +297,8 @@ class ThreadEmitter {
   /// Whether an element of a padded layout lies within the tile; null for certain.
   LV* within(const Layout& layout, const ir::Dims& dims, const std::vector<Position>& at);
   std::int64_t rounded_together(const ir::Op& op, std::int64_t n) const;
-  void emit_elementwise_op(const ir::Op& op);
+  /// `condition`: of a selection, if it is there already.
+  void emit_elementwise_op(const ir::Op& op, const Elements* condition = nullptr);
   void emit_broadcast(const ir::Op& op);
   void emit_permute(const ir::Op& op);
   void emit_reshape(const ir::Op& op);
@@ -495,7 +500,7 @@ class ThreadEmitter {
   LV* exists_ = nullptr;                                    ///< i1, of clusters: this CTA's instance lies within the grid
   bool reports_ = false;
   std::map<const ir::Op*, std::pair<LV*, LV*>> rings_stand_;  ///< roles: slot and parity where a loop's rings go on
-  std::map<int, LV*> tiles_stand_;                            ///< roles: the parity of a tile that comes once an instance
+  std::map<int, LV*> tiles_stand_;                            ///< roles: which slot a tile that comes once an instance has, and its parity: 0, 1, ..
   bool element_copies_ = false;                               ///< stage_load: element by element alone, short code
   const SharedBody* shared_ = nullptr;                        ///< of the trip that is being emitted
   LV* part_ = nullptr;                                        ///< i32: which part's it is

@@ -19,12 +19,12 @@ LV* ThreadEmitter::may_store(const Op& op, const BulkCopy& copy) {
 
 LV* ThreadEmitter::stores() { return e_.b.CreateICmpEQ(e_.b.CreateURem(tid_, i32(kGroupThreads)), i32(0)); }
 
-void ThreadEmitter::await_pieces(int still) {
-  e_.if_then(stores(), [&] { call(e_.b, e_.module, Primitive::BulkWaitRead, {i32(still)}); });
+void ThreadEmitter::await_pieces() {
+  e_.if_then(stores(), [&] { call(e_.b, e_.module, Primitive::BulkWaitRead, {i32(0)}); });
 }
 
 void ThreadEmitter::end_stores() {
-  if (!plan_.roles()->stores.empty()) await_pieces(0);
+  if (!plan_.roles()->stores.empty()) await_pieces();
 }
 
 /// 16 rows of each warp, of `blocks` times 8 columns: what a piece has more is not written to the tensor, and is zero.
@@ -63,26 +63,25 @@ void ThreadEmitter::bulk_store(const Op& op, const BulkCopy& copy) {
   const auto [rows, cols] = corner(llvm::ArrayRef(op.operands).drop_front(2));
   LV* row = e_.b.CreateAdd(rows, e_.b.CreateMul(group, i32(atoms * kPieceRows)));
   const auto meet_group = [&] { call(e_.b, e_.module, BarSync, {e_.b.CreateAdd(group, i32(kPieceBarrier)), i32(kGroupThreads)}); };
-  int piece = 0;
-  for (std::int64_t a = 0; a < atoms; ++a) {
-    for (std::int64_t p = 0; p < panels; ++p, ++piece) {
-      LV* buffer = e_.b.CreateAdd(base, i32(piece % roles.buffers * kPieceBytes));
-      // The first piece waits for all that were stored before: then all buffers are free.
-      if (piece == 0 || piece >= roles.buffers) {
-        await_pieces(piece == 0 ? 0 : roles.buffers - 1);
-        meet_group();
-      }
-      write_piece(buffer, regs, static_cast<std::size_t>(4 * a * blocks), 8 * p, blocks);
-      call(e_.b, e_.module, FenceProxyAsync, {});
-      meet_group();
-      e_.if_then(stores(), [&, cols = cols] {
-        Values args = {buffer, map_arguments_[map_of_store_.at(&op)], e_.b.getTrue()};
-        add_box(copy, e_.b.CreateAdd(row, i32(a * kPieceRows)), e_.b.CreateAdd(cols, i32(p * width)), args);
+  // As many at a time as there are buffers: one fence and one meeting for all of them. The first waits for all that were stored before.
+  for (std::int64_t first = 0; first < atoms * panels; first += roles.buffers) {
+    const std::int64_t end = std::min<std::int64_t>(first + roles.buffers, atoms * panels);
+    const auto buffer = [&](std::int64_t piece) { return e_.b.CreateAdd(base, i32((piece - first) * kPieceBytes)); };
+    await_pieces();
+    meet_group();
+    for (std::int64_t piece = first; piece < end; ++piece)
+      write_piece(buffer(piece), regs, static_cast<std::size_t>(4 * (piece / panels) * blocks), 8 * (piece % panels), blocks);
+    call(e_.b, e_.module, FenceProxyAsync, {});
+    meet_group();
+    e_.if_then(stores(), [&, cols = cols] {
+      for (std::int64_t piece = first; piece < end; ++piece) {
+        Values args = {buffer(piece), map_arguments_[map_of_store_.at(&op)], e_.b.getTrue()};
+        add_box(copy, e_.b.CreateAdd(row, i32(piece / panels * kPieceRows)), e_.b.CreateAdd(cols, i32(piece % panels * width)), args);
         if (eviction) args.push_back(policy(*eviction));
         call(e_.b, e_.module, (eviction ? kKept : kStores)[copy.axes.size() - 2], args);
-        call(e_.b, e_.module, BulkCommit, {});
-      });
-    }
+      }
+      call(e_.b, e_.module, BulkCommit, {});
+    });
   }
 }
 

@@ -96,9 +96,9 @@ void ThreadEmitter::leave_tiles() {
     for (const int s : roles.tiles) {
       const Stage& stage = plan_.stages()[static_cast<std::size_t>(s)];
       if (stage.source->def != op.get()) continue;
-      call(e_.b, e_.module, Primitive::MbarWait, {shared_address(stage.barriers), tiles_stand_.at(s)});
+      call(e_.b, e_.module, Primitive::MbarWait, {tile_barrier(s, false), tile_parity(s)});
       call(e_.b, e_.module, Primitive::WarpSync, {});
-      leave_slot(shared_address(stage.barriers + 8), plan_.shares(s));
+      leave_slot(tile_barrier(s, true), plan_.shares(s));
     }
     if (rings_stand_.count(op.get()) == 0) continue;
     const RingLoop r = ring_loop(*op);

@@ -28,7 +28,10 @@ void ThreadEmitter::make_barriers() {
     for (int s = 0; s < slots && !plan_.transposed_of(*loop).empty(); ++s)
       call(e_.b, e_.module, Primitive::MbarInit, {transposed_barrier(*loop, i32(s)), i32(kTransposingWarps), first});
   }
-  for (const int s : roles.tiles) pair(plan_.stages()[static_cast<std::size_t>(s)].barriers, users_of(plan_.shares(s)));
+  for (const int t : roles.tiles) {
+    const Stage& s = plan_.stages()[static_cast<std::size_t>(t)];
+    for (int slot = 0; slot < s.slots; ++slot) pair(s.barriers + 16 * slot, users_of(plan_.shares(t)));
+  }
   for (int t = 0; t < kTickets; ++t) pair(roles.tickets + kTicketBarriers * t, plan_.warps() + plan_.transposing_warps());
   if (plan_.cluster_axis()) make_handing(first);
   call(e_.b, e_.module, Primitive::FenceMbarInit, {});
@@ -84,7 +87,8 @@ Values ThreadEmitter::standing_after(llvm::ArrayRef<LV*> before) {
     const auto& [slot, parity] = rings_stand_.at(loop);
     out.insert(out.end(), {slot, parity});
   }
-  for (const int s : plan_.roles()->tiles) out.push_back(e_.b.CreateXor(tiles_stand_.at(s), i32(1)));
+  for (const int s : plan_.roles()->tiles)
+    out.push_back(e_.b.CreateAnd(e_.b.CreateAdd(tiles_stand_.at(s), i32(1)), i32(2 * plan_.stages()[static_cast<std::size_t>(s)].slots - 1)));
   return out;
 }
 
@@ -293,10 +297,10 @@ void ThreadEmitter::ask_loop(const Op& op, const std::function<void()>& in_betwe
 
 void ThreadEmitter::ask_tile(int stage) {
   const Stage& s = plan_.stages()[static_cast<std::size_t>(stage)];
-  LV* there = shared_address(s.barriers);
-  call(e_.b, e_.module, Primitive::MbarWait, {shared_address(s.barriers + 8), e_.b.CreateXor(tiles_stand_.at(stage), i32(1))});
+  LV* there = tile_barrier(stage, false);
+  call(e_.b, e_.module, Primitive::MbarWait, {tile_barrier(stage, true), e_.b.CreateXor(tile_parity(stage), i32(1))});
   expect_bytes(there, i32(s.slot_bytes()), e_.b.getTrue());
-  fetch_tile(stage, i32(0), there);
+  fetch_tile(stage, tile_slot(stage), there);
   has_come(there);
 }
 
@@ -323,10 +327,24 @@ void ThreadEmitter::has_come(LV* barrier) {
   call(e_.b, e_.module, Primitive::MbarArrive, {barrier, copied});
 }
 
-void ThreadEmitter::take_tile(int stage) {
+LV* ThreadEmitter::tile_slot(int stage) {
+  const bool two = plan_.stages()[static_cast<std::size_t>(stage)].slots > 1;
+  return two ? e_.b.CreateAnd(tiles_stand_.at(stage), i32(1)) : i32(0);
+}
+
+LV* ThreadEmitter::tile_parity(int stage) {
+  const bool two = plan_.stages()[static_cast<std::size_t>(stage)].slots > 1;
+  return two ? e_.b.CreateLShr(tiles_stand_.at(stage), i32(1)) : tiles_stand_.at(stage);
+}
+
+LV* ThreadEmitter::tile_barrier(int stage, bool free) {
   const Stage& s = plan_.stages()[static_cast<std::size_t>(stage)];
-  call(e_.b, e_.module, Primitive::MbarWait, {shared_address(s.barriers), tiles_stand_.at(stage)});
-  slots_[stage] = i32(0);
+  return e_.b.CreateAdd(shared_address(s.barriers + (free ? 8 : 0)), e_.b.CreateMul(tile_slot(stage), i32(16)));
+}
+
+void ThreadEmitter::take_tile(int stage) {
+  call(e_.b, e_.module, Primitive::MbarWait, {tile_barrier(stage, false), tile_parity(stage)});
+  slots_[stage] = tile_slot(stage);
 }
 
 void ThreadEmitter::free_tiles(const Op& op) {
@@ -343,7 +361,7 @@ void ThreadEmitter::free_tiles(const Op& op) {
 
 void ThreadEmitter::free_tile(int stage, LV* when) {
   call(e_.b, e_.module, Primitive::WarpSync, {});
-  leave_slot(shared_address(plan_.stages()[static_cast<std::size_t>(stage)].barriers + 8), plan_.shares(stage), when);
+  leave_slot(tile_barrier(stage, true), plan_.shares(stage), when);
 }
 
 }  // namespace tessera::gpu

@@ -37,13 +37,16 @@ const SharedBody::Mask* ThreadEmitter::shared_mask(const Op& op) const {
 
 void ThreadEmitter::emit_mask(const Op& op, const SharedBody::Mask& mask) {
   const Layout layout = layout_of(op.result());
+  // What is the same for many elements is worked out while the product that they come from is under way.
+  Elements condition = get(op.operands[0], operand_layout(op.operands[0], layout));
+  for (LV* word : masks_in_words(e_, condition)) call(e_.b, e_.module, Primitive::KeepAbove, {e_.b.CreateBitCast(word, e_.f32())});
   Values kept;
   for (const Element& x : get(op.operands[mask.kept], layout)) kept.push_back(plain(e_, x));
   const auto masked = [&] {
     // What is made on the way stays in its branch.
     const KeepsValues keeps(*this);
     const std::map<const ir::Value*, Handed> handed = handed_;
-    emit_elementwise_op(op);
+    emit_elementwise_op(op, &condition);
     Values out;
     flatten(op.result(), layout, out);
     handed_ = handed;

@@ -338,16 +338,16 @@ std::int64_t ThreadEmitter::rounded_together(const Op& op, std::int64_t n) const
   return 1;
 }
 
-void ThreadEmitter::emit_elementwise_op(const Op& op) {
+void ThreadEmitter::emit_elementwise_op(const Op& op, const Elements* condition) {
   const ir::Value* v = op.result();
   const Layout& l = layout_of(v);
   std::vector<Elements> x;
   std::vector<Layout> layouts;
   for (const ir::Value* o : op.operands) {
     layouts.push_back(operand_layout(o, l));
-    x.push_back(get(o, layouts.back()));
+    x.push_back(condition && x.empty() ? *condition : get(o, layouts.back()));
   }
-  if (op.kind == OpKind::Select) masks_in_words(e_, x[0]);
+  if (op.kind == OpKind::Select && !condition) masks_in_words(e_, x[0]);
   const std::int64_t n = l.registers();
   const auto operands_of = [&](std::int64_t r) {
     Elements e;

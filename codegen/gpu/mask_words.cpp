@@ -61,7 +61,8 @@ LV* below(Emitter& e, const std::vector<std::int64_t>& c, const Pattern& p, LV* 
 
 }  // namespace
 
-void masks_in_words(Emitter& e, Elements& x) {
+std::vector<LV*> masks_in_words(Emitter& e, Elements& x) {
+  std::vector<LV*> words;
   std::vector<bool> done(x.size());
   for (std::size_t i = 0; i < x.size(); ++i) {
     if (done[i] || (!x[i].from && !x[i].to)) continue;
@@ -80,6 +81,7 @@ void masks_in_words(Emitter& e, Elements& x) {
       if (c.size() < kFewest || !pattern) continue;
       LV* word = to ? below(e, c, *pattern, to) : i32_of(e, -1);
       if (from) word = e.b.CreateAnd(word, e.b.CreateNot(below(e, c, *pattern, from)));
+      words.push_back(word);
       std::size_t bit = 0;
       for (auto value = first; value != at; ++value, ++bit) {
         LV* set = e.b.CreateICmpNE(e.b.CreateAnd(word, i32_of(e, std::int64_t{1} << bit)), i32_of(e, 0));
@@ -87,6 +89,7 @@ void masks_in_words(Emitter& e, Elements& x) {
       }
     }
   }
+  return words;
 }
 
 }  // namespace tessera::gpu

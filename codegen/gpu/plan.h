@@ -114,12 +114,12 @@ struct Stage {
   bool swizzled = false;
   bool in_register_order = false;  ///< of bytes: the columns of every 16 stand as accumulators' registers do (stage_column)
   int transposed_from = -1;        ///< the stage of the same tile whose slots the asking warpgroup transposes into this one's
-  int slots = 1;                   ///< > 1: a ring over the trips of `loop`
+  int slots = 1;                   ///< > 1: a ring over the trips of `loop`, or over instances
   int behind = 0;                  ///< the slot of a trip holds the tile of so many trips before
   const ir::Op* loop = nullptr;
   std::int64_t offset = 0;       ///< in shared memory
   std::optional<BulkCopy> bulk;  ///< how bulk copies fill a slot, if they do
-  std::int64_t barriers = -1;    ///< bulk copies once an instance, not in a loop: offset of the barriers that it has come and that it is free
+  std::int64_t barriers = -1;    ///< bulk copies once an instance, not in a loop: offset of each slot's barriers that it has come and that it is free
   Halves halves = Halves::None;  ///< other than None: the tile is the same for both CTAs of a cluster
   std::int64_t transposed_barriers = -1;  ///< transposed stages: offset of a barrier for each slot, that it is there
 
@@ -236,8 +236,8 @@ class Plan {
   /// Tiles that come once an instance and are free within the last trip of a loop whose products run behind: those that its products in step read and
   /// nothing after it does. `head`: the first loop of the chain.
   std::vector<int> freed_in_last_trip(const ir::Op& head) const;
-  /// How many trips' slots of a loop become free in the instance before no later than the tiles that come once an instance do: all, or all but the
-  /// one that the last product of a loop behind reads.
+  /// How many trips' slots of a loop become free in the instance before no later than the tiles that come once an instance do: none if these have
+  /// two slots, else all, or all but the one that the last product of a loop behind reads.
   int trips_before_tiles(const ir::Op& head) const;
   /// Of a tile that is not lazy.
   const Layout& layout(const ir::Value* v) const { return layouts_.at(v); }
@@ -355,6 +355,7 @@ class Plan {
   bool shrink_rings();
   /// Gives the stages and all that roles share their places; the bytes of it.
   std::int64_t place_with_roles(Roles& r);
+  void double_tiles(Roles& r);
   bool quiet(const ir::Block& body, const ir::Op& loop) const;
   bool by_warpgroups(const ir::Op& dot) const;
   std::optional<Primitive> warpgroup_product(const ir::Op& dot) const;

@@ -132,10 +132,23 @@ void Plan::choose_roles() {
     return;
   }
   staged_bytes_ = bytes;
+  double_tiles(r);
   for (const auto& op : kernel_.body.ops) {
     if (slice.count(op.get()) != 0) r.slice.push_back(op.get());
   }
   roles_ = std::move(r);
+}
+
+/// Where there is room, tiles that come once an instance have two slots: the next instance's come while this one's are still read.
+void Plan::double_tiles(Roles& r) {
+  if (r.tiles.empty() || wishes_.persistence == Persistence::Off) return;
+  const auto slots = [&](int n) {
+    for (const int i : r.tiles) stages_[static_cast<std::size_t>(i)].slots = n;
+    return place_with_roles(r);
+  };
+  std::int64_t bytes = slots(2);
+  if (bytes > target_.max_shared_cta()) bytes = slots(1);
+  staged_bytes_ = bytes;
 }
 
 std::int64_t Plan::place_with_roles(Roles& r) {
@@ -165,7 +178,10 @@ std::int64_t Plan::place_with_roles(Roles& r) {
         stages_[static_cast<std::size_t>(same[k])].offset = stages_[static_cast<std::size_t>(rings[k])].offset;
     }
   }
-  for (const int i : r.tiles) stages_[static_cast<std::size_t>(i)].barriers = take(16, 16);
+  for (const int i : r.tiles) {
+    Stage& s = stages_[static_cast<std::size_t>(i)];
+    s.barriers = take(16 * s.slots, 16);
+  }
   r.tickets = take(kTickets * (kTicketBarriers + 4 * (1 + static_cast<std::int64_t>(kernel_.grid.size()))), 16);
   r.commands = take(kCommandBytes, 16);
   if (wishes_.cluster && wishes_.cluster->size.number > 1) r.handed = take(kHandedBytes, 16);
@@ -195,6 +211,8 @@ const Op* Plan::last_reader(int stage) const {
 }
 
 int Plan::trips_before_tiles(const Op& head) const {
+  // A second slot is free already.
+  if (!roles_->tiles.empty() && stages_[static_cast<std::size_t>(roles_->tiles[0])].slots > 1) return 0;
   const int slots = stages_[static_cast<std::size_t>(rings_of(head)[0])].slots;
   return freed_in_last_trip(head).empty() ? slots : slots - 1;
 }

@@ -99,8 +99,9 @@ TEST(Channels, OfAPlanHoldForAnyNumberOfTrips) {
 
 TEST(Channels, WhatNoProductBehindReadsIsFreeBeforeTheLastOne) {
   const auto kernel = kernel_of(attention_text({.bm = 128}));
-  const gpu::Plan plan(*kernel, {90, true}, {});
-  const Channels c = gpu::channels_of(*kernel, plan, 5, 1);
+  const Schedule once{{{DirectiveKind::Persistent, {{.subject = "off", .index = {}, .number = {}, .word = ""}}, {}}}};
+  const gpu::Plan plan(*kernel, {90, true}, once), doubled(*kernel, {90, true}, {});
+  Channels c = gpu::channels_of(*kernel, plan, 5, 1);
   const auto at = [&](std::size_t role, Kind kind, std::size_t channel, int nth) {
     const auto& steps = c.roles[role].steps;
     for (std::size_t i = 0; i < steps.size(); ++i) {
@@ -115,6 +116,10 @@ TEST(Channels, WhatNoProductBehindReadsIsFreeBeforeTheLastOne) {
   const int slots = c.channels[1].slots;
   EXPECT_LT(at(0, Kind::Put, 1, slots - 2), at(0, Kind::Put, 2, 0));
   EXPECT_LT(at(0, Kind::Put, 2, 0), at(0, Kind::Put, 1, slots - 1));
+  // With a slot of their own they are asked for at once.
+  c = gpu::channels_of(*kernel, doubled, 5, 1);
+  EXPECT_EQ(c.channels[2].slots, 2);
+  EXPECT_LT(at(0, Kind::Put, 2, 0), at(0, Kind::Put, 1, 0));
 }
 
 TEST(Channels, APlanThatForgetsAStepIsRefused) {

@@ -1,6 +1,10 @@
 // What the plan decides about products of warpgroups, and what keeps it from deciding so: read from its notes.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <llvm/IR/Constants.h>
+#include <llvm/IR/InstIterator.h>
+#include <llvm/IR/Instructions.h>
+#include <llvm/IR/Module.h>
 
 #include "codegen/gpu/compile.h"
 #include "codegen/passes/pipeline.h"
@@ -24,7 +28,21 @@ struct Planned {
   std::int64_t registers = 0;
   std::vector<GpuTensorMap> maps;
   bool persistent = false;
+  int meetings = 0;  ///< barriers of all that compute, beside a warpgroup that asks
 };
+
+int meetings_in(const llvm::Module& module) {
+  int n = 0;
+  for (const llvm::Function& f : module) {
+    for (const llvm::Instruction& i : llvm::instructions(f)) {
+      const auto* call = llvm::dyn_cast<llvm::CallInst>(&i);
+      if (!call || !call->getCalledFunction() || call->getCalledFunction()->getName() != "dp.bar_sync") continue;
+      const auto* id = llvm::dyn_cast<llvm::ConstantInt>(call->getArgOperand(0));
+      n += id && id->getSExtValue() == 1;
+    }
+  }
+  return n;
+}
 
 Planned planned(const std::string& text, const GpuTarget& target, const Schedule& schedule = {}) {
   SourceMap sources;
@@ -34,7 +52,7 @@ Planned planned(const std::string& text, const GpuTarget& target, const Schedule
     GpuOptions options;
     options.schedule = schedule;
     GpuIr ir = emit_gpu(*kernel, target, options, problems);
-    if (ir.module) return {ir.plan.notes, ir.threads, ir.registers, std::move(ir.maps), ir.persistent};
+    if (ir.module) return {ir.plan.notes, ir.threads, ir.registers, std::move(ir.maps), ir.persistent, meetings_in(*ir.module)};
   }
   ADD_FAILURE() << render(problems, sources) << text;
   return {};
@@ -95,7 +113,7 @@ TEST(WarpgroupPlan, AttentionRunsItsSecondProductATripBehind) {
   EXPECT_THAT(p.notes, Contains("product on: one trip behind"));
   EXPECT_THAT(p.notes, Contains(Says("tile kt", ", by bulk copies")));
   EXPECT_THAT(p.notes, Contains(Says("tile vt", ", by bulk copies")));
-  EXPECT_THAT(p.notes, Contains(Says("tile qt", "swizzled, 1 slot, 16384 bytes, by bulk copies")));
+  EXPECT_THAT(p.notes, Contains(Says("tile qt", "swizzled, 2 slots, 32768 bytes, by bulk copies")));
   EXPECT_EQ(p.threads, 384);
 }
 
@@ -253,6 +271,29 @@ TEST(BulkStores, OfHalvesByWarpgroupsBesideOneThatAsks) {
   EXPECT_TRUE(p.maps[3].stored);
   EXPECT_EQ(boxes(p.maps[3]), (std::vector<std::int64_t>{64, 1, 64, 1}));
   for (std::size_t m = 0; m < 3; ++m) EXPECT_FALSE(p.maps[m].stored);
+}
+
+TEST(Roles, TilesOfTheNextInstanceHaveASlotOfTheirOwnWhereThereIsRoom) {
+  const auto tile = [](std::int64_t d, const Schedule& schedule) { return notes(attention_text({.bm = 128, .bn = 64, .d = d}), kHopper, schedule); };
+  EXPECT_THAT(tile(128, {}), Contains(Says("tile qt", "2 slots")));
+  EXPECT_THAT(tile(256, {}), Contains(Says("tile qt", "1 slot,")));
+  // One instance a CTA.
+  const Schedule off = schedule_of(DirectiveKind::Persistent, "off");
+  EXPECT_THAT(tile(128, off), Contains(Says("tile qt", "1 slot,")));
+}
+
+TEST(Roles, WarpgroupsMeetBetweenInstancesIfSharedMemoryIsLeftToOthers) {
+  const std::string text = halved(attention_text({.bm = 128, .bn = 128, .d = 128}), 128, 128);
+  EXPECT_EQ(planned(text, kHopper).meetings, 0);
+  // Of columns all warps have rows: they find the largest together.
+  std::string columns = gemm_text({.bm = 256});
+  const std::string store = "store %c, %acc,";
+  ASSERT_NE(columns.find(store), std::string::npos);
+  columns.replace(columns.find(store), store.size(),
+                  "%top = reduce %acc {axis = 0, kind = max} : f32[1, 128]\n  %less = sub %acc, %top : f32[256, 128]\n  store %c, %less,");
+  const Planned together = planned(columns, kHopper);
+  EXPECT_THAT(together.notes, Contains(HasSubstr("roles")));
+  EXPECT_GT(together.meetings, 0);
 }
 
 TEST(BulkStores, WhatHindersThem) {
