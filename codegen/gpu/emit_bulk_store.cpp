@@ -63,7 +63,7 @@ void ThreadEmitter::bulk_store(const Op& op, const BulkCopy& copy) {
   const auto [rows, cols] = corner(llvm::ArrayRef(op.operands).drop_front(2));
   LV* row = e_.b.CreateAdd(rows, e_.b.CreateMul(group, i32(atoms * kPieceRows)));
   const auto meet_group = [&] { call(e_.b, e_.module, BarSync, {e_.b.CreateAdd(group, i32(kPieceBarrier)), i32(kGroupThreads)}); };
-  // As many at a time as there are buffers: one fence and one meeting for all of them. The first waits for all that were stored before.
+  // As many at a time as there are buffers: one fence and one meeting for all of them, once all that were stored before have been read.
   for (std::int64_t first = 0; first < atoms * panels; first += roles.buffers) {
     const std::int64_t end = std::min<std::int64_t>(first + roles.buffers, atoms * panels);
     const auto buffer = [&](std::int64_t piece) { return e_.b.CreateAdd(base, i32((piece - first) * kPieceBytes)); };

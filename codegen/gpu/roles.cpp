@@ -18,7 +18,7 @@ namespace {
 constexpr std::int64_t kRegisterFile = 65536;
 constexpr int kAsking = 32;  ///< registers that asking takes at least; the rest is for those that compute
 constexpr std::int64_t kMostRegisters = 240;
-constexpr std::int64_t kMostBuffers = 2;  ///< of pieces to be stored: one is read while the next is written
+constexpr std::int64_t kMostBuffers = 2;  ///< of pieces that a warpgroup stores at a time
 /// What the estimate of a thread's registers counts for fetching tiles beside products, which here is others' work.
 constexpr std::int64_t kForFetching = 24;
 
